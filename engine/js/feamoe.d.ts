@@ -1,11 +1,11 @@
-/** What is wrong, in a sentence: a file that is no model, a record that does not fit it. */
+/** An error with a message in plain text, for example for an invalid model file or record. */
 export class FeamoeError extends Error {}
 
 /** A number of a model. */
 export interface NumberFeature {
     readonly name: string;
     readonly kind: "number";
-    /** Lowest and highest number of the training rows; others are clamped to them. */
+    /** Lowest and highest number of the training rows; other numbers are clamped to this range. */
     readonly low: number;
     readonly high: number;
 }
@@ -21,17 +21,17 @@ export interface CategoryFeature {
 export type Feature = NumberFeature | CategoryFeature;
 
 /**
- * Values by the names of features. `null`, `undefined`, NaN and, where no level is called that,
- * `""` are a missing value; a feature whose name is absent is an error. A category takes its level
- * as text; a number or a boolean stands for its shortest text. Other properties are ignored.
+ * Values keyed by feature names. `null`, `undefined`, NaN and, if no level has this name, `""` are
+ * missing values; an absent key is an error. A category takes its level as text; a number or a
+ * boolean stands for its shortest text. Other properties are ignored.
  *
- * Text is taken as it is: blanks around a level, or a word of the data for "not known" such as "?",
- * which the schema's `table.missing` lists, are for the caller to take away.
+ * Text is used unchanged: the caller must remove blanks around a level, and words for "not known"
+ * such as "?", which the schema's `table.missing` lists.
  */
 export type FeatureRecord = object;
 
 export interface Score {
-    /** The score, in [0, 1]: an f32. Of integer weights the 24 highest bits. */
+    /** The score, in [0, 1]: an f32. For integer weights, the 24 highest bits. */
     probability: number;
     /** Whether it reaches the threshold. */
     decision: boolean;
@@ -43,7 +43,7 @@ export interface Score {
     unseen: boolean;
 }
 
-/** Why a record got its score: `baseValue` + the sum of `values` + `residual` = `output`. */
+/** The explanation of a score: `baseValue` + the sum of `values` + `residual` = `output`. */
 export interface Explanation {
     method: "path" | "exact" | "frozen";
     space: "probability" | "log-odds";
@@ -57,92 +57,92 @@ export interface Explanation {
      * frozen.
      */
     gateShare: number;
-    /** One of each feature, in their order. */
+    /** One value per feature, in order. */
     values: number[];
 }
 
-/** What may be done with a feature. Of a category only `cost` counts, and whether it is fixed. */
+/** The allowed changes of a feature. For a category, only `cost` and "fixed" are used. */
 export interface Rule {
     /** Default: "any". */
     direction?: "any" | "increase" | "decrease" | "fixed";
     /** Lowest and highest number proposed. Default: those of the training range. */
     low?: number;
     high?: number;
-    /** Numbers proposed are multiples of it. Default: 0, for any number. */
+    /** Proposed numbers are multiples of it. Default: 0, for any number. */
     step?: number;
-    /** By how much its part of the distance is multiplied, 0.001 to 1000. Default: 1. */
+    /** Factor of its part of the distance, 0.001 to 1000. Default: 1. */
     cost?: number;
 }
 
 export interface ExactOptions {
-    /** Records to explain against, 1000 at most. Default: those that the model carries. */
+    /** Background records, at most 1000. Default: those of the model. */
     background?: readonly FeatureRecord[];
-    /** How many of them, the first ones. Default: all, 1000 at most. */
+    /** Number of background records to use, from the first on. Default: all, at most 1000. */
     rows?: number;
-    /** What is divided. Default: "probability". */
+    /** The space of the values. Default: "probability". */
     space?: "probability" | "log-odds";
 }
 
 export interface RecourseOptions {
-    /** By the names of features. Default: every feature is free. */
+    /** Rules keyed by feature names. Default: every feature is free. */
     rules?: { readonly [feature: string]: Rule };
-    /** Most features that are changed. Default: 3. */
+    /** Largest number of features to change. Default: 3. */
     maxChanges?: number;
-    /** By how much the new score passes the threshold, from 0 and below 1. Default: 0.05. */
+    /** Margin by which the new score exceeds the threshold, from 0 and below 1. Default: 0.05. */
     margin?: number;
 }
 
 export interface Recourse {
-    /** How far it is, in standard deviations of the training rows, costs included. */
+    /** The distance in standard deviations of the training rows, including costs. */
     distance: number;
     /** The score after the changes. */
     probability: number;
-    /** New values by the names of features; none where the record is favourable as it is. */
+    /** New values keyed by feature names; empty if the decision is favourable already. */
     changes: { [feature: string]: number | string };
 }
 
 /**
- * A loaded model. Its memory goes when nothing refers to it any more; `free` lets go of it at once.
- * Every function throws a `FeamoeError` that says what is wrong.
+ * A loaded model. Its memory is freed when nothing refers to it any more, or at once by `free`.
+ * Every function throws a `FeamoeError` on invalid input.
  */
 export class Model {
     private constructor();
     readonly features: readonly Feature[];
-    /** The favourable outcome; "" where the file has no names. */
+    /** The favourable outcome; "" if the file has no names. */
     readonly outcome: string;
-    /** A record is decided favourably when its probability is not below. */
+    /** The decision threshold: a decision is favourable if the score is at least this. */
     readonly threshold: number;
     readonly experts: number;
-    /** CRC-32 of the file in hexadecimal, which names the model. */
+    /** CRC-32 of the file in hexadecimal, which identifies the model. */
     readonly checksum: string;
-    /** Whether the weights are integers: such a model has scores and frozen explanations. */
+    /** Whether the weights are integers: such a model has only scores and frozen explanations. */
     readonly integer: boolean;
-    /** Background records that the model carries. */
+    /** Number of background records of the model. */
     readonly backgroundRows: number;
 
-    /** Scores a record. `gate`: the weights of the experts, which sum to 1. */
+    /** Scores a record. `gate` has the gate weights of the experts, which sum to 1. */
     score(record: FeatureRecord): Score & { gate: number[] };
     /**
-     * Returns the calibrated probability of the favourable outcome, where the model has one beside
-     * its score; else the score.
+     * Returns the calibrated probability of the favourable outcome; the score if the model is not
+     * calibrated.
      */
     calibrated(record: FeatureRecord): number;
-    /** Explains with the gate held still (FEAMOE, Theorem 1), in log-odds: no Shapley values. */
+    /** Explains with the gate held fixed (FEAMOE, Theorem 1), in log-odds; not Shapley values. */
     frozen(record: FeatureRecord): Explanation;
     /** Explains along the path from the mean record, gate included, in probability. */
     path(record: FeatureRecord): Explanation;
     /**
-     * Explains by the exact Shapley values against background records. Takes up to 2^d evaluations
-     * for each, where d features differ from it, 32 at most.
+     * Explains by exact Shapley values against background records. Takes up to 2^d evaluations for
+     * each, where d is the number of features that differ from it, at most 32.
      */
     exact(record: FeatureRecord, options?: ExactOptions): Explanation;
     /**
-     * Finds the nearest favourable record that the rules allow; null where there is none. Where
-     * more than `maxChanges` features would change, one search for each of them: with 40 features
-     * that takes seconds.
+     * Finds the nearest favourable record that the rules allow; null if there is none. If more than
+     * `maxChanges` features would change, there is one search for each of them, which takes seconds
+     * with 40 features.
      */
     recourse(record: FeatureRecord, options?: RecourseOptions): Recourse | null;
-    /** Lets go of the memory; nothing but this may be called afterwards. */
+    /** Frees the memory. The model must not be used afterwards. */
     free(): void;
 }
 
@@ -150,7 +150,7 @@ export class Model {
  * Loads a model file, float or integer.
  *
  * @param blob The bytes of the file.
- * @param wasm The module, compiled or its bytes; by default `feamoe.wasm` beside this file.
+ * @param wasm The module, compiled or as bytes; by default `feamoe.wasm` beside this file.
  */
 export function load(
     blob: ArrayBuffer | Uint8Array,

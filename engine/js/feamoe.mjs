@@ -1,10 +1,9 @@
 // The feamoe engine in a browser or in Node: loads a model file, scores and explains records, finds
-// recourse. The work is that of the C interface (engine/c), compiled to WebAssembly without
-// imports: the scores have the same bits as those of the command. `feamoe.d.ts` documents what this
-// module exports.
+// recourse. It wraps the C interface (engine/c), compiled to WebAssembly without imports, so scores
+// are bit-identical to those of the command. `feamoe.d.ts` documents the exports.
 //
-// Every model lives in an instance with a memory of its own. Nothing has to be freed by hand: the
-// memory goes with the model, when nothing refers to it any more.
+// Every model has its own instance with its own memory. Nothing has to be freed by hand: the memory
+// is freed with the model, when nothing refers to it any more.
 
 // The capacity that build.sh compiles with: that of the command, and the background records of
 // `feamoe explain`.
@@ -40,7 +39,7 @@ const UNSEEN = 0xffff;
 const DIRECTIONS = ["any", "increase", "decrease", "fixed"];
 const SPACES = ["probability", "log-odds"];
 
-// A mark of byte order is a character of a name as any other.
+// A byte order mark is an ordinary character of a name.
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 export class FeamoeError extends Error {
@@ -78,7 +77,7 @@ export async function load(blob, wasm) {
     if (!(given instanceof Uint8Array)) {
         throw new FeamoeError("a model is the bytes of its file: give an ArrayBuffer or a Uint8Array");
     }
-    // The caller may have other plans with them while the module is compiled.
+    // Copied, since the caller may change the bytes while the module is compiled.
     const bytes = given.slice();
     const { exports } = await WebAssembly.instantiate(await compiled(wasm));
     return new Model(KEY, exports, bytes);
@@ -180,7 +179,7 @@ export class Model {
             call("background_rows", this.#answer);
             this.backgroundRows = this.#uint(0);
         }
-        // Of a name that stands there twice the first, as the engine has it.
+        // If a name occurs twice, the first counts, as in the engine.
         const firsts = (names) => new Map(names.map((name, index) => [name, index]).reverse());
         this.#places = firsts(this.features.map((feature) => feature.name));
         this.#codes = this.features.map((feature) => firsts(feature.levels ?? []));
@@ -291,7 +290,8 @@ export class Model {
         this.#set(this.#record, record);
         const fixed = new Set();
         let found = this.#nearest(rules, margin, fixed);
-        // Where too much changes, the feature without which the next answer is nearest is left out.
+        // If too many features change, the feature without which the next answer is nearest is
+        // fixed.
         while (found && Object.keys(found.changes).length > maxChanges) {
             let best;
             for (const name of Object.keys(found.changes)) {
@@ -324,7 +324,7 @@ export class Model {
             if (kind === NUMBER) return [[name, this.#view.getFloat32(at + 4, true)]];
             return kind === LEVEL ? [[name, levels[this.#view.getUint16(at + 8, true)]]] : [];
         });
-        // Whatever a feature is called: `__proto__` is a property as any other.
+        // Works for any feature name: `__proto__` is an ordinary property.
         return { distance: this.#float(4), probability: this.#float(8), changes: Object.fromEntries(changes) };
     }
 
@@ -334,7 +334,7 @@ export class Model {
             throw new FeamoeError(`the record is ${shown(record)}, expected an object of values by the names of features`);
         }
         this.#live();
-        // All are read before one is written: what a getter of the record does is its own affair.
+        // All values are read before one is written, since getters of the record may run any code.
         const values = this.features.map((_, index) => this.#value(index, record));
         const engine = this.#live();
         values.forEach(([kind, value], index) => {
@@ -388,7 +388,7 @@ export class Model {
     #score() {
         const bits = this.#uint(0);
         return {
-            // Of an integer the 24 highest bits, as the command prints it.
+            // For an integer score, the 24 highest bits, as the command prints it.
             probability: this.integer ? highest(bits) / 2 ** 32 : this.#float(0),
             decision: this.#byte(4) !== 0,
             missing: this.#byte(5) !== 0,
@@ -422,7 +422,7 @@ export class Model {
         const memory = new Uint8Array(this.#memory.buffer);
         const start = this.#engine.feamoe_message(status);
         const message = utf8.decode(memory.slice(start, memory.indexOf(0, start)));
-        // What a program in C would do about it.
+        // Removes the remedy for C programs.
         throw new FeamoeError(message.replace(/: raise it where .*/s, ", which this module is compiled with"));
     }
 
@@ -446,7 +446,7 @@ export class Model {
         return this.integer ? "integer_" : "";
     }
 
-    // Of what the engine answered, at an offset in bytes.
+    // Fields of the engine's results, at byte offsets.
     #uint(offset) {
         return this.#view.getUint32(this.#answer + offset, true);
     }

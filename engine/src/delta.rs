@@ -1,5 +1,5 @@
-//! Delta blobs (`.delta`): what turns one model file into another, for devices in the field.
-//! [`apply`] builds the new blob in the caller's memory; the writer is the trainer's `export`.
+//! Delta blobs (`.delta`), which turn one model file into another on devices in the field.
+//! [`apply`] builds the new blob in the caller's memory; the trainer's `export` writes deltas.
 //!
 //! ```
 //! use feamoe_engine::{Aligned, Model, delta};
@@ -34,22 +34,22 @@
 //! ```
 //!
 //! - The *table* is the bias and the weight rows of a float blob, the weight rows of an integer
-//!   blob (see [`crate::format`] and [`crate::integer`]). Experts lie side by side in its rows, and
-//!   another number of experts is another stride: so the table is coded lane by lane, each from the
-//!   lane of an expert of the old model. An unchanged lane takes 6 bits a run.
+//!   blob (see [`crate::format`] and [`crate::integer`]). Experts are side by side in its rows, and
+//!   another number of experts means another stride. The table is therefore coded lane by lane,
+//!   each from the lane of an expert of the old model. An unchanged lane takes 6 bits per run.
 //! - Each weight is coded as the difference from its predecessor in the old table: of the bits of
 //!   floats as integers, of the values of integers; zigzag (0, -1, 1, -2, ...), in a Rice code: the
 //!   difference shifted right by k, in ones and a zero, then its low k bits. After [`ESCAPE`] ones
 //!   its 32 bits follow instead. Bits are taken from the low end of a byte.
-//! - Rows are centred on the mean of all records (see [`crate::schema`]), which moves while
-//!   learning continues: the weights of a feature in a lane then move together even where the
-//!   expert is frozen. *shift*, an f32 or for integers an i32, is added to each predecessor first.
-//!   Zeros are the exception: they stand for what no record had, and stay zero.
-//! - The CRC covers all other bytes of the delta. The Outline names the old blob by its CRC and
-//!   holds the new blob's header with its CRC: so either the exact bytes of the new blob come out,
-//!   or an error.
-//! - Whatever the bytes: no panic, and work in proportion to the lengths of old blob, delta and new
-//!   blob.
+//! - Weight rows are centred on the mean of all records (see [`crate::schema`]), which moves while
+//!   learning continues, so the weights of a feature in a lane move together even if the expert is
+//!   frozen. *shift*, an f32 or for integers an i32, is therefore added to each predecessor first.
+//!   Zeros are the exception: they stand for values that no record had, and stay zero.
+//! - The CRC covers all other bytes of the delta. The Outline identifies the old blob by its CRC
+//!   and contains the new blob's header with its CRC, so the result is either the exact new blob or
+//!   an error.
+//! - For any bytes, there is no panic, and the work is proportional to the lengths of old blob,
+//!   delta and new blob.
 //!
 //! Worked example, a block of two weights of which the second moved by one step up, k = 0: `00000`
 //! `0` `0` `110`, the byte `80 01` from the low end.
@@ -70,23 +70,23 @@ pub const VERSION: u16 = 2;
 /// Length of the header of version 1.
 pub const HEADER_BYTES: usize = 10;
 const _: () = assert!(MAGIC.len() + 2 + 4 == HEADER_BYTES);
-/// The source of an expert that derives from zeros.
+/// The source of an expert without a predecessor.
 pub const NO_SOURCE: u8 = u8::MAX;
 /// The `k` of a block without differences.
 pub const UNCHANGED: u32 = 31;
-/// Ones after which the 32 bits of a difference follow.
+/// The number of ones after which the 32 bits of a difference follow.
 pub const ESCAPE: u32 = 20;
 
-/// What stands first in the payload.
+/// The start of the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Outline<'a> {
     /// CRC-32 of the blob that the delta applies to.
     pub old_crc32: u32,
     /// The header of the new blob: [`crate::format::HEADER_BYTES`].
     pub header: &'a [u8],
-    /// Where the old blob has its table.
+    /// The table of the old blob.
     pub old: Table,
-    /// Where the new one has it.
+    /// The table of the new blob.
     pub new: Table,
 }
 
@@ -98,14 +98,14 @@ impl<'a> Outline<'a> {
     }
 }
 
-/// Where a blob has its table.
+/// The position and size of the table in a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Table {
     /// Offset in the blob, in bytes.
     pub at: u32,
-    /// Rows: of floats, the bias among them.
+    /// Number of rows, for floats including the bias.
     pub rows: u32,
-    /// Experts, K, which determine the stride. 0 for a blob that is coded by edits alone.
+    /// Number of experts, K, which determines the stride. 0 for a blob that is coded only by edits.
     pub experts: u32,
 }
 
@@ -122,7 +122,7 @@ pub enum Width {
 }
 
 impl Width {
-    /// Returns the bits of a weight.
+    /// Returns the size of a weight in bits.
     #[must_use]
     pub const fn bits(self) -> u8 {
         match self {
@@ -132,7 +132,7 @@ impl Width {
         }
     }
 
-    /// Returns the bytes of a weight.
+    /// Returns the size of a weight in bytes.
     #[must_use]
     pub const fn bytes(self) -> usize {
         (self.bits() / 8) as usize
@@ -142,7 +142,8 @@ impl Width {
         [Self::F32, Self::I16, Self::I8].into_iter().find(|width| width.bits() == bits)
     }
 
-    /// Returns the weight that starts at a byte: its bits, or its value, extended to 32 bits.
+    /// Returns the weight at a byte offset: the bits of a float, or the value of an integer
+    /// extended to 32 bits.
     #[must_use]
     pub fn read(self, blob: &[u8], at: usize) -> Option<u32> {
         let bytes = blob.get(at..)?;
@@ -153,7 +154,7 @@ impl Width {
         })
     }
 
-    /// Writes a weight to the start of `out`; `None` where it does not fit.
+    /// Writes a weight to the start of `out`; `None` if it does not fit.
     fn write(self, weight: u32, out: &mut [u8]) -> Option<()> {
         let bytes = weight.to_le_bytes();
         let bytes = bytes.get(..self.bytes())?;
@@ -161,13 +162,12 @@ impl Width {
         (self.read(bytes, 0)? == weight).then_some(())
     }
 
-    /// Returns a weight as a delta predicts it from its predecessor, before the difference is
-    /// added.
+    /// Returns the prediction of a weight from its predecessor, before the difference is added.
     #[must_use]
     pub fn predicted(self, before: u32, shift: Option<u32>) -> u32 {
         match (self, shift) {
             (_, None) => before,
-            // Stands for what no record had.
+            // A zero stands for a value that no record had.
             _ if before == 0 => 0,
             (Self::F32, Some(shift)) => (f32::from_bits(before) + f32::from_bits(shift)).to_bits(),
             (Self::I16 | Self::I8, Some(shift)) => before.wrapping_add(shift),
@@ -176,16 +176,15 @@ impl Width {
 }
 
 impl Table {
-    /// Returns the offset of the table's end in its blob, in bytes; `None` past what a `usize`
-    /// holds.
+    /// Returns the offset of the table's end in its blob, in bytes; `None` if it overflows.
     #[must_use]
     pub fn end(&self, width: Width) -> Option<usize> {
         let bytes = stride(self.experts as usize).checked_mul(width.bytes())?.checked_mul(self.rows as usize)?;
         bytes.checked_add(self.at as usize)
     }
 
-    /// Returns the offset of a weight in its blob, in bytes: of an expert in the gate's lane or
-    /// (`own`) its own. Past the table's end where there is none.
+    /// Returns the byte offset of a weight of an expert in its blob, in the gate's lane or (`own`)
+    /// in the expert's own lane; beyond the end of the table if there is none.
     #[must_use]
     pub fn weight(&self, width: Width, row: usize, expert: u32, own: bool) -> usize {
         let stride = stride(self.experts as usize);
@@ -206,25 +205,26 @@ impl Table {
 pub enum DeltaError {
     /// The header does not fit the bytes.
     Frame(FrameError),
-    /// Not the encoding of a delta, though its checksum matches: no exporter wrote it.
+    /// The payload is not the encoding of a delta although the checksum matches; no exporter wrote
+    /// it.
     Malformed,
     /// The old blob is damaged.
     Old(LoadError),
-    /// The delta was made for another blob.
+    /// The delta applies to another blob.
     OtherModel {
         /// CRC-32 of the old blob.
         found: u32,
         /// CRC-32 of the blob that the delta applies to.
         expected: u32,
     },
-    /// The new blob does not fit into the memory given.
+    /// The new blob does not fit into the given memory.
     OutputTooSmall {
         /// Bytes given.
         found: usize,
         /// Bytes of the new blob.
         expected: usize,
     },
-    /// What came out is not the blob that the delta declares.
+    /// The result is not the blob that the delta declares.
     WrongResult(LoadError),
 }
 
@@ -233,22 +233,22 @@ impl fmt::Display for DeltaError {
         match self {
             Self::Frame(FrameError::WrongMagic { .. }) => f.write_str("not a feamoe delta: does not start with FEAD"),
             Self::Frame(error @ FrameError::UnsupportedVersion { .. }) => {
-                write!(f, "delta of {error}: send the model itself")
+                write!(f, "delta of {error}; send the model itself")
             }
             Self::Frame(error @ FrameError::WrongChecksum { .. }) => {
-                write!(f, "{error}: the delta is damaged, send it again")
+                write!(f, "{error}; the delta is damaged, send it again")
             }
             Self::Frame(error) => write!(f, "delta {error}"),
             Self::Malformed => f.write_str("not the encoding of a delta"),
-            Self::Old(_) => f.write_str("the model to change is refused"),
+            Self::Old(_) => f.write_str("the old model is refused"),
             Self::OtherModel { found, expected } => {
                 write!(
                     f,
-                    "the delta changes the model with CRC-32 {expected:08x}, this one has {found:08x}: send the model itself"
+                    "the delta applies to the model with CRC-32 {expected:08x}, but this one has {found:08x}; send the model itself"
                 )
             }
             Self::OutputTooSmall { found, expected } => {
-                write!(f, "the new model has {expected} bytes, the memory given {found}")
+                write!(f, "the new model has {expected} bytes, but the given memory has {found}")
             }
             Self::WrongResult(_) => f.write_str("the delta does not give the model that it declares"),
         }
@@ -264,7 +264,7 @@ impl core::error::Error for DeltaError {
     }
 }
 
-/// Returns the header of version 1 that goes before a payload.
+/// Returns the header of version 1 for a payload.
 #[must_use]
 pub fn header(payload: &[u8]) -> [u8; HEADER_BYTES] {
     let ([m0, m1, m2, m3], [v0, v1]) = (MAGIC, 1_u16.to_le_bytes());
@@ -272,22 +272,21 @@ pub fn header(payload: &[u8]) -> [u8; HEADER_BYTES] {
     [m0, m1, m2, m3, v0, v1, c0, c1, c2, c3]
 }
 
-/// Returns the header of version 2 that goes before a payload; `None` where the payload is past
-/// [`MAX_BLOB_BYTES`].
+/// Returns the header of version 2 for a payload; `None` if the payload exceeds [`MAX_BLOB_BYTES`].
 #[must_use]
 pub fn header_of_integers(payload: &[u8]) -> Option<[u8; frame::HEADER_BYTES]> {
     frame::seal(MAGIC, VERSION, 0, payload)
 }
 
-/// Builds in `out` the blob into which `delta` turns `old`, and returns it: byte by byte the one
-/// that the delta was made of, by its length and CRC. `out` must start on a multiple of 4 for
-/// [`crate::Model::load`] to take it, which has to check it still.
+/// Builds in `out` the blob into which `delta` turns `old`, and returns it. Its length and CRC are
+/// those of the blob that the delta was made from. `out` must be aligned to 4 bytes for
+/// [`crate::Model::load`], which still has to check the blob.
 ///
-/// Cost: one pass over `old` and two over the delta and the new blob. No memory but `out`; stack
-/// under 512 bytes.
+/// Cost: one pass over `old` and two over the delta and the new blob. No memory except `out`; stack
+/// below 512 bytes.
 ///
 /// # Errors
-/// See [`DeltaError`]; then `out` holds nothing of use.
+/// See [`DeltaError`]; the contents of `out` are then unspecified.
 pub fn apply<'o>(old: &[u8], delta: &[u8], out: &'o mut [u8]) -> Result<&'o [u8], DeltaError> {
     let (version, payload) = payload(delta).map_err(DeltaError::Frame)?;
     let (_, found) = check_header(old).map_err(DeltaError::Old)?;
@@ -331,7 +330,7 @@ fn widths(version: u16, reader: &mut Reader<'_>) -> Option<[Width; 2]> {
     Some([Width::from_bits(old)?, Width::from_bits(new)?])
 }
 
-/// Writes the new blob; `None` where the delta makes no sense.
+/// Writes the new blob; `None` if the delta is malformed.
 fn build(
     outline: &Outline<'_>,
     [from_width, to_width]: [Width; 2],
@@ -359,7 +358,7 @@ fn build(
             while runs.at != runs.blob.len() {
                 let (rows, start) = (runs.u32().ok()?, runs.u32().ok()?);
                 let block = Block::take(to_width, &mut bits)?;
-                // The table bounds the rows, so that no run can be longer than it.
+                // The rows are bounded by the table, so no run can be longer.
                 for index in 0..rows as usize {
                     let before = match start.checked_sub(1) {
                         Some(start) if *source != NO_SOURCE => {
@@ -382,14 +381,14 @@ fn build(
     (bits.at.div_ceil(8) == bits.bytes.len()).then_some(())
 }
 
-/// Copies bytes to the start of `out`; returns the rest of it, `None` where they do not fit.
+/// Copies bytes to the start of `out` and returns the rest of it; `None` if they do not fit.
 fn put<'o>(out: &'o mut [u8], bytes: &[u8]) -> Option<&'o mut [u8]> {
     let (to, rest) = out.split_at_mut_checked(bytes.len())?;
     to.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
     Some(rest)
 }
 
-/// Fills `out` by edits, to its end and theirs.
+/// Fills `out` with edits; both must end together.
 fn edit(mut out: &mut [u8], edits: &[u8], old: &[u8]) -> Option<()> {
     let mut reader = Reader { blob: edits, at: 0 };
     while reader.at != edits.len() {
@@ -400,7 +399,7 @@ fn edit(mut out: &mut [u8], edits: &[u8], old: &[u8]) -> Option<()> {
     out.is_empty().then_some(())
 }
 
-/// What the weights of one lane in one run have in common.
+/// The common parameters of the weights of one lane in one run.
 struct Block {
     width: Width,
     k: u32,
@@ -414,7 +413,7 @@ impl Block {
         Some(Self { width, k, shift })
     }
 
-    /// Returns a weight, by the one before.
+    /// Returns a weight, given its predecessor.
     fn weight(&self, before: u32, bits: &mut Bits<'_>) -> Option<u32> {
         let predicted = self.width.predicted(before, self.shift);
         if self.k == UNCHANGED {
@@ -429,7 +428,7 @@ impl Block {
     }
 }
 
-/// Takes bits off bytes, from the low end of each.
+/// Reads bits from bytes, starting at the low end of each.
 struct Bits<'a> {
     bytes: &'a [u8],
     /// Bits taken.

@@ -1,7 +1,7 @@
 //! Drift detection: ADWIN, an adaptive window over a bounded stream (Bifet and Gavalda 2007,
 //! "Learning from time-changing data with adaptive windowing", ADWIN2).
 //!
-//! The window grows while its values agree and is cut where two parts of it differ by more than
+//! The window grows while its values agree, and is cut where two parts of it differ by more than
 //! chance allows:
 //!
 //! ```text
@@ -9,18 +9,18 @@
 //! ```
 //!
 //! `v` is the variance of the window of `n` records, scaled to a range of 1; `ln(n)` is the
-//! correction for looking at many cuts. As in MOA and river a part has 5 records at least, the `4`
-//! keeps short parts from alarming, and cuts are looked for every [`CLOCK`] records.
+//! correction for looking at many cuts. As in MOA and river, a part has at least 5 records, the `4`
+//! keeps short parts from raising alarms, and cuts are searched for every [`CLOCK`] records.
 //!
 //! - **The window is an exponential histogram**: at most five buckets of each size 1, 2, 4, ...
-//!   2^15. A bucket keeps mean and summed squared deviation, merged by Chan's formula: sums of
-//!   300,000 squares, added one by one, would not fit an f32. At [`LONGEST_WINDOW`] records the
-//!   oldest bucket is dropped: such a window distinguishes means that differ by 0.01, finer changes
-//!   pass unseen.
-//! - **Once a cut passes its bound, all before the likeliest cut is dropped at once**, the one with
-//!   the least deviation within its parts; the paper drops bucket by bucket and looks again. One
-//!   change then gives one alarm with the means around it, and no look costs more than three walks
-//!   over the buckets.
+//!   2^15. A bucket keeps the mean and the summed squared deviation, merged by Chan's formula,
+//!   since sums of 300,000 squares, added one by one, would lose precision in f32. At
+//!   [`LONGEST_WINDOW`] records the oldest bucket is dropped. Such a window distinguishes means
+//!   that differ by 0.01; smaller changes are not detected.
+//! - **Once a cut exceeds its bound, everything before the likeliest cut is dropped at once**, the
+//!   cut with the smallest deviation within its parts; the paper drops bucket by bucket and checks
+//!   again. One change then gives one alarm with the means around it, and no check costs more than
+//!   three passes over the buckets.
 //!
 //! ```
 //! use feamoe_engine::drift::Adwin;
@@ -35,47 +35,49 @@
 //! assert!((change.before - 0.1).abs() < 0.02 && (change.after - 0.4).abs() < 0.1);
 //! ```
 //!
-//! *Cost:* an update merges two buckets on average; every 32nd walks thrice over the 80 buckets at
-//! most, without a division as long as nothing changes. *Memory:* 724 bytes; [`Adwin::new`] is
-//! `const`. Never panics; numbers that are not finite are passed over.
+//! *Cost:* an update merges two buckets on average; every 32nd makes at most three passes over the
+//! 80 buckets, without a division as long as nothing changes. *Memory:* 724 bytes; [`Adwin::new`]
+//! is `const`. Never panics; non-finite numbers are skipped.
 
 use serde::{Deserialize, Serialize};
 
-/// Records between two looks for a cut.
+/// The number of records between two searches for a cut.
 pub const CLOCK: u32 = 32;
-/// Records a part of the window has at least.
+/// The smallest number of records in a part of the window.
 const SHORTEST_PART: f32 = 5.0;
-/// Records of a part that count for nothing: a part of the shortest length is taken as one record.
+/// The number of records of a part that are not counted: a part of the shortest length counts as
+/// one record.
 const SPARED: f32 = SHORTEST_PART - 1.0;
-/// Records a window has at least before it is looked at.
+/// The smallest number of records in a window that is checked.
 const SHORTEST_WINDOW: u32 = 10;
 /// Bucket sizes: 1 to 2^15.
 const ROWS: usize = 16;
 /// Buckets of one size.
 const PER_ROW: usize = 5;
-/// Records the window holds at most: 5 (2^16 - 1).
+/// The largest number of records in the window: 5 (2^16 - 1).
 pub const LONGEST_WINDOW: u32 = 327_675;
 
 const _: () = assert!(LONGEST_WINDOW as usize == PER_ROW * ((1 << ROWS) - 1), "five full rows of buckets");
 
-/// A change of the mean, as [`Adwin::update`] finds it.
+/// A change of the mean that [`Adwin::update`] detected.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Change {
-    /// Mean of the records before it.
+    /// Mean of the records before the change.
     #[serde(with = "crate::drift::f32_le")]
     pub before: f32,
-    /// Mean of the records since.
+    /// Mean of the records since the change.
     #[serde(with = "crate::drift::f32_le")]
     pub after: f32,
-    /// Records behind [`Change::before`].
+    /// Number of records in [`Change::before`].
     pub records_before: u32,
-    /// Records behind [`Change::after`]: how long ago the change was, within the size of a bucket.
+    /// Number of records in [`Change::after`], which is the time since the change, up to the size
+    /// of a bucket.
     pub records_after: u32,
 }
 
 impl Change {
-    /// Whether the mean rose.
+    /// Returns whether the mean rose.
     #[must_use]
     pub fn is_rise(&self) -> bool {
         self.after > self.before
@@ -96,7 +98,7 @@ pub(crate) mod f32_le {
     }
 }
 
-/// As [`f32_le`], but a number in formats that people read.
+/// Like [`f32_le`], but a number in human-readable formats.
 mod f32_bytes {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -129,7 +131,7 @@ fn records_of(count: f32) -> u32 {
     count as u32
 }
 
-/// Mean and summed squared deviation of as many records as its row stands for.
+/// Mean and summed squared deviation of the records of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Bucket {
     #[serde(with = "crate::drift::f32_bytes")]
@@ -138,7 +140,7 @@ struct Bucket {
     deviation: f32,
 }
 
-/// Records of each bucket of a row.
+/// Returns the number of records in each bucket of a row.
 #[allow(clippy::cast_possible_truncation)] // a row is less than ROWS
 fn size(row: usize) -> u32 {
     1_u32.unbounded_shl(row as u32)
@@ -159,7 +161,7 @@ impl Row {
         self.buckets.get(..usize::from(self.used)).unwrap_or_default()
     }
 
-    /// Takes out the oldest bucket.
+    /// Removes the oldest bucket.
     fn pop(&mut self) -> Option<Bucket> {
         self.used = self.used.checked_sub(1)?;
         let [oldest, b, c, d, e] = self.buckets;
@@ -189,22 +191,22 @@ pub struct Adwin {
     /// Buckets of 2^index records, scaled to [0, 1].
     rows: [Row; ROWS],
     width: u32,
-    /// Records until the next look.
+    /// Records until the next search for a cut.
     until_check: u32,
 }
 
 impl Adwin {
-    /// Returns an empty window for values in `low..=high`; values outside are taken as the nearer
-    /// end.
+    /// Returns an empty window for values in `low..=high`; values outside are clamped.
     ///
-    /// `delta`, in (0, 1), bounds the chance of a false alarm in a look; 0.002 is usual. The bound
-    /// is generous: see the tests for measured rates.
+    /// `delta`, in (0, 1), bounds the probability of a false alarm per search; 0.002 is usual. The
+    /// bound is conservative; see the tests for measured rates.
     #[must_use]
     pub const fn new(delta: f32, low: f32, high: f32) -> Self {
         Self { delta, low, range: high - low, rows: [Row::EMPTY; ROWS], width: 0, until_check: CLOCK }
     }
 
-    /// Adds a value. Returns the detected change in the mean, if any, and drops what was before it.
+    /// Adds a value. Returns the detected change in the mean, if any, and drops the records before
+    /// it.
     pub fn update(&mut self, value: f32) -> Option<Change> {
         let scaled = (value - self.low) / self.range;
         if !value.is_finite() || !scaled.is_finite() {
@@ -237,16 +239,16 @@ impl Adwin {
         self.low + self.range * self.sum() / count(self.width)
     }
 
-    /// Forgets everything.
+    /// Resets the detector.
     pub fn reset(&mut self) {
         *self = Self::new(self.delta, self.low, self.low + self.range);
     }
 
-    /// Returns whether it is a state that a detector made with these settings can be in.
+    /// Returns whether the state is possible for a detector with these settings.
     pub(crate) fn is_sound(&self, delta: f32, low: f32, high: f32) -> bool {
         let are_settings = self.delta == delta && self.low == low && self.range == high - low;
-        // Values in [0, 1] of a mean have at most this deviation: then so have two buckets merged.
-        // Rounding may add a little.
+        // The largest deviation of values in [0, 1] with this mean, also after merging two buckets,
+        // with an allowance for rounding.
         let most = |mean: f32, size: u32| 1.001 * count(size) * (mean * (1.0 - mean) + 1e-5);
         let is_sound = |bucket: &Bucket, size: u32| {
             (0.0..=1.0).contains(&bucket.mean) && (0.0..=most(bucket.mean, size)).contains(&bucket.deviation)
@@ -262,12 +264,12 @@ impl Adwin {
         are_settings && width == self.width && (1..=CLOCK).contains(&self.until_check)
     }
 
-    /// Rows with the records of their buckets, those of the oldest first.
+    /// Returns the rows with the number of records per bucket, oldest first.
     fn rows(&self) -> impl Iterator<Item = (f32, &[Bucket])> {
         self.rows.iter().enumerate().rev().map(|(row, buckets)| (count(size(row)), buckets.used()))
     }
 
-    /// Sum of the window, scaled: 80 summands at most, each exact to an f32.
+    /// Returns the scaled sum of the window: at most 80 summands, each exact to an f32.
     fn sum(&self) -> f32 {
         let mut sum = 0.0;
         for (n, buckets) in self.rows() {
@@ -276,7 +278,8 @@ impl Adwin {
         sum
     }
 
-    /// Summed squared deviation of the window from its mean, scaled (Chan, Golub and LeVeque 1979).
+    /// Returns the scaled summed squared deviation of the window from its mean (Chan, Golub and
+    /// LeVeque 1979).
     fn deviation(&self, mean: f32) -> f32 {
         let mut deviation = 0.0;
         for (n, buckets) in self.rows() {
@@ -288,7 +291,7 @@ impl Adwin {
         deviation
     }
 
-    /// Adds a record; full rows hand two buckets on as one of twice the size.
+    /// Adds a record; a full row merges two buckets into one of twice the size in the next row.
     fn insert(&mut self, record: Bucket) {
         self.width = self.width.saturating_add(1);
         let mut carried = record;
@@ -306,7 +309,7 @@ impl Adwin {
                 Bucket { mean: 0.5 * (a.mean + b.mean), deviation: a.deviation + b.deviation + half * apart * apart };
             half *= 2.0;
         }
-        // No row takes it: the window is at its longest.
+        // There is no next row: the window has its largest length.
         self.width = self.width.saturating_sub(1 << ROWS);
     }
 
@@ -321,8 +324,8 @@ impl Adwin {
         self.width = self.width.saturating_sub(records);
     }
 
-    /// Returns the likeliest cut, in the unit of the buckets, where any cut's difference passes its
-    /// bound.
+    /// Returns the likeliest cut, in the unit of the buckets, if the difference at any cut exceeds
+    /// its bound.
     fn likeliest_cut(&self) -> Option<Change> {
         if self.width < SHORTEST_WINDOW {
             return None;
@@ -335,15 +338,16 @@ impl Adwin {
         let mut is_change = false;
         let mut most = 0.0;
         let mut likeliest = Change::default();
-        // Records before the cut, and by how much their sum passes what the mean would give.
+        // The number of records before the cut, and the excess of their sum over that expected from
+        // the mean.
         let (mut n_0, mut surplus) = (0.0, 0.0);
         for (records, buckets) in self.rows() {
             for bucket in buckets {
                 n_0 += records;
                 surplus += records * (bucket.mean - mean);
                 let n_1 = n - n_0;
-                // What the bound asks for at least, since n / (n_0 n_1) < 1 / m; spares the
-                // divisions nearly always.
+                // A necessary condition for the bound, since n / (n_0 n_1) < 1 / m; nearly always
+                // avoids the divisions.
                 if surplus * surplus * n <= spread * n_0 * n_1 || n_0 < SHORTEST_PART || n_1 < SHORTEST_PART {
                     continue;
                 }
@@ -351,7 +355,7 @@ impl Adwin {
                 let inverse = 1.0 / (n_0 - SPARED) + 1.0 / (n_1 - SPARED);
                 let past = apart.abs() - log * inverse * (2.0 / 3.0);
                 is_change |= past > 0.0 && past * past > spread * inverse;
-                // The cut between the parts of which least deviation is left within.
+                // The cut with the smallest deviation within its parts.
                 let between = surplus * apart;
                 if between > most {
                     most = between;
@@ -377,8 +381,9 @@ struct Mean {
     count: f32,
 }
 
-/// Records of one side without one of the other at which sum and count are halved: an f32 counts no
-/// further than 2^24. The mean stays; older records count half as much as those to come.
+/// The number of records on one side without any on the other at which sum and count are halved,
+/// since an f32 counts only up to 2^24. The mean is unchanged; older records count half as much as
+/// later ones.
 const MOST_ON_A_SIDE: f32 = 1_048_576.0;
 
 impl Mean {
@@ -390,22 +395,22 @@ impl Mean {
         }
     }
 
-    /// Returns whether values in [0, 1] can have given it, and 1 more for rounding.
+    /// Returns whether values in [0, 1] can give this state, allowing 1 for rounding.
     fn is_sound(&self) -> bool {
         (0.0..MOST_ON_A_SIDE).contains(&self.count) && (0.0..=self.count * 1.001).contains(&self.sum)
     }
 }
 
-/// Watches how far the mean of a value is apart between a group and the reference, 1 at most, of
-/// records that come in any mixture.
+/// Monitors the gap of the mean of a value between a group and the reference, at most 1, for
+/// records in any order.
 ///
-/// Records are compared in pairs: the mean of all of the group since the last pair minus that of
-/// all of the reference since then, as soon as there is one of each. So every record counts once,
-/// pairs are independent, and what concerns both alike is no change. The records of a [`Change`]
-/// are pairs. 740 bytes.
+/// Records are compared in pairs: as soon as there is a record of each, the mean of those of the
+/// group since the last pair minus the mean of those of the reference. Every record therefore
+/// counts once, pairs are independent, and a change that affects both alike is not detected. The
+/// records of a [`Change`] are pairs. Takes 740 bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Gap {
-    /// Since the last pair: the reference, the group.
+    /// The means since the last pair: the reference, then the group.
     sides: [Mean; 2],
     detector: Adwin,
 }
@@ -413,14 +418,14 @@ pub struct Gap {
 impl Gap {
     const NO_SIDES: [Mean; 2] = [Mean { sum: 0.0, count: 0.0 }; 2];
 
-    /// Returns a gap of no records; `delta` as for [`Adwin::new`].
+    /// Returns a gap without records; `delta` as for [`Adwin::new`].
     #[must_use]
     pub const fn new(delta: f32) -> Self {
         Self { sides: Self::NO_SIDES, detector: Adwin::new(delta, -1.0, 1.0) }
     }
 
     /// Adds a record's value. Returns the detected change in the gap, if any. Cost: an update of
-    /// [`Adwin`] and a division where it closes a pair.
+    /// [`Adwin`] and a division if it closes a pair.
     pub fn observe(&mut self, is_reference: bool, value: f32) -> Option<Change> {
         let [reference, group] = &mut self.sides;
         let side = if is_reference { &mut *reference } else { &mut *group };
@@ -433,14 +438,14 @@ impl Gap {
         self.detector.update(gap)
     }
 
-    /// Returns whether it is a state that values in [0, 1] can have given a gap made with `delta`.
+    /// Returns whether the state is possible for values in [0, 1] and a gap with this `delta`.
     pub(crate) fn is_sound(&self, delta: f32) -> bool {
         let [reference, group] = &self.sides;
         let is_open = reference.count == 0.0 || group.count == 0.0;
         is_open && reference.is_sound() && group.is_sound() && self.detector.is_sound(delta, -1.0, 1.0)
     }
 
-    /// Forgets everything.
+    /// Resets the detector.
     pub fn reset(&mut self) {
         self.sides = Self::NO_SIDES;
         self.detector.reset();

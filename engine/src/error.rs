@@ -1,16 +1,16 @@
-//! What can go wrong, and where: small, `Copy`, with the numbers found and allowed.
+//! Error types: small, `Copy`, with the position and the numbers found and allowed.
 
 use core::fmt;
 
 pub use crate::frame::FrameError;
 
-/// Why a blob was refused, and at which byte.
+/// Why a blob was refused, and the byte offset of the error.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadError {
     /// What is wrong.
     pub kind: LoadErrorKind,
-    /// Offset from the start of the blob, in bytes, of what is wrong.
+    /// Byte offset of the error from the start of the blob.
     pub at: usize,
 }
 
@@ -21,52 +21,52 @@ pub struct LoadError {
 pub enum LoadErrorKind {
     /// The header does not fit the bytes.
     Frame(FrameError),
-    /// Needs sections this reader does not know.
+    /// The blob needs sections that this reader does not support.
     UnsupportedSections {
         /// Flags of the mandatory sections that are unknown.
         flags: u16,
     },
-    /// Does not start on a multiple of four in memory: embed it with `include_model!`, or copy its
+    /// The blob is not aligned to 4 bytes in memory: embed it with `include_model!`, or copy its
     /// values with `load_into`.
     Misaligned,
-    /// The target is big endian, the values are little endian: copy them with `load_into`.
+    /// The target is big endian but the values are little endian: copy them with `load_into`.
     NotInPlace,
     /// The memory for the values is too small.
     MemoryTooSmall {
-        /// Values it holds.
+        /// The number of values that it holds.
         found: usize,
-        /// Values the blob has.
+        /// The number of values of the blob.
         expected: usize,
     },
     /// The weights are integers: load the blob with [`crate::integer::Model`].
     IntegerWeights,
     /// The weights are floats: load the blob with [`crate::Model`].
     FloatWeights,
-    /// The section that says how integer weights are written is not three bytes of their ranges.
+    /// The section that describes the encoding of integer weights is invalid.
     InvalidFormat,
-    /// The scale of a lane of integer weights is not within 1 and [`crate::integer::MAX_SCALE`].
+    /// The scale of a lane of integer weights is not between 1 and [`crate::integer::MAX_SCALE`].
     InvalidScale,
-    /// Not the postcard encoding of what stands here.
+    /// The bytes are not the postcard encoding of the expected value.
     Malformed,
-    /// Decodes, but not in its one shortest encoding.
+    /// The bytes decode, but are not the unique shortest encoding.
     NotCanonical,
-    /// More features than this build holds.
+    /// The blob has more features than this build supports.
     TooManyFeatures {
         /// Features declared.
         found: usize,
-        /// The build's `FEATURES`.
+        /// The `FEATURES` of this build.
         capacity: usize,
     },
-    /// More experts than this build holds.
+    /// The blob has more experts than this build supports.
     TooManyExperts {
         /// Experts declared.
         found: usize,
-        /// The build's `EXPERTS`.
+        /// The `EXPERTS` of this build.
         capacity: usize,
     },
-    /// No expert or no feature.
+    /// The blob has no expert or no feature.
     Empty,
-    /// The decision threshold is not inside (0, 1).
+    /// The decision the threshold is not inside (0, 1).
     ThresholdOutOfRange,
     /// A feature's range is empty, not finite, or outside its transform.
     InvalidRange {
@@ -78,22 +78,23 @@ pub enum LoadErrorKind {
         /// The feature.
         feature: usize,
     },
-    /// A number of the calibration section is not finite, or out of range.
+    /// A number of the calibration section is not finite or is out of range.
     InvalidCalibration,
-    /// A number's standard deviation is not a normal f32 above 0, or a category's is not 0.
+    /// The standard deviation of a number is not a normal f32 above 0, or that of a category is not
+    /// 0.
     InvalidDeviation {
         /// The feature.
         feature: usize,
     },
-    /// A value of a background record is infinite, a NaN that is not the one for missing, or a code
-    /// past the feature's levels.
+    /// A value of a background record is infinite, is a NaN other than the one for missing, or is a
+    /// code beyond the feature's levels.
     InvalidBackground {
         /// The record, from 0.
         record: usize,
         /// The feature.
         feature: usize,
     },
-    /// Bin edges do not ascend.
+    /// The bin edges of a feature do not ascend.
     EdgesNotAscending {
         /// The feature.
         feature: usize,
@@ -105,19 +106,19 @@ pub enum LoadErrorKind {
         /// The feature.
         feature: usize,
     },
-    /// The weights' byte string is not as long as the description says.
+    /// The length of the values does not match the description.
     WrongWeightCount {
-        /// Bytes there are.
+        /// The number of bytes found.
         found: usize,
-        /// Bytes needed.
+        /// The number of bytes needed.
         expected: usize,
     },
     /// A weight or edge is infinite or not a number.
     NotFinite,
     /// A padding byte or padding lane is not zero.
     PaddingNotZero,
-    /// A weight, or the logits of some record, pass [`crate::limits::MAX_REACH`]: sums could
-    /// overflow.
+    /// A weight, or a logit of some record, may exceed [`crate::limits::MAX_REACH`], so that sums
+    /// could overflow.
     LogitsTooLarge,
 }
 
@@ -128,32 +129,34 @@ impl fmt::Display for LoadError {
             K::Frame(FrameError::WrongMagic { .. }) => {
                 f.write_str("not a feamoe model: does not start with FEAM")?;
             }
-            K::Frame(error @ FrameError::UnsupportedVersion { .. }) => write!(f, "{error}: export the model again")?,
-            K::Frame(error @ FrameError::WrongChecksum { .. }) => write!(f, "{error}: the blob is damaged")?,
+            K::Frame(error @ FrameError::UnsupportedVersion { .. }) => write!(f, "{error}; export the model again")?,
+            K::Frame(error @ FrameError::WrongChecksum { .. }) => write!(f, "{error}; the blob is damaged")?,
             K::Frame(error) => write!(f, "blob {error}")?,
             K::UnsupportedSections { flags } => {
-                write!(f, "needs sections {flags:#06x} that this build does not know: update the engine")?;
+                write!(f, "needs sections {flags:#06x}, which this build does not support; update the engine")?;
             }
-            K::Misaligned => f.write_str("blob is not aligned to 4 bytes in memory: embed it with include_model!")?,
+            K::Misaligned => {
+                f.write_str("the blob is not aligned to 4 bytes in memory; embed it with include_model!")?
+            }
             K::NotInPlace => {
-                f.write_str("values cannot be used in place on a big-endian target: copy them (load_into)")?
+                f.write_str("the values cannot be used in place on a big-endian target; copy them with load_into")?
             }
             K::MemoryTooSmall { found, expected } => {
-                write!(f, "memory for {found} values, the blob has {expected} (see values_needed)")?;
+                write!(f, "the memory holds {found} values, but the blob has {expected} (see values_needed)")?;
             }
-            K::IntegerWeights => f.write_str("weights are integers: load the blob with integer::Model")?,
+            K::IntegerWeights => f.write_str("the weights are integers; load the blob with integer::Model")?,
             K::FloatWeights => {
-                f.write_str("weights are floats: load the blob with Model, or export it again with --quantize")?;
+                f.write_str("the weights are floats; load the blob with Model, or export it again with --quantize")?;
             }
-            K::InvalidFormat => f.write_str("integer weights of an unknown format")?,
+            K::InvalidFormat => f.write_str("the encoding of the integer weights is invalid")?,
             K::InvalidScale => f.write_str("the scale of a lane is out of range")?,
             K::Malformed => f.write_str("not the postcard encoding of a model")?,
             K::NotCanonical => f.write_str("not the shortest encoding")?,
             K::TooManyFeatures { found, capacity } => {
-                write!(f, "blob needs {found} features, this build holds {capacity} (raise FEATURES)")?;
+                write!(f, "the blob needs {found} features, but this build supports {capacity} (raise FEATURES)")?;
             }
             K::TooManyExperts { found, capacity } => {
-                write!(f, "blob needs {found} experts, this build holds {capacity} (raise EXPERTS)")?;
+                write!(f, "the blob needs {found} experts, but this build supports {capacity} (raise EXPERTS)")?;
             }
             K::Empty => f.write_str("a model needs at least one feature and one expert")?,
             K::ThresholdOutOfRange => f.write_str("threshold is not inside (0, 1)")?,
@@ -168,7 +171,7 @@ impl fmt::Display for LoadError {
             K::DuplicateFeature => f.write_str("two features have the same name")?,
             K::DuplicateLevel { feature } => write!(f, "feature {feature}: two of its levels have the same name")?,
             K::WrongWeightCount { found, expected } => {
-                write!(f, "{found} bytes of weights and edges, the description needs {expected}")?;
+                write!(f, "found {found} bytes of weights and edges, but the description needs {expected}")?;
             }
             K::NotFinite => f.write_str("a weight or edge is not finite")?,
             K::PaddingNotZero => f.write_str("padding is not zero")?,
@@ -187,7 +190,7 @@ impl core::error::Error for LoadError {}
 pub enum RecordError {
     /// The model has no such feature.
     UnknownFeature,
-    /// Names were stripped from the blob: use indices and codes.
+    /// The blob has no names: use indices and codes.
     NamesStripped,
     /// A number was given for a category.
     NotANumber {
@@ -199,11 +202,11 @@ pub enum RecordError {
         /// The feature.
         feature: usize,
     },
-    /// The code is past the feature's levels.
+    /// The code is not below the number of levels.
     LevelOutOfRange {
-        /// The code given.
+        /// The code that was given.
         found: u16,
-        /// The feature's levels; codes are below it.
+        /// The number of levels; codes are below it.
         levels: u16,
     },
     /// The category has no level of this name.
@@ -213,19 +216,19 @@ pub enum RecordError {
     },
     /// The number of values differs from the number of features.
     WrongValueCount {
-        /// The values given.
+        /// The number of values given.
         found: usize,
-        /// The model's features.
+        /// The number of features of the model.
         features: usize,
     },
     /// The blob has no such background record.
     NoBackgroundRow {
-        /// The row asked for, from 0.
+        /// The number of the record asked for, from 0.
         found: usize,
-        /// The records there are.
+        /// The number of background records.
         rows: usize,
     },
-    /// The record was made by another model: its values are of other features.
+    /// The record was created by another model, so its values belong to other features.
     OtherModel,
 }
 
@@ -233,13 +236,19 @@ impl fmt::Display for RecordError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownFeature => f.write_str("the model has no such feature"),
-            Self::NamesStripped => f.write_str("the blob has no names: use feature indices and level codes"),
+            Self::NamesStripped => f.write_str("the blob has no names; use feature indices and level codes"),
             Self::NotANumber { feature } => write!(f, "feature {feature} is a category, found a number"),
             Self::NotACategory { feature } => write!(f, "feature {feature} is a number, found a level"),
-            Self::LevelOutOfRange { found, levels } => write!(f, "level {found}, the feature has {levels}"),
+            Self::LevelOutOfRange { found, levels } => {
+                write!(f, "found level code {found}, but the feature has {levels} levels")
+            }
             Self::UnknownLevel { feature } => write!(f, "feature {feature} has no level of this name"),
-            Self::WrongValueCount { found, features } => write!(f, "{found} values, the model has {features} features"),
-            Self::NoBackgroundRow { found, rows } => write!(f, "background record {found}, the model has {rows}"),
+            Self::WrongValueCount { found, features } => {
+                write!(f, "found {found} values, but the model has {features} features")
+            }
+            Self::NoBackgroundRow { found, rows } => {
+                write!(f, "asked for background record {found}, but the model has {rows}")
+            }
             Self::OtherModel => f.write_str("the record belongs to another model"),
         }
     }
@@ -252,7 +261,7 @@ impl core::error::Error for RecordError {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PredictError {
-    /// The record was made by another model: its terms would pick other rows.
+    /// The record was created by another model, so its terms would select wrong weight rows.
     OtherModel,
 }
 
@@ -271,33 +280,33 @@ impl core::error::Error for PredictError {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExplainError {
-    /// The record, or the background, was made by another model.
+    /// The record or the background was created by another model.
     OtherModel,
     /// The background has no records.
     EmptyBackground,
-    /// The background's memory holds no more records.
+    /// The memory of the background is full.
     BackgroundFull {
-        /// Records it holds.
+        /// The number of records that it holds.
         rows: usize,
     },
-    /// A feature belongs to a player past the build's `FEATURES`.
+    /// A feature belongs to a player that is not below the `FEATURES` of this build.
     PlayerOutOfRange {
         /// The feature.
         feature: usize,
     },
-    /// There are fewer players listed than the model has features.
+    /// The list of players is shorter than the number of features.
     TooFewPlayers {
         /// The length of the list.
         found: usize,
-        /// The model's features.
+        /// The number of features of the model.
         features: usize,
     },
-    /// The caller ended it.
+    /// The caller stopped the computation.
     Stopped,
-    /// More players differ from a background record than coalitions can be counted for: sample, or
-    /// group features.
+    /// Too many players differ from a background record for exact values: use sampling, or group
+    /// features.
     TooManyPlayers {
-        /// Players that differ.
+        /// The number of players that differ.
         found: usize,
         /// The limit, [`crate::attribution::MAX_PLAYERS`].
         limit: usize,
@@ -317,18 +326,18 @@ impl fmt::Display for ExplainError {
         match self {
             Self::OtherModel => f.write_str("the record or the background belongs to another model"),
             Self::EmptyBackground => f.write_str("the background has no records"),
-            Self::BackgroundFull { rows } => write!(f, "the background's memory ends after {rows} records"),
+            Self::BackgroundFull { rows } => write!(f, "the memory of the background holds only {rows} records"),
             Self::PlayerOutOfRange { feature } => {
-                write!(f, "feature {feature} belongs to a player past the build's FEATURES")
+                write!(f, "feature {feature} belongs to a player beyond the FEATURES of this build")
             }
             Self::TooFewPlayers { found, features } => {
-                write!(f, "{found} players are listed, the model has {features} features")
+                write!(f, "{found} players are listed, but the model has {features} features")
             }
-            Self::Stopped => f.write_str("stopped before every game was played"),
+            Self::Stopped => f.write_str("stopped before all coalitions were evaluated"),
             Self::TooManyPlayers { found, limit } => {
                 write!(
                     f,
-                    "{found} features differ from a background record, exact values take at most {limit}: sample, or group features"
+                    "{found} features differ from a background record, but exact values allow at most {limit}; use sampling, or group features"
                 )
             }
         }

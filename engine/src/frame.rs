@@ -1,5 +1,5 @@
-//! The frame around everything this crate stores: a header with a checksum, then a payload. Model
-//! files ([`crate::format`]), statuses and states of a monitor, deltas and slots share it.
+//! The frame of everything that this crate stores: a header with a checksum, then a payload. It is
+//! shared by model files ([`crate::format`]), statuses and states of a monitor, deltas and slots.
 //!
 //! ```text
 //! byte 0        4         6        8              12         16
@@ -9,8 +9,8 @@
 //!      +--------+---------+--------+--------------+----------+---------+
 //! ```
 //!
-//! Integers are little endian. The CRC (ISO-HDLC, as in zip) covers every byte but its own four: a
-//! flag decides how the payload is read, so a flipped flag must not pass.
+//! Integers are little endian. The CRC (ISO-HDLC, as in zip) covers every byte except its own four.
+//! It includes the flags, since they decide how the payload is read.
 
 use core::fmt;
 
@@ -32,8 +32,8 @@ pub(crate) const CRC_AT: usize = 12;
 const _: () = assert!(VERSION_AT + 2 == FLAGS_AT && FLAGS_AT + 2 == LENGTH_AT && LENGTH_AT + 4 == CRC_AT);
 const _: () = assert!(CRC_AT + 4 == HEADER_BYTES);
 
-/// A device has a table-free CRC: the table takes 1 kB of flash to save some milliseconds at
-/// start-up. With the feature `tables` there are sixteen, for 16 bytes at once.
+/// A device uses a CRC without a table, since a table takes 1 kB of flash and saves only a few
+/// milliseconds at start-up. With the feature `tables`, sixteen tables process 16 bytes at once.
 static TABLE_FREE: Crc<u32, crc::NoTable> = Crc::<u32, crc::NoTable>::new(&CRC_32_ISO_HDLC);
 static WITH_TABLE: Crc<u32, Tables> = Crc::<u32, Tables>::new(&CRC_32_ISO_HDLC);
 #[cfg(feature = "tables")]
@@ -41,7 +41,7 @@ type Tables = crc::Table<16>;
 #[cfg(not(feature = "tables"))]
 type Tables = crc::Table<1>;
 
-/// Returns the CRC-32 (ISO-HDLC) of several parts, one after the other.
+/// Returns the CRC-32 (ISO-HDLC) of the concatenation of several parts.
 pub(crate) fn crc32<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> u32 {
     if IS_DEVICE {
         let mut digest = TABLE_FREE.digest();
@@ -54,13 +54,13 @@ pub(crate) fn crc32<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> u32 {
     }
 }
 
-/// Returns the checksum that a header carries: of its own bytes before the CRC, and of the payload.
+/// Returns the checksum for a header: that of its bytes before the CRC and of the payload.
 #[must_use]
 pub fn checksum(header: &[u8], payload: &[u8]) -> u32 {
     crc32([header.get(..CRC_AT).unwrap_or(header), payload])
 }
 
-/// What is wrong with a frame.
+/// Why a frame is invalid.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -84,7 +84,7 @@ pub enum FrameError {
         /// The four bytes that were expected.
         expected: [u8; 4],
     },
-    /// This build does not know the format version.
+    /// This build does not support the format version.
     UnsupportedVersion {
         /// The version that the header declares.
         found: u16,
@@ -108,7 +108,7 @@ pub enum FrameError {
 }
 
 impl FrameError {
-    /// Returns the offset of what is wrong, in bytes from the frame's start.
+    /// Returns the byte offset of the error from the start of the frame.
     #[must_use]
     pub const fn at(&self) -> usize {
         match self {
@@ -125,15 +125,15 @@ impl FrameError {
 impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Truncated { found, expected } => write!(f, "ends after {found} bytes, needs {expected}"),
+            Self::Truncated { found, expected } => write!(f, "ends after {found} bytes, but needs {expected}"),
             Self::TrailingBytes { found, expected } => write!(f, "has {found} bytes, declares {expected}"),
             Self::WrongMagic { expected } => write!(f, "does not start with {}", expected.escape_ascii()),
             Self::UnsupportedVersion { found, expected } => {
-                write!(f, "format version {found}, this build reads {expected}")
+                write!(f, "format version {found}, but this build reads {expected}")
             }
-            Self::TooLarge { found, limit } => write!(f, "declares {found} bytes, the format allows {limit}"),
+            Self::TooLarge { found, limit } => write!(f, "declares {found} bytes, but the format allows {limit}"),
             Self::WrongChecksum { found, expected } => {
-                write!(f, "checksum {found:08x}, header says {expected:08x}")
+                write!(f, "checksum {found:08x}, but the header states {expected:08x}")
             }
         }
     }
@@ -141,7 +141,7 @@ impl fmt::Display for FrameError {
 
 impl core::error::Error for FrameError {}
 
-/// What a sound frame holds.
+/// The contents of a valid frame.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame<'a> {
     pub flags: u16,
@@ -149,8 +149,8 @@ pub(crate) struct Frame<'a> {
     pub payload: &'a [u8],
 }
 
-/// Checks that bytes hold a header of `header_bytes`, which starts with `magic` and a version up to
-/// `newest`; returns the version.
+/// Checks that the bytes have a header of `header_bytes` that starts with `magic` and a version up
+/// to `newest`, and returns the version.
 pub(crate) fn version(bytes: &[u8], header_bytes: usize, magic: [u8; 4], newest: u16) -> Result<u16, FrameError> {
     let header = bytes.get(..header_bytes).and_then(|header| header.first_chunk());
     let Some([m0, m1, m2, m3, v0, v1]) = header else {
@@ -165,8 +165,8 @@ pub(crate) fn version(bytes: &[u8], header_bytes: usize, magic: [u8; 4], newest:
     }
 }
 
-/// Checks a frame in the order length of the header, magic, version (up to `newest`), declared
-/// length, exact length, CRC. Nothing of the payload is read before.
+/// Checks a frame in the order header length, magic, version (up to `newest`), declared length,
+/// exact length, CRC. The payload is not interpreted.
 pub(crate) fn open(bytes: &[u8], magic: [u8; 4], newest: u16) -> Result<Frame<'_>, FrameError> {
     version(bytes, HEADER_BYTES, magic, newest)?;
     let (header, payload) = certain!(bytes.split_first_chunk::<HEADER_BYTES>(), (&[0; HEADER_BYTES], &[][..]));
@@ -186,14 +186,13 @@ pub(crate) fn open(bytes: &[u8], magic: [u8; 4], newest: u16) -> Result<Frame<'_
     Ok(Frame { flags: u16::from_le_bytes([f0, f1]), crc32, payload })
 }
 
-/// Compares a checksum with the one that a header declares; returns it.
+/// Compares a checksum with the declared one, and returns it.
 pub(crate) fn check(found: u32, declared: [u8; 4]) -> Result<u32, FrameError> {
     let expected = u32::from_le_bytes(declared);
     if found == expected { Ok(found) } else { Err(FrameError::WrongChecksum { found, expected }) }
 }
 
-/// Returns the header that makes a frame of a payload; `None` where the payload is past
-/// [`MAX_BLOB_BYTES`].
+/// Returns the header for a payload; `None` if the payload exceeds [`MAX_BLOB_BYTES`].
 pub(crate) fn seal(magic: [u8; 4], version: u16, flags: u16, payload: &[u8]) -> Option<[u8; HEADER_BYTES]> {
     let length = u32::try_from(payload.len()).ok().filter(|_| payload.len() <= MAX_BLOB_BYTES)?;
     let ([m0, m1, m2, m3], [v0, v1], [f0, f1]) = (magic, version.to_le_bytes(), flags.to_le_bytes());
@@ -248,7 +247,7 @@ mod tests {
         }
     }
 
-    /// The CRC that zip uses, by its check value; both ways of computing it.
+    /// Both implementations give the check value of the CRC that zip uses.
     #[test]
     fn the_checksum_is_iso_hdlc() {
         assert_eq!(crc32([&b"1234"[..], b"56789"]), 0xcbf4_3926);

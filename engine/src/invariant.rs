@@ -1,8 +1,8 @@
-//! What checked code relies on, stated where it is used.
+//! Assertions of invariants that checked code relies on.
 
-/// Returns the value of an `Option` that an earlier check made certain. Where it is `None` all the
-/// same, the program has a bug: debug, test and fuzz builds stop there. A release build, which must
-/// not panic, takes `fallback`; the link without a panic handler shows that nothing else is left.
+/// Returns the value of an `Option` that an earlier check guarantees to be `Some`. If it is `None`
+/// nevertheless, the program has a bug: debug, test and fuzz builds panic. A release build, which
+/// must not panic, uses `fallback`; linking without a panic handler proves that no panic is left.
 macro_rules! certain {
     ($value:expr, $fallback:expr) => {
         match $value {

@@ -1,5 +1,5 @@
-//! Scores and explains with a fair mixture of logistic experts, from a compact blob, anywhere: the
-//! same bits on a Cortex-M and in a service.
+//! Scores and explains records with a fair mixture of logistic experts, from a compact model file
+//! (blob). Results are bit-identical on a Cortex-M and in a service.
 //!
 //! ```
 //! use feamoe_engine::schema::Note;
@@ -8,7 +8,7 @@
 //! static MODEL: &[u8] = include_model!(concat!(env!("CARGO_MANIFEST_DIR"), "/golden/v1.feamoe"));
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let model: Model<16, 12> = Model::load(MODEL)?; // 16 features, 12 experts at most; checks everything, copies no weights
+//! let model: Model<16, 12> = Model::load(MODEL)?; // at most 16 features and 12 experts; checks everything, copies no weights
 //! let mut record = model.record(); // every value missing
 //! let notes = [record.set_number("age", 39.0)?, record.set_category("occupation", "Sales")?];
 //! assert_eq!(notes, [Note::Usual; 2]); // neither clamped nor unknown
@@ -23,41 +23,42 @@
 //! # Contract
 //! - `no_std`, no allocator, no unsafe code. Depends on bytemuck, crc, heapless, libm, postcard,
 //!   rand_pcg, serde.
-//! - Never panics, whatever the blob or the record; shown by linking a program whose panic handler
-//!   does not exist, at the opt-levels 1, 2, 3 and s with link-time optimisation. (At z, and at s
-//!   without it, the compiler leaves checks standing that never fail, so that this proof is not to
-//!   be had there; the code is the same.)
-//! - f32 in a fixed order of operations, without fused multiply-add: the same bits on every target.
-//!   Sums over the coalitions of Shapley values are f64.
-//! - `score` takes the same number of instructions for every record of a model, on a core with
-//!   single-precision floats; `explain` by `frozen` too. Setting a value does not (logarithms,
-//!   names), nor does `path`, which evaluates more where the gate switches, nor Shapley values, nor
-//!   the search for a recourse.
-//! - All memory is the caller's; sizes follow from `FEATURES` and `EXPERTS`. [`Score::new`],
+//! - Never panics, for any blob and any record. This is proved by linking a program without a panic
+//!   handler, at the opt-levels 1, 2, 3 and s with link-time optimisation. (At z, and at s without
+//!   it, the compiler keeps checks that never fail, so the proof is not possible there; the code is
+//!   the same.)
+//! - Arithmetic is f32 in a fixed order of operations, without fused multiply-add, which gives the
+//!   same bits on every target. Sums over the coalitions of Shapley values are f64.
+//! - On a core with single-precision floats, `score` takes the same number of instructions for
+//!   every record of a model, and so does `explain` by `frozen`. This is not so for setting values
+//!   (logarithms, names), for `path`, which evaluates more if the gate switches, for Shapley
+//!   values, and for the search for recourse.
+//! - The caller provides all memory; sizes follow from `FEATURES` and `EXPERTS`. [`Score::new`],
 //!   [`Attribution::new`], [`attribution::Workspace::new`], [`Recourse::new`],
 //!   [`fairness::Counts::new`], [`drift::Adwin::new`] and [`monitor::Monitor::new`] are `const`; a
 //!   [`Model`] and a [`Record`] fit a `static` cell.
-//! - A blob is used in place on little-endian targets; [`Model::load_into`] copies its values, on
+//! - A blob is used in place on little-endian targets. [`Model::load_into`] copies its values, on
 //!   any target and from any address.
-//! - A [`Blob`] that exists is valid, and so is a [`Model`]. What later code relies on is asserted
-//!   where it is used: a debug, test or fuzz build stops at a broken invariant.
+//! - Every [`Blob`] is valid, and so is every [`Model`]. Later code asserts the invariants that it
+//!   relies on: debug, test and fuzz builds panic if one is broken.
 //!
-//! # The rooms
-//! Each uses those before it: [`frame`] (one header for everything stored), [`mod@format`] (the
-//! model file, [`Blob`]), [`schema`], record, [`mixture`] (the kernel), model; on these stand
-//! [`calibration`], [`attribution`], [`recourse`], [`monitor`] (made of [`fairness`] and
-//! [`drift`]), [`signature`], [`slots`], [`delta`], and beside the float model [`integer`], for
-//! cores without floats. [`Scorer`] is what both models have in common.
+//! # Modules
+//! Each module uses only those before it: [`frame`] (one header for everything stored),
+//! [`mod@format`] (the model file, [`Blob`]), [`schema`], record, [`mixture`] (the kernel), model;
+//! on these are built [`calibration`], [`attribution`], [`recourse`], [`monitor`] (made of
+//! [`fairness`] and [`drift`]), [`signature`], [`slots`], [`delta`], and, next to the float model,
+//! [`integer`] for cores without a floating-point unit. [`Scorer`] is the common interface of both
+//! models.
 //!
 //! # Features
-//! `armv7em`, off by default: assembly for the loop over the terms, from a crate of its own; the
-//! bits stay. `defmt`: `Format` on errors, notes and scores. `mac`: statuses of a monitor with a
-//! message authentication code. `signed`: verifies signed models, by curve25519-dalek and sha2.
-//! `tables`: checksums in a third of the time, for hosts. Scores and attributions implement serde's
-//! `Serialize` in any case: unused, it is not linked.
+//! All are off by default. `armv7em`: assembly for the loop over the terms, from a separate crate,
+//! with the same bits. `defmt`: `Format` for errors, notes and scores. `mac`: statuses of a monitor
+//! with a message authentication code. `signed`: verifies signed models, with curve25519-dalek and
+//! sha2. `tables`: checksums in a third of the time, for hosts. Scores and attributions always
+//! implement serde's `Serialize`, which is not linked if unused.
 //!
-//! # What it deliberately does not know
-//! Training, files, text formats: see the `feamoe` crate. Limits stand in [`limits`].
+//! # Out of scope
+//! Training, files and text formats; see the `feamoe` crate. Limits are in [`limits`].
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(
@@ -70,8 +71,8 @@
 #[cfg(test)]
 extern crate std;
 
-/// The first golden model, for the unit tests; its values are copied, so that big-endian targets
-/// run the tests too.
+/// Loads the first golden model, for the unit tests. Its values are copied, so that big-endian
+/// targets run the tests too.
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 fn golden<const FEATURES: usize, const EXPERTS: usize>() -> Model<'static, FEATURES, EXPERTS> {
@@ -112,17 +113,16 @@ pub use recourse::Recourse;
 pub use schema::{FeatureIndex, FeatureKey, Schema};
 pub use scorer::{Scored, Scorer};
 
-/// Bytes at an address that is a multiple of 4: what [`Model::load`] needs. See [`include_model!`].
+/// Bytes at an address that is a multiple of 4, as [`Model::load`] needs. See [`include_model!`].
 #[repr(C, align(4))]
 #[derive(Debug)]
 pub struct Aligned<T: ?Sized>(pub T);
 
-/// Embeds a model file like `include_bytes!`, at an address that is a multiple of 4; gives a
-/// `&'static [u8]`. A file without the header of a model does not compile; the rest of it is
-/// checked by the load.
+/// Embeds a model file like `include_bytes!`, at an address that is a multiple of 4, and gives a
+/// `&'static [u8]`. A file without the header of a model does not compile; loading checks the rest.
 ///
-/// A model in the firmware itself is the last resort of a device that keeps others in [`slots`]:
-/// see `engine/examples/field`.
+/// A model in the firmware itself is the last resort of a device that keeps its models in
+/// [`slots`]; see `engine/examples/field`.
 #[macro_export]
 macro_rules! include_model {
     ($path:expr) => {{

@@ -1,9 +1,9 @@
-//! The exponential of the hot path: one definition for every target, so that host and device agree
-//! bit for bit.
+//! The exponential function of the hot path, with one definition for every target, so that host and
+//! device give the same bits.
 //!
-//! Why not `libm::exp2f`: it computes in f64, about 1,200 instructions on a core with
-//! single-precision floats only. This one takes about 13 once inlined, in f32 alone and without
-//! fused multiply-add.
+//! `libm::exp2f` is not used because it computes in f64, which takes about 1,200 instructions on a
+//! core with only single-precision floats. This function takes about 13 once inlined, in f32 and
+//! without fused multiply-add.
 
 /// log2(e): weights are stored multiplied by it, so that the kernel needs only [`exp2`].
 pub const LOG2_E: f32 = core::f32::consts::LOG2_E;
@@ -27,7 +27,8 @@ const EXP2_TABLE: [u32; 64] = [
     0x3fea_c0c7, 0x3fed_4f30, 0x3fef_e4ba, 0x3ff2_8177, 0x3ff5_257d, 0x3ff7_d0df, 0x3ffa_83b3, 0x3ffd_3e0c,
 ];
 
-/// The table less what its index adds to an exponent: so that [`exp2`] need not mask the index out.
+/// The table minus what the index adds to the exponent, so that [`exp2`] need not mask out the
+/// index.
 const EXP2_LESS_INDEX: [u32; 64] = {
     let mut entries = EXP2_TABLE;
     let mut rest: &mut [u32] = &mut entries;
@@ -47,8 +48,9 @@ const ROUND_TO_64THS: f32 = 196_608.0;
 /// Returns `2^x` for `|x| <=` [`EXP2_RANGE`]; relative error at most 1.5 ulp (tested exhaustively
 /// over a grid of the range).
 ///
-/// Outside the range the result is some finite or infinite number without meaning; it never panics.
-/// A table of 64 entries gives `2^(k/64)`, a polynomial of degree 2 the rest, `|f| <= 1/128`.
+/// Outside the range, the result is a meaningless number, possibly infinite; the function never
+/// panics. A table of 64 entries gives `2^(k/64)`, and a polynomial of degree 2 gives the rest,
+/// `|f| <= 1/128`.
 #[inline(always)]
 #[must_use]
 pub fn exp2(x: f32) -> f32 {
@@ -57,7 +59,7 @@ pub fn exp2(x: f32) -> f32 {
     let shifted = x + ROUND_TO_64THS;
     let n = shifted.to_bits();
     let f = x - (shifted - ROUND_TO_64THS);
-    // The mask keeps the index inside the table; the compiler sees it and drops the fallback.
+    // The mask keeps the index inside the table, so the compiler removes the fallback.
     let entry = EXP2_LESS_INDEX.get((n & 63) as usize).copied().unwrap_or(0);
     let s = f32::from_bits(entry.wrapping_add(n << 17));
     s + s * (f * (C2 * f + C1))
@@ -82,7 +84,7 @@ mod tests {
         assert!(worst <= TOLERANCE, "worst relative error {worst:e}");
     }
 
-    /// All 2.2 thousand million numbers of the range: `cargo test --release -p feamoe-engine --
+    /// Tests all 2.2 billion numbers of the range: `cargo test --release -p feamoe-engine --
     /// --ignored`, half a minute.
     #[test]
     #[ignore = "half a minute in release"]
@@ -94,7 +96,7 @@ mod tests {
         assert!(worst <= TOLERANCE, "worst relative error {worst:e}");
     }
 
-    /// What a monotone score rests on: as `z` grows, `1 / (1 + 2^-z)` falls at ten numbers only, by
+    /// Monotone scores rely on this: as `z` grows, `1 / (1 + 2^-z)` falls at only ten numbers, by
     /// one unit in the last place.
     #[test]
     #[ignore = "half a minute in release"]
@@ -113,7 +115,7 @@ mod tests {
         assert_eq!(falls, 10);
     }
 
-    /// A monotone score rests on this too.
+    /// Monotone scores rely on this too.
     #[test]
     #[ignore = "a minute in release"]
     fn log1p_never_falls() {

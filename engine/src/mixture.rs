@@ -1,7 +1,7 @@
-//! The forward pass of the mixture: terms -> logits -> gate, experts, score. The only one: engine,
-//! learner, evaluator and firmware call it.
+//! The forward pass of the mixture: terms -> logits -> gate, experts, score. It is the only
+//! implementation; engine, learner, evaluator and firmware call it.
 //!
-//! A record is a list of [`Term`]s; each picks one row of weights and a scale (FEAMOE, section 3,
+//! A record is a list of [`Term`]s; each selects one weight row and a scale (FEAMOE, section 3,
 //! with the encoding folded into look-ups):
 //!
 //! ```text
@@ -9,8 +9,8 @@
 //! g_k = 2^z[k] / sum_i 2^z[i]      o_k = 1 / (1 + 2^-z[K+k])      p = sum_k g_k o_k
 //! ```
 //!
-//! Weights are in log2 units (multiplied by log2 e). Sums run over terms in their order, lane by
-//! lane, without fused multiply-add: the block width below changes speed, never a bit.
+//! Weights are in log2 units (multiplied by log2 e). Sums run over the terms in order, lane by
+//! lane, without fused multiply-add. The block width below affects speed, never a bit.
 
 use crate::limits::IS_DEVICE;
 use crate::math::exp2;
@@ -27,18 +27,18 @@ pub use feamoe_armv7em::Term;
 #[cfg(not(feature = "armv7em"))]
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Term {
-    /// Index of the row of weights.
+    /// Index of the weight row.
     pub row: u32,
-    /// Factor of the row: 1 for a level, bin or marker, the centred number for a linear row.
+    /// Factor of the weight row: 1 for a level, bin or marker; the centred number for a linear row.
     pub scale: f32,
 }
 
 /// Writes the logits `bias + sum(scale * row)` of a record to `out`.
 ///
 /// # Shapes
-/// `bias` and `out`: one row (the [`stride`]); `rows`: a whole number of rows. A term whose row
-/// lies past the end adds nothing; a loaded model has no such term. Lanes past the shorter of
-/// `bias` and `out` are left as they were.
+/// `bias` and `out` have one row (the [`stride`]); `rows` has a whole number of rows. A term whose
+/// row is beyond the end adds nothing; a loaded model has no such term. Lanes beyond the shorter of
+/// `bias` and `out` are unchanged.
 ///
 /// Cost: `terms.len() * stride` multiply-adds.
 #[inline]
@@ -46,10 +46,10 @@ pub fn logits(bias: &[f32], rows: &[f32], terms: &[Term], out: &mut [f32]) {
     live_logits(out.len() / 2, bias, rows, terms, out);
 }
 
-/// As [`logits`], for `experts` experts: lanes past theirs are padding, which need not be summed.
+/// Like [`logits`], for `experts` experts: later lanes are padding, which need not be summed.
 #[inline]
 pub(crate) fn live_logits(experts: usize, bias: &[f32], rows: &[f32], terms: &[Term], out: &mut [f32]) {
-    /// One copy of the code, where flash is scarce.
+    /// Only one copy of the code, if flash is scarce.
     #[inline(never)]
     fn once(experts: usize, bias: &[f32], rows: &[f32], terms: &[Term], out: &mut [f32]) {
         sum_live(experts, bias, rows, terms, out);
@@ -59,7 +59,7 @@ pub(crate) fn live_logits(experts: usize, bias: &[f32], rows: &[f32], terms: &[T
 
 #[inline(always)]
 fn sum_live(experts: usize, bias: &[f32], rows: &[f32], terms: &[Term], out: &mut [f32]) {
-    // Of a device's 32 registers the compiler keeps 22 for sums.
+    // The compiler keeps 22 of a device's 32 registers for sums.
     let is_done = IS_DEVICE
         && match experts {
             1 | 2 => whole_rows::<4, 4>(bias, rows, terms, out),
@@ -76,8 +76,8 @@ fn sum_live(experts: usize, bias: &[f32], rows: &[f32], terms: &[Term], out: &mu
     }
     let stride = out.len();
     let mut lane = 0;
-    // Wide blocks keep their sums in registers over all terms; narrow ones take the rest. A device
-    // has none for a wide block's addresses.
+    // Wide blocks keep their sums in registers over all terms; narrow blocks handle the rest. A
+    // device has no registers left for the addresses of a wide block.
     while (!IS_DEVICE || IN_ASSEMBLY) && block::<24>(bias, rows, terms, out, stride, lane) {
         lane = lane.wrapping_add(24);
     }
@@ -89,8 +89,8 @@ fn sum_live(experts: usize, bias: &[f32], rows: &[f32], terms: &[Term], out: &mu
     }
 }
 
-/// Sums the first `LIVE` lanes of rows of `STRIDE`, the others being padding, in one pass over the
-/// terms; false where there is a term without a row, or `bias` or `out` is shorter.
+/// Sums the first `LIVE` lanes of rows of `STRIDE` in one pass over the terms; the other lanes are
+/// padding. Returns false if a term has no row, or `bias` or `out` is shorter.
 #[inline(always)]
 fn whole_rows<const LIVE: usize, const STRIDE: usize>(
     bias: &[f32],
@@ -116,7 +116,7 @@ fn whole_rows<const LIVE: usize, const STRIDE: usize>(
     true
 }
 
-/// Sums one block of `W` lanes starting at `lane`; false where fewer than `W` lanes are left.
+/// Sums one block of `W` lanes starting at `lane`; false if fewer than `W` lanes are left.
 #[inline(always)]
 fn block<const W: usize>(
     bias: &[f32],
@@ -152,12 +152,12 @@ fn block<const W: usize>(
 
 /// Combines logits into the gate, the experts' outputs and the score.
 ///
-/// `logits`: gate lanes, then expert lanes, log2 units, each within +-[`crate::limits::MAX_LOGIT`]
-/// (see [`tame`]). `gate` and `outputs` hold `experts` numbers; the gate sums to 1, outputs lie in
-/// [0, 1]. Returns p in [0, 1].
+/// `logits` has the gate lanes, then the expert lanes, in log2 units, each within
+/// +-[`crate::limits::MAX_LOGIT`] (see [`tame`]). `gate` and `outputs` get `experts` numbers each;
+/// the gate sums to 1, outputs are in [0, 1]. Returns p in [0, 1].
 #[inline]
 pub fn combine(logits: &[f32], experts: usize, gate: &mut [f32], outputs: &mut [f32]) -> f32 {
-    /// One copy of the code, where flash is scarce.
+    /// Only one copy of the code, if flash is scarce.
     #[inline(never)]
     fn once(logits: &[f32], experts: usize, gate: &mut [f32], outputs: &mut [f32]) -> f32 {
         combine_lanes(logits, experts, gate, outputs)
@@ -167,7 +167,7 @@ pub fn combine(logits: &[f32], experts: usize, gate: &mut [f32], outputs: &mut [
 
 #[inline(always)]
 fn combine_lanes(logits: &[f32], experts: usize, gate: &mut [f32], outputs: &mut [f32]) -> f32 {
-    // All of one length, so that the loop asks for one only.
+    // All of the same length, so that the loop has only one bounds check.
     let (Some(gate), Some(outputs)) = (gate.get_mut(..experts), outputs.get_mut(..experts)) else { return 0.0 };
     let Some((gate_lanes, rest)) = logits.split_at_checked(experts) else { return 0.0 };
     let Some(expert_lanes) = rest.get(..experts) else { return 0.0 };
@@ -184,15 +184,15 @@ fn combine_lanes(logits: &[f32], experts: usize, gate: &mut [f32], outputs: &mut
     let (fours, rest) = gate.as_chunks_mut::<LANE_MULTIPLE>();
     fours.iter_mut().for_each(|four| four.iter_mut().for_each(|g| *g *= inverse));
     rest.iter_mut().for_each(|g| *g *= inverse);
-    // Each product is at most its t, and rounding is monotone: the quotient cannot pass 1.
+    // Each product is at most its t, and rounding is monotone, so the quotient cannot exceed 1.
     weighted / sum
 }
 
-/// Brings logits into the range [`combine`] needs, without changing the gate: subtracts the largest
-/// gate logit and clamps.
+/// Brings logits into the range that [`combine`] needs without changing the gate: subtracts the
+/// largest gate logit and clamps.
 ///
-/// A loaded model whose logits are bounded (see [`crate::Model::bounded`]) does not need it; a
-/// learner's do.
+/// A loaded model with bounded logits (see [`crate::Model::bounded`]) does not need this; a learner
+/// does.
 #[inline]
 pub fn tame(logits: &mut [f32], experts: usize) {
     const LIMIT: f32 = crate::limits::MAX_LOGIT;

@@ -1,4 +1,4 @@
-//! A validated model: loads a blob, in place or into the caller's memory, and scores records.
+//! The float model: loads a blob, in place or into the caller's memory, and scores records.
 
 use bytemuck::try_cast_slice;
 use serde::ser::{Serialize, SerializeStruct as _, Serializer};
@@ -12,16 +12,16 @@ use crate::record::{Record, Value};
 use crate::schema::{Feature, FeatureIndex, Kind, Layout, Note, Schema};
 use crate::scorer::{Scored, impl_scorer, sealed};
 
-/// What fills memory that is written before it is read. Zeros would be a call, which takes three
-/// times as many instructions.
+/// Fills memory that is written before it is read. Zeros would be a function call, with three times
+/// as many instructions.
 pub(crate) const UNWRITTEN: f32 = f32::NAN;
 
-/// A model of at most `FEATURES` features and `EXPERTS` experts, read in place from its blob or
+/// A model with at most `FEATURES` features and `EXPERTS` experts, used in place in its blob or
 /// copied.
 ///
-/// A `Model` that exists is valid: [`Model::load`] checked every index, shape and number. It holds
-/// 32 bytes a feature; the weights stay in the blob or in the memory given to [`Model::load_into`].
-/// `EXPERTS` must be even: rows are padded to four lanes, two per expert. A build with an odd
+/// Every `Model` is valid: [`Model::load`] checked every index, shape and number. It takes 32 bytes
+/// per feature; the weights stay in the blob or in the memory given to [`Model::load_into`].
+/// `EXPERTS` must be even, since weight rows are padded to four lanes, two per expert. An odd
 /// number does not compile:
 ///
 /// ```
@@ -49,7 +49,7 @@ pub struct Model<'a, const FEATURES: usize, const EXPERTS: usize> {
     blob_bytes: usize,
 }
 
-/// What a model says of one record.
+/// The score of a record.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
@@ -58,20 +58,20 @@ pub struct Score<const EXPERTS: usize> {
     pub probability: f32,
     /// `p >= threshold`.
     pub decision: bool,
-    /// Gate weights, summing to 1; 0 past the model's experts.
+    /// Gate weights, which sum to 1; 0 beyond the model's experts.
     pub gate: [f32; EXPERTS],
-    /// The experts' probabilities; 0 past the model's experts.
+    /// The experts' probabilities; 0 beyond the model's experts.
     pub expert_probabilities: [f32; EXPERTS],
-    /// Some value was missing.
+    /// Whether some value was missing.
     pub missing: bool,
-    /// Some number was clamped to the training range.
+    /// Whether some number was clamped to the training range.
     pub clamped: bool,
-    /// Some level was not seen in training.
+    /// Whether some level was not seen in training.
     pub unseen: bool,
 }
 
 impl<const EXPERTS: usize> Score<EXPERTS> {
-    /// Returns a score of nothing, in a `const` so that it can live in a `static`.
+    /// Returns an empty score. This is `const`, so that a score can be in a `static`.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -86,7 +86,7 @@ impl<const EXPERTS: usize> Score<EXPERTS> {
     }
 }
 
-/// With the gate and the experts' probabilities as sequences of `EXPERTS` numbers.
+/// The gate and the experts' probabilities are sequences of `EXPERTS` numbers.
 impl<const EXPERTS: usize> Serialize for Score<EXPERTS> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_struct("Score", 7)?;
@@ -142,13 +142,13 @@ impl<const EXPERTS: usize> Scored for Score<EXPERTS> {
 impl_scorer!();
 
 impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERTS> {
-    /// Loads a blob, whatever its bytes, and checks all of it; copies no weights. Cost: one pass
-    /// over the bytes for the checksum, a few over the weights.
+    /// Loads a blob and checks all of it, for arbitrary bytes, without copying weights. Cost: one
+    /// pass over the bytes for the checksum and a few over the weights.
     ///
-    /// The blob must lie on a multiple of 4 in memory: [`crate::include_model!`] embeds it so.
+    /// The blob must be aligned to 4 bytes in memory, as [`crate::include_model!`] embeds it.
     ///
     /// # Errors
-    /// What is wrong, and at which byte: see [`crate::error::LoadErrorKind`].
+    /// The problem and its byte offset, see [`crate::error::LoadErrorKind`].
     pub fn load(blob: &'a [u8]) -> Result<Self, LoadError> {
         let (blob, values) = Self::blob(blob)?;
         let refused = |kind| LoadError { kind, at: blob.values_at };
@@ -159,10 +159,10 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         Self::new(&blob, values)
     }
 
-    /// Loads a blob that lies at any address, on a target of any endianness, and copies its values
-    /// to `memory`: four bytes each, [`Model::values_needed`] of them. It is also for weights in
-    /// RAM, where flash is slow. Names, background records, deviations and calibration stay in the
-    /// blob.
+    /// Loads a blob at any address, on a target of any endianness, and copies its
+    /// [`Model::values_needed`] values of four bytes each to `memory`. This also helps if flash is
+    /// slow, since weights are then in RAM. Names, background records, deviations and calibration
+    /// stay in the blob.
     ///
     /// ```
     /// use feamoe_engine::{Model, include_model};
@@ -178,8 +178,8 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     /// ```
     ///
     /// # Errors
-    /// As [`Model::load`], and [`LoadErrorKind::MemoryTooSmall`]; never
-    /// [`LoadErrorKind::Misaligned`] nor [`LoadErrorKind::NotInPlace`].
+    /// The same as [`Model::load`], and [`LoadErrorKind::MemoryTooSmall`], but never
+    /// [`LoadErrorKind::Misaligned`] or [`LoadErrorKind::NotInPlace`].
     pub fn load_into(blob: &'a [u8], memory: &'a mut [f32]) -> Result<Self, LoadError> {
         let (blob, values) = Self::blob(blob)?;
         let (found, expected) = (memory.len(), values.len());
@@ -192,16 +192,16 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         Self::new(&blob, copies)
     }
 
-    /// Returns how many values [`Model::load_into`] copies: never more than a quarter of the blob's
-    /// bytes. Cost: that of the checks of a load.
+    /// Returns the number of values that [`Model::load_into`] copies, at most a quarter of the
+    /// blob's bytes. Cost: that of the checks of a load.
     ///
     /// # Errors
-    /// What is wrong with the blob.
+    /// The problem with the blob.
     pub fn values_needed(blob: &'a [u8]) -> Result<usize, LoadError> {
         Ok(Self::blob(blob)?.1.len())
     }
 
-    /// Checks a blob and what this build can hold of it.
+    /// Checks a blob and whether this build can hold it.
     fn blob(bytes: &'a [u8]) -> Result<(Blob<'a>, &'a [[u8; 4]]), LoadError> {
         const {
             assert!(EXPERTS > 0 && EXPERTS.is_multiple_of(2), "EXPERTS must be even and not 0: round it up");
@@ -218,7 +218,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         Ok((blob, values))
     }
 
-    /// `values`: those of the blob.
+    /// Creates the model; `values` are those of the blob.
     fn new(blob: &Blob<'a>, values: &'a [f32]) -> Result<Self, LoadError> {
         let experts = blob.experts();
         let lanes = values.len().wrapping_sub(blob.edges);
@@ -259,10 +259,10 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         self.layout.view()
     }
 
-    /// Returns the edges between the bins of a number, ascending: one less than it has bins. None of
-    /// a number without bins, of a category and past the last feature.
+    /// Returns the ascending edges between the bins of a number, one fewer than it has bins. Empty
+    /// for a number without bins, for a category and beyond the last feature.
     ///
-    /// [`crate::schema::bin`] of a clamped number and these is its bin.
+    /// [`crate::schema::bin`] with these edges gives the bin of a clamped number.
     #[must_use]
     pub fn edges(&self, feature: FeatureIndex) -> &[f32] {
         self.layout.features().get(feature.0).map_or(&[], |feature| feature.edges_of(self.layout.edges))
@@ -291,15 +291,15 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         self.threshold
     }
 
-    /// Returns whether every possible logit lies within +-[`MAX_LOGIT`]: then scoring needs no
-    /// clamps.
+    /// Returns whether every possible logit is within +-[`MAX_LOGIT`], so that scoring needs no
+    /// clamping.
     #[must_use]
     pub fn bounded(&self) -> bool {
         self.bounded
     }
 
-    /// Returns the score of the mean record, whose logits are the bias: what
-    /// [`crate::Method::Path`] starts from.
+    /// Returns the score of the mean record, whose logits are the bias. [`crate::Method::Path`]
+    /// starts there.
     #[must_use]
     pub fn mean_probability(&self) -> f32 {
         self.mean_probability
@@ -311,7 +311,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         &self.provenance
     }
 
-    /// Returns the blob's checksum, which names the model.
+    /// Returns the checksum of the blob, which identifies the model.
     #[must_use]
     pub fn crc32(&self) -> u32 {
         self.crc32
@@ -323,27 +323,28 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         self.blob_bytes
     }
 
-    /// Returns the number of background records: 0 where the blob has none, at most
+    /// Returns the number of background records: 0 if the blob has none, at most
     /// [`crate::limits::MAX_BACKGROUND_ROWS`].
     ///
-    /// Any number of the first ones is a sample of the data too: their order is drawn.
+    /// The first records are also a sample of the data, whatever their number, since the order is
+    /// random.
     #[must_use]
     pub fn background_rows(&self) -> usize {
         certain!(self.background.len().checked_div(self.record_bytes()), 0)
     }
 
-    /// Returns the bytes of a background record, above 0: a model has a feature.
+    /// Returns the size of a background record in bytes, above 0 since a model has a feature.
     fn record_bytes(&self) -> usize {
         self.layout.features().iter().map(|feature| feature.kind.value_bytes()).sum()
     }
 
-    /// Returns the values of background record `row`, counted from 0, feature by feature; `None`
-    /// where there is no such record.
+    /// Returns the values of background record `row` (counted from 0), feature by feature; `None`
+    /// if there is no such record.
     pub fn background_values(&self, row: usize) -> Option<impl Iterator<Item = Value>> {
         let features = self.layout.features();
         let start = row.checked_mul(self.record_bytes())?;
         let mut rest = self.background.get(start..)?;
-        // Only the first feature can lack its bytes: `load` has counted and checked them.
+        // Only the first feature can lack its bytes, since `load` has counted and checked them.
         let mut values = features.iter().map_while(move |feature| {
             let (value, after) = Value::take(feature.kind, rest)?;
             rest = after;
@@ -353,12 +354,12 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         Some(core::iter::once(first).chain(values))
     }
 
-    /// Sets every value of `record` to those of background record `row`, counted from 0. Takes the
-    /// time of setting each value by its index; no memory.
+    /// Sets every value of `record` to those of background record `row` (counted from 0). Takes the
+    /// time of setting each value by its index, and no memory.
     ///
     /// # Errors
-    /// [`RecordError::NoBackgroundRow`]; [`RecordError::OtherModel`] for a record that another
-    /// model made. Then `record` is unchanged.
+    /// [`RecordError::NoBackgroundRow`], or [`RecordError::OtherModel`] for a record that another
+    /// model created. On an error, `record` is unchanged.
     pub fn background_record(&self, row: usize, record: &mut Record<'_, FEATURES>) -> Result<(), RecordError> {
         if !self.made(record) {
             return Err(RecordError::OtherModel);
@@ -370,11 +371,11 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         Ok(())
     }
 
-    /// Scores a record. The instruction count depends on the model only, not on the record. Stack:
-    /// under 512 bytes at 16 features, 12 experts.
+    /// Scores a record. The number of instructions depends only on the model, not on the record.
+    /// Stack: below 512 bytes at 16 features and 12 experts.
     ///
     /// # Errors
-    /// [`PredictError::OtherModel`] for a record that another model made.
+    /// [`PredictError::OtherModel`] for a record that another model created.
     #[inline]
     pub fn score(&self, record: &Record<'_, FEATURES>) -> Result<Score<EXPERTS>, PredictError> {
         let mut score = Score::new();
@@ -385,7 +386,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     /// Scores a record into the caller's memory, which saves two copies.
     ///
     /// # Errors
-    /// As [`Model::score`]; then `score` is unchanged.
+    /// The same as [`Model::score`]; then `score` is unchanged.
     #[inline]
     pub fn score_into(&self, record: &Record<'_, FEATURES>, score: &mut Score<EXPERTS>) -> Result<(), PredictError> {
         let mut lanes = [[UNWRITTEN; EXPERTS]; 2];
@@ -403,10 +404,10 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         if !self.made(record) {
             return Err(PredictError::OtherModel);
         }
-        // There is always room: a row is at most `2 * EXPERTS` lanes.
+        // There is always room, since a row has at most `2 * EXPERTS` lanes.
         let Some(lanes) = lanes.get_mut(..self.bias.len()) else { return Err(PredictError::OtherModel) };
         live_logits(self.experts, self.bias, self.rows, record.terms(), lanes);
-        // The memory may have held the score of a larger model. It seldom did: asking is cheaper
+        // The memory may hold the score of a larger model. This is rare, so checking is cheaper
         // than a call that fills.
         for past in (self.experts..EXPERTS).rev() {
             let Some(gate) = score.gate.get_mut(past) else { break };
@@ -424,28 +425,28 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         Ok(())
     }
 
-    /// Returns whether a record is of this model.
+    /// Returns whether a record was created by this model.
     #[inline]
     pub(crate) fn made(&self, record: &Record<'_, FEATURES>) -> bool {
         core::ptr::eq(record.layout, &raw const self.layout)
     }
 
-    /// Returns the part of `lanes` that one row fills. `EXPERTS` is even, so `2 * EXPERTS` lanes
-    /// hold the stride of any K up to it.
+    /// Returns the part of `lanes` that one weight row fills. `EXPERTS` is even, so `2 * EXPERTS`
+    /// lanes hold the stride of any K up to it.
     #[inline]
     pub(crate) fn row_of<'l>(&self, lanes: &'l mut [f32]) -> &'l mut [f32] {
         lanes.get_mut(..self.bias.len()).unwrap_or_default()
     }
 
-    /// Returns a row of weights.
+    /// Returns a weight row.
     pub(crate) fn row(&self, row: u32) -> &[f32] {
         let stride = self.bias.len();
         let rows = self.rows.get((row as usize).wrapping_mul(stride)..);
         rows.and_then(|rows| rows.get(..stride)).unwrap_or_default()
     }
 
-    /// Evaluates the mixture at `bias + t * change`; returns p. Not inlined: a copy for every node
-    /// of a path would double the explanation's code.
+    /// Evaluates the mixture at `bias + t * change`; returns p. Not inlined, since a copy for every
+    /// node of a path would double the code of the explanation.
     #[inline(never)]
     pub(crate) fn mixture_at(
         &self,
@@ -462,8 +463,8 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         self.combine(lanes, gate, outputs)
     }
 
-    /// Combines logits into gate, experts' probabilities and p, by the safe path where the model is
-    /// not bounded.
+    /// Combines logits into the gate, the experts' probabilities and p, with clamping if the model
+    /// is not bounded.
     #[inline]
     pub(crate) fn combine(&self, lanes: &[f32], gate: &mut [f32; EXPERTS], outputs: &mut [f32; EXPERTS]) -> f32 {
         if self.bounded {
@@ -478,10 +479,10 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
 }
 
 /// Returns the largest magnitude any logit can take: the sum over features of their rows' largest
-/// magnitudes, by lane, plus the bias. `None` where it, or a weight, is past [`MAX_REACH`].
+/// magnitudes, by lane, plus the bias. `None` if it, or a weight, is past [`MAX_REACH`].
 fn largest_logit(features: &[Feature], bias: &[f32], rows: &[f32], experts: usize) -> Option<f32> {
     let stride = stride(experts);
-    // Written so that a NaN (no weight at all on an infinite range) is past it too.
+    // Written so that NaN (a weight of 0 times an infinite range) is refused too.
     let within = |magnitude: f32| (magnitude <= MAX_REACH).then_some(magnitude);
     let mut largest = 0.0_f32;
     for lane in 0..experts.wrapping_mul(2) {
@@ -517,7 +518,7 @@ mod tests {
     use crate::golden;
     use crate::schema::FeatureIndex;
 
-    /// In place where that is possible, by a copy everywhere.
+    /// In place if possible, by copying on every target.
     #[test]
     fn a_big_endian_target_copies() {
         static BLOB: &[u8] = crate::include_model!("../golden/v1.feamoe");
@@ -559,8 +560,8 @@ mod tests {
         });
     }
 
-    /// Memory is part of the contract: bytes a feature and an expert, and what a build of the
-    /// common size takes on a 64-bit host.
+    /// Memory is part of the contract: bytes per feature and expert, and the size of the common
+    /// build on a 64-bit host.
     #[test]
     fn sizes_are_as_stated() {
         const FEATURES: usize = 16;

@@ -1,17 +1,17 @@
-//! One record of a model: its values, already resolved to the terms of the forward pass.
+//! Records of a model: values, resolved to the terms of the forward pass.
 //!
-//! Setting a value clamps, transforms and looks it up once; scoring and explaining then read the
-//! same terms. A value that is not set is missing. Numbers: NaN is missing; a number outside the
-//! training range (infinities too) is clamped and noted. Levels: an unknown one uses the *unseen*
-//! row and is noted. An error leaves the record unchanged, but for [`Record::set_all`], which then
-//! clears it.
+//! Setting a value clamps, transforms and looks it up once; scoring and explaining then use the
+//! same terms. A value that is not set is missing. A number that is NaN is missing; a number
+//! outside the training range, including infinities, is clamped and noted. An unknown level uses
+//! the *unseen* row and is noted. An error leaves the record unchanged, except for
+//! [`Record::set_all`], which then clears it.
 
 use crate::error::RecordError;
 use crate::format::background::MISSING_NUMBER;
 use crate::mixture::Term;
 use crate::schema::{Feature, FeatureIndex, FeatureKey, Kind, Layout, Note, bin};
 
-/// A raw value of a record: what [`Record::set_value`] sets.
+/// A raw value of a record, for [`Record::set_value`].
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value {
@@ -19,15 +19,15 @@ pub enum Value {
     Number(f32),
     /// A level's code.
     Level(u16),
-    /// A level that training had not seen.
+    /// A level that was not seen in training.
     Unseen,
-    /// Neither number nor level.
+    /// No value.
     Missing,
 }
 
 impl Value {
     /// Takes the value of a feature of this kind off the bytes of a background record, which `load`
-    /// checked; `None` where they end.
+    /// checked; `None` if they end.
     pub(crate) fn take(kind: Kind, bytes: &[u8]) -> Option<(Self, &[u8])> {
         Some(match kind {
             Kind::Number { .. } => {
@@ -49,7 +49,7 @@ impl Value {
     }
 }
 
-/// What every record can do, whatever the weights of its model are.
+/// The common interface of records of float and integer models.
 pub trait Values: sealed::Sealed {
     /// Makes every value missing again.
     fn clear(&mut self);
@@ -57,13 +57,13 @@ pub trait Values: sealed::Sealed {
     /// Sets one value.
     ///
     /// # Errors
-    /// As [`Record::set_value`].
+    /// The same as [`Record::set_value`].
     fn set_value(&mut self, key: impl FeatureKey, value: Value) -> Result<Note, RecordError>;
 
     /// Sets every value, in the order of the features.
     ///
     /// # Errors
-    /// As [`Record::set_all`].
+    /// The same as [`Record::set_all`].
     fn set_all(&mut self, values: &[Value]) -> Result<(), RecordError>;
 
     /// Returns the note of each feature's value, in their order.
@@ -71,11 +71,11 @@ pub trait Values: sealed::Sealed {
 }
 
 pub(crate) mod sealed {
-    /// Implemented by the records of the two models only.
+    /// Implemented only by the records of the two models.
     pub trait Sealed {}
 }
 
-/// Implements [`Values`] by the methods of the same names.
+/// Implements [`Values`] with the methods of the same names.
 macro_rules! impl_values {
     () => {
         impl<const FEATURES: usize> $crate::record::sealed::Sealed for Record<'_, FEATURES> {}
@@ -105,15 +105,15 @@ pub(crate) use impl_values;
 
 impl_values!();
 
-/// One record of a model: 17 bytes a feature. Made by [`crate::Model::record`], with every value
-/// missing.
+/// A record of a model, created by [`crate::Model::record`] with every value missing. Takes 17
+/// bytes per feature.
 #[derive(Clone, Debug)]
 pub struct Record<'m, const FEATURES: usize> {
     pub(crate) layout: &'m Layout<'m, FEATURES>,
-    /// The terms of feature 0, then of feature 1, ...: the first `layout.terms` count. Then, as
-    /// scales, the stepped numbers, within their ranges.
+    /// The terms of feature 0, then of feature 1, and so on; the first `layout.terms` are valid.
+    /// After them, as scales, the clamped values of stepped numbers.
     terms: [[Term; 2]; FEATURES],
-    /// Usual past the model's features.
+    /// [`Note::Usual`] beyond the model's features.
     notes: [Note; FEATURES],
 }
 
@@ -134,12 +134,12 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         }
     }
 
-    /// Sets every value, in the order of the features: the fastest way. Apart from logarithms its
-    /// instruction count hardly depends on the values.
+    /// Sets every value, in the order of the features. This is the fastest way. Except for
+    /// logarithms, the number of instructions hardly depends on the values.
     ///
     /// # Errors
-    /// [`RecordError::WrongValueCount`]; then the record is unchanged. As [`Record::set_value`];
-    /// then every value is missing, so that no score mixes old values with new ones.
+    /// [`RecordError::WrongValueCount`]; the record is then unchanged. The errors of [`Record::set_value`];
+    /// every value is then missing, so that no score mixes old and new values.
     pub fn set_all(&mut self, values: &[Value]) -> Result<(), RecordError> {
         let (found, features) = (values.len(), self.layout.features.len());
         if found != features {
@@ -152,7 +152,7 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         set
     }
 
-    /// Sets the values of features from `first` on, up to the first wrong one.
+    /// Sets the values of features from `first` on, up to the first invalid one.
     #[inline(never)]
     fn resolve_from(&mut self, first: usize, values: &[Value]) -> Result<(), RecordError> {
         let layout = self.layout;
@@ -170,17 +170,17 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// Sets a number; NaN makes it missing.
     ///
     /// # Errors
-    /// [`RecordError::NotANumber`] for a category; those of the key.
+    /// [`RecordError::NotANumber`] for a category, and the errors of the key.
     pub fn set_number(&mut self, key: impl FeatureKey, value: f32) -> Result<Note, RecordError> {
         self.set_value(key, Value::Number(value))
     }
 
-    /// Sets a category by its level's name; a name the model does not know uses the *unseen* row
-    /// and returns [`Note::Unseen`]. Where that would be a mistake, use
-    /// [`Record::set_known_category`]. Takes time in the number of levels.
+    /// Sets a category by the name of its level. A name that the model does not know uses the
+    /// *unseen* row and returns [`Note::Unseen`]; if it should be an error, use
+    /// [`Record::set_known_category`]. Takes time proportional to the number of levels.
     ///
     /// # Errors
-    /// [`RecordError::NotACategory`] for a number, [`RecordError::NamesStripped`]; those of the
+    /// [`RecordError::NotACategory`] for a number, [`RecordError::NamesStripped`], and the errors of the
     /// key.
     pub fn set_category(&mut self, key: impl FeatureKey, level: &str) -> Result<Note, RecordError> {
         let index = key.index(self.layout.view())?;
@@ -192,7 +192,7 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// Sets a category by the name of a level that the model knows.
     ///
     /// # Errors
-    /// As [`Record::set_category`], and [`RecordError::UnknownLevel`] for another name.
+    /// The same as [`Record::set_category`], and [`RecordError::UnknownLevel`] for another name.
     pub fn set_known_category(&mut self, key: impl FeatureKey, level: &str) -> Result<(), RecordError> {
         let index = key.index(self.layout.view())?;
         let feature = self.layout.features.get(index).ok_or(RecordError::UnknownFeature)?;
@@ -201,33 +201,35 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         self.set_at(index, Value::Level(code)).map(|_| ())
     }
 
-    /// Sets a category by its level's code, or, with `None`, to a level that training had not seen.
+    /// Sets a category by the code of its level, or with `None` to a level that was not seen in
+    /// training.
     ///
     /// # Errors
-    /// [`RecordError::NotACategory`] for a number, [`RecordError::LevelOutOfRange`]; those of the
+    /// [`RecordError::NotACategory`] for a number, [`RecordError::LevelOutOfRange`], and the errors of the
     /// key.
     pub fn set_level(&mut self, key: impl FeatureKey, code: Option<u16>) -> Result<Note, RecordError> {
         self.set_value(key, code.map_or(Value::Unseen, Value::Level))
     }
 
-    /// Makes one value missing.
+    /// Sets a value to missing.
     ///
     /// # Errors
-    /// Those of the key.
+    /// The errors of the key.
     pub fn set_missing(&mut self, key: impl FeatureKey) -> Result<Note, RecordError> {
         self.set_value(key, Value::Missing)
     }
 
-    /// Sets a value that is already resolved.
+    /// Sets a value of any kind.
     ///
     /// # Errors
-    /// As [`Record::set_number`], [`Record::set_level`] and [`Record::set_missing`].
+    /// The same as [`Record::set_number`], [`Record::set_level`] and [`Record::set_missing`].
     pub fn set_value(&mut self, key: impl FeatureKey, value: Value) -> Result<Note, RecordError> {
         let index = key.index(self.layout.view())?;
         self.set_at(index, value)
     }
 
-    /// Sets one value by the code that sets all: a copy of it takes more than a kilobyte of flash.
+    /// Sets one value with the code that sets all, since a copy of it takes more than a kilobyte of
+    /// flash.
     #[inline(never)]
     fn set_at(&mut self, index: usize, value: Value) -> Result<Note, RecordError> {
         self.resolve_from(index, core::slice::from_ref(&value))?;
@@ -239,7 +241,7 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         self.notes.get(..self.layout.features.len()).unwrap_or(&self.notes)
     }
 
-    /// Returns the bits of all notes, or-ed, four at a time.
+    /// Returns the bitwise or of all notes, computed four at a time.
     #[inline]
     pub(crate) fn note_bits(&self) -> u8 {
         let (fours, rest) = self.notes.as_chunks::<4>();
@@ -255,7 +257,7 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         all.get(..self.layout.terms).unwrap_or(all)
     }
 
-    /// Returns the number of a feature that is not missing, transformed and centred; 0 for a
+    /// Returns the value of a number that is not missing, transformed and centred; 0 for a
     /// category.
     pub(crate) fn centred(&self, feature: &Feature) -> f32 {
         let Kind::Number { transform, centre, .. } = feature.kind else { return 0.0 };
@@ -269,9 +271,9 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     }
 }
 
-/// Writes the terms of a value, as many as the feature has, and a stepped number to its place in
-/// `kept`; returns its note. `index`: the feature's, for errors, after which nothing was written.
-/// `edges` by the place they are at, which is read only where there are bins.
+/// Writes the terms of a value, and the value of a stepped number to its place in `kept`, and
+/// returns its note. `index` is that of the feature, for errors; on an error, nothing is written.
+/// `edges` is called only if there are bins.
 #[inline(always)]
 fn resolve<'t>(
     feature: &Feature,
@@ -294,7 +296,7 @@ fn resolve<'t>(
                 Value::Missing => f32::NAN,
                 Value::Level(_) | Value::Unseen => return Err(RecordError::NotACategory { feature: index }),
             };
-            // As `clamp`, in the order that the usual number takes least time.
+            // Like `clamp`, in the order that is fastest for usual numbers.
             let (inside, note) = if x >= low && x <= high {
                 (x, Note::Usual)
             } else if x > high {
@@ -304,14 +306,14 @@ fn resolve<'t>(
             };
             let missing_row = row.wrapping_add(1);
             if bins == 0 {
-                // The missing row takes the linear row's place.
+                // The missing row replaces the linear row.
                 let centred = transform.apply(inside) - centre;
                 let (row, scale) = if note == Note::Missing { (missing_row, 1.0) } else { (row, centred) };
                 write(row, scale);
                 return Ok(note);
             }
             if let Some(to) = kept.get_mut(usize::from(feature.kept)) {
-                // Only a recourse asks for more than the bin: it transforms the number then.
+                // Only recourse needs more than the bin; it transforms the number later.
                 to.scale = inside;
             } else {
                 // A missing number has no linear part.

@@ -1,5 +1,5 @@
-//! What a model expects of a record: its features, their kinds, ranges, bins and levels, and where
-//! their weight rows lie.
+//! The schema of a model: its features, their kinds, ranges, bins and levels, and the positions of
+//! their weight rows.
 //!
 //! Weight rows of a feature, in this order:
 //!
@@ -10,47 +10,48 @@
 //! | the same, stepped | the same | 1: a bin's or the missing row |
 //! | category of `L` levels | level 0 .. level L-1, unseen, missing | 1 |
 //!
-//! The number of terms never depends on the record, and every row is centred on its mean over the
-//! training rows. So a feature's terms are at once its summand of the logits and its Shapley value
-//! in each lane (FEAMOE, section 4).
+//! The number of terms never depends on the record, and every weight row is centred on its mean
+//! over the training rows. The terms of a feature are therefore both its contribution to the logits
+//! and its Shapley value in each lane (FEAMOE, section 4).
 //!
-//! A binned number whose linear row is all zero is *stepped*: its bins are all it adds. `load` finds
-//! that, and neither the linear row nor the transform takes time. A calibration that gives the
-//! linear row a weight keeps its term.
+//! A binned number whose linear row is all zero is *stepped*: only its bins contribute. `load`
+//! detects this, and then neither the linear row nor the transform takes time. If a calibration
+//! gives the linear row a weight, the term is kept.
 
 use crate::error::{LoadError, LoadErrorKind, RecordError};
 use crate::format::{Blob, HEADER_BYTES, Names};
 pub use crate::format::{Kind, Transform};
 use crate::invariant::certain;
 
-/// Width of an even distribution in standard deviations.
+/// Width of a uniform distribution in standard deviations.
 const SQRT_12: f32 = 3.464_101_6;
 
-/// A place that no record has: of a number that is not stepped.
+/// The place of a feature that is not a stepped number.
 const NOT_KEPT: u16 = u16::MAX;
 
-/// The longest rung of the search for a bin: the edges of 128 bins, the trainer's default.
+/// The longest rung of the bin search: the edges of 128 bins, the trainer's default.
 const LONGEST_RUNG: usize = 127;
 
-/// Returns the bin of `x`: the number of `edges` that are `<= x`. `edges` ascend; takes
-/// `log2(edges.len()) + 1` steps, whatever `x`.
+/// Returns the bin of `x`: the number of `edges` that are `<= x`. `edges` must ascend. Takes
+/// `log2(edges.len()) + 1` steps for any `x`.
 #[inline]
 #[must_use]
 pub fn bin(x: f32, edges: &[f32]) -> usize {
     bin_by(edges, |edge| *edge <= x)
 }
 
-/// Returns the number of `edges` that `reached` says are not above the number; those come first.
+/// Returns the number of `edges` for which `reached` is true; these must come first.
 ///
-/// The search enters a ladder at the longest rung that the edges fill. Each rung takes one
-/// comparison. Its length is known to the compiler, which drops the checks of bounds.
+/// The search starts at the longest rung that the edges fill. Each rung takes one comparison. The
+/// compiler knows the length of a rung and removes bounds checks.
 #[inline(always)]
 pub(crate) fn bin_by<T>(edges: &[T], reached: impl Fn(&T) -> bool) -> usize {
     let (mut left, mut rest) = (0_usize, edges);
     while rest.len() > 2 * LONGEST_RUNG + 1 {
         let half = rest.len() / 2;
         let Some((_, upper)) = rest.split_at_checked(half) else { break };
-        // Of an odd number the lower part keeps the middle too, so that both are as long.
+        // For an odd number the lower part also keeps the middle, so that both parts are equally
+        // long.
         let lower = rest.get(..upper.len()).unwrap_or_default();
         let is_upper = upper.first().is_some_and(&reached);
         (left, rest) = if is_upper { (left.wrapping_add(half), upper) } else { (left, lower) };
@@ -65,8 +66,8 @@ pub(crate) fn bin_by<T>(edges: &[T], reached: impl Fn(&T) -> bool) -> usize {
     rung.map_or(left, |([last], left)| left.wrapping_add(usize::from(reached(last))))
 }
 
-/// Narrows a search of `N` to `2 * N + 1` edges, `left` of them before these, to the first or the
-/// last `N`; `None` for fewer.
+/// Narrows a search among `N` to `2 * N + 1` edges, after `left` others, to the first or the last
+/// `N`; `None` for fewer edges.
 #[inline(always)]
 fn narrow<'e, const N: usize, T>(
     edges: &'e [T],
@@ -87,15 +88,15 @@ pub fn clamp(x: f32, low: f32, high: f32) -> f32 {
     if x < high { x } else { high }
 }
 
-/// Something to know about one value of a record. One bit each, so that those of a record are found
-/// by or-ing.
+/// A note about a value of a record. Each note is one bit, so that the notes of a record can be
+/// or-ed.
 ///
-/// Do not drop it unseen: a level that the model does not know, such as "1" where the data had
-/// "1.0", is no error but [`Note::Unseen`]. Where it should be one, set the value by
+/// Do not ignore it: a level that the model does not know, such as "1" if the data had "1.0", is
+/// not an error but [`Note::Unseen`]. If it should be an error, use
 /// [`crate::Record::set_known_category`].
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[must_use = "a value may be clamped or an unknown level: look at the note, or use set_known_category"]
+#[must_use = "a value may be clamped or an unknown level; check the note, or use set_known_category"]
 #[repr(u8)]
 pub enum Note {
     /// A value like those of the training rows.
@@ -105,30 +106,30 @@ pub enum Note {
     Missing = 1,
     /// A number outside the training range (or infinite): clamped to it.
     Clamped = 2,
-    /// A level that training had not seen, or that was too rare for a row of its own: the *unseen*
+    /// A level that was not seen in training, or was too rare for its own weight row: the *unseen*
     /// row is used.
     Unseen = 4,
 }
 
 impl Note {
-    /// Returns whether this note is among those or-ed to `bits`.
+    /// Returns whether this note is in `bits`.
     pub(crate) const fn is_in(self, bits: u8) -> bool {
         bits & self as u8 != 0
     }
 }
 
-/// A feature of a loaded model: its kind and where its parts lie. Every index was checked by
-/// `load`.
+/// A feature of a loaded model: its kind and the positions of its parts. `load` checked every
+/// index.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Feature {
     pub(crate) kind: Kind,
     pub(crate) first_row: u32,
     pub(crate) first_edge: u32,
     pub(crate) first_term: u16,
-    /// Where a record keeps a stepped number, counted from the end of its terms; [`NOT_KEPT`] for
-    /// another feature.
+    /// Where a record keeps the value of a stepped number, counted from the end of its terms;
+    /// [`NOT_KEPT`] for other features.
     pub(crate) kept: u16,
-    /// Byte offset of its name in the names section; 0 where the blob has none.
+    /// Byte offset of its name in the names section; 0 if the blob has none.
     pub(crate) name_at: u32,
 }
 
@@ -139,19 +140,19 @@ impl Feature {
         self.kind
     }
 
-    /// Returns its bin edges out of those of all features.
+    /// Returns its bin edges, from those of all features.
     #[inline]
     pub(crate) fn edges_of<'e, T>(&self, edges: &'e [T]) -> &'e [T] {
         certain!(self.first_edges(edges, self.kind.edges() as usize), &[])
     }
 
-    /// Returns the first `count` of its bin edges; `None` where it has fewer.
+    /// Returns the first `count` of its bin edges; `None` if it has fewer.
     #[inline]
     pub(crate) fn first_edges<'e, T>(&self, edges: &'e [T], count: usize) -> Option<&'e [T]> {
         edges.get(self.first_edge as usize..)?.get(..count)
     }
 
-    /// Returns whether it is a binned number whose linear row adds nothing.
+    /// Returns whether the feature is a binned number whose linear row contributes nothing.
     #[inline]
     #[must_use]
     pub fn is_stepped(&self) -> bool {
@@ -175,12 +176,12 @@ impl Feature {
     }
 }
 
-/// Where everything about the features of a loaded model lies: the part of a schema that has a
+/// The positions of all parts of the features of a loaded model: the part of a schema that has a
 /// capacity.
 #[derive(Debug)]
 pub(crate) struct Layout<'a, const FEATURES: usize> {
     pub features: heapless::Vec<Feature, FEATURES>,
-    /// The bin edges of all features, where they are floats.
+    /// The bin edges of all features, if they are floats.
     pub edges: &'a [f32],
     deviations: &'a [[u8; 4]],
     names: Option<Names<'a>>,
@@ -189,8 +190,8 @@ pub(crate) struct Layout<'a, const FEATURES: usize> {
 }
 
 impl<'a, const FEATURES: usize> Layout<'a, FEATURES> {
-    /// Lays out the features of a blob, whose bin edges are `edges` where they are floats.
-    /// `adds_nothing` returns whether a weight row is of no use.
+    /// Lays out the features of a blob, whose bin edges are `edges` if they are floats.
+    /// `adds_nothing` returns whether a weight row contributes nothing.
     pub fn new(blob: &Blob<'a>, edges: &'a [f32], adds_nothing: impl Fn(u32) -> bool) -> Result<Self, LoadError> {
         let mut features = heapless::Vec::new();
         let (mut first_row, mut first_edge, mut first_term, mut stepped) = (0_u32, 0_u32, 0_u16, 0_u16);
@@ -198,7 +199,8 @@ impl<'a, const FEATURES: usize> Layout<'a, FEATURES> {
             let is_stepped = matches!(kind, Kind::Number { bins: 1.., .. }) && adds_nothing(first_row);
             let kept = if is_stepped { stepped } else { NOT_KEPT };
             let feature = Feature { kind, first_row, first_edge, first_term, kept, name_at: 0 };
-            // At most 4096 features of at most 65,535 rows and 2 terms: none of these can wrap.
+            // At most 4096 features with at most 65,535 weight rows and 2 terms each, so none of
+            // these can wrap.
             first_row = first_row.wrapping_add(kind.rows());
             first_edge = first_edge.wrapping_add(kind.edges());
             first_term = first_term.wrapping_add(if feature.terms() == 2 { 2 } else { 1 });
@@ -223,19 +225,19 @@ impl<'a, const FEATURES: usize> Layout<'a, FEATURES> {
         &self.features
     }
 
-    /// Returns what callers see of it.
+    /// Returns the schema without the capacity.
     #[inline]
     pub fn view(&self) -> Schema<'_> {
         Schema { features: &self.features, names: self.names, deviations: self.deviations }
     }
 }
 
-/// The features of a loaded model: what they are, and what they are called.
+/// The features of a loaded model: kinds and names.
 #[derive(Clone, Copy, Debug)]
 pub struct Schema<'m> {
     features: &'m [Feature],
     names: Option<Names<'m>>,
-    /// An f32 for each feature; empty where the blob has none.
+    /// An f32 for each feature; empty if the blob has none.
     deviations: &'m [[u8; 4]],
 }
 
@@ -246,7 +248,8 @@ impl<'m> Schema<'m> {
         self.features
     }
 
-    /// Returns the index of a feature by its name; takes time in the number of features.
+    /// Returns the index of a feature by its name. Takes time proportional to the number of
+    /// features.
     ///
     /// # Errors
     /// [`RecordError::UnknownFeature`], [`RecordError::NamesStripped`].
@@ -258,7 +261,7 @@ impl<'m> Schema<'m> {
         found.map(FeatureIndex).ok_or(RecordError::UnknownFeature)
     }
 
-    /// Returns a feature's name; `None` where names were stripped or the index is past the end.
+    /// Returns a feature's name; `None` if names were stripped or the index is past the end.
     #[must_use]
     pub fn feature_name(&self, index: usize) -> Option<&'m str> {
         self.names?.strings(self.features.get(index)?.name_at as usize).next()
@@ -279,8 +282,8 @@ impl<'m> Schema<'m> {
             .flatten()
     }
 
-    /// Returns the code of a category's level by its name, `None` for a name the model does not
-    /// know; takes time in the number of levels.
+    /// Returns the code of a category's level by its name; `None` for an unknown name. Takes time
+    /// proportional to the number of levels.
     ///
     /// # Errors
     /// [`RecordError::NamesStripped`].
@@ -293,9 +296,9 @@ impl<'m> Schema<'m> {
         Ok(code)
     }
 
-    /// Returns the standard deviation of a number, transformed, over the training rows. Where the
-    /// blob does not state it, that of numbers spread evenly over the training range, and 1 where
-    /// the range is a single number. Finite and above 0; 0 for a category.
+    /// Returns the standard deviation of a number, after its transform, over the training rows. If
+    /// the blob does not state it, returns that of a uniform distribution over the training range,
+    /// or 1 if the range is a single number. The result is finite and above 0, or 0 for a category.
     #[must_use]
     pub fn deviation(&self, index: usize) -> f32 {
         let Some(Kind::Number { transform, low, high, .. }) = self.features.get(index).map(Feature::kind) else {
@@ -306,14 +309,14 @@ impl<'m> Schema<'m> {
         }
         let (low, high) = (transform.apply(low), transform.apply(high));
         match (high - low) / SQRT_12 {
-            // The range is wider than the largest number: its parts are not.
+            // The width of the range overflows, but its parts do not.
             f32::INFINITY => high / SQRT_12 - low / SQRT_12,
             spread if spread > 0.0 => spread,
             _ => 1.0,
         }
     }
 
-    /// Returns the name of the favourable outcome, where the blob has names.
+    /// Returns the name of the favourable outcome, if the blob has names.
     #[must_use]
     pub fn positive_name(&self) -> Option<&'m str> {
         self.names?.strings(0).next()
@@ -325,9 +328,9 @@ impl<'m> Schema<'m> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FeatureIndex(pub usize);
 
-/// What names a feature: its [`FeatureIndex`], or its name as a `&str` (looked up at each call).
+/// A key of a feature: its [`FeatureIndex`], or its name as a `&str` (looked up at each call).
 ///
-/// Sealed: other types could return an index that no check has seen.
+/// Sealed, since other types could return an unchecked index.
 pub trait FeatureKey: sealed::Sealed {
     /// Returns the index.
     ///
@@ -337,7 +340,7 @@ pub trait FeatureKey: sealed::Sealed {
 }
 
 mod sealed {
-    /// Implemented by the keys of this module only.
+    /// Implemented only by the keys of this module.
     pub trait Sealed {}
     impl Sealed for super::FeatureIndex {}
     impl Sealed for &str {}

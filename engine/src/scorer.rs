@@ -6,22 +6,22 @@ use crate::record::Values;
 use crate::schema::Schema;
 
 /// A loaded model of either kind of weights: [`crate::Model`] or [`crate::integer::Model`]. Slots,
-/// the monitor and tools serve both through it.
+/// the monitor and tools support both through it.
 ///
-/// Sealed: generic code relies on the rule that a model that exists is valid.
+/// Sealed, since generic code relies on the rule that every model is valid.
 pub trait Scorer<'a>: sealed::Sealed + Sized {
-    /// One record of the model, its values already resolved.
+    /// A record of the model.
     type Record<'m>: Values
     where
         Self: 'm;
 
-    /// What the model says of one record.
+    /// The score of a record.
     type Score: Scored;
 
     /// Loads a blob in place and checks all of it.
     ///
     /// # Errors
-    /// What is wrong, and at which byte: see [`crate::error::LoadErrorKind`].
+    /// The problem and its byte offset, see [`crate::error::LoadErrorKind`].
     fn load(blob: &'a [u8]) -> Result<Self, LoadError>;
 
     /// Returns the features: kinds, names, levels.
@@ -48,24 +48,24 @@ pub trait Scorer<'a>: sealed::Sealed + Sized {
     /// Scores a record into the caller's memory.
     ///
     /// # Errors
-    /// [`PredictError::OtherModel`] for a record that another model made; then `score` is as it
-    /// was.
+    /// [`PredictError::OtherModel`] for a record that another model created; `score` is then
+    /// unchanged.
     fn score_into(&self, record: &Self::Record<'_>, score: &mut Self::Score) -> Result<(), PredictError>;
 }
 
-/// What a model says of a record, in floats whatever the weights are.
+/// The score of a record, in floats for both kinds of weights.
 pub trait Scored: sealed::Sealed + Default {
-    /// Returns the score p, in [0, 1]: at or above the model's threshold exactly where
-    /// [`Scored::decision`] is favourable. Of an integer score the 24 highest bits.
+    /// Returns the score p, in [0, 1]: at or above the model's threshold if and only if
+    /// [`Scored::decision`] is favourable. For an integer score, the 24 highest bits.
     fn probability(&self) -> f32;
 
     /// Returns whether the decision is favourable.
     fn decision(&self) -> bool;
 
-    /// Returns the gate's weight of an expert, counted from 0; 0 past the model's experts.
+    /// Returns the gate weight of an expert (counted from 0); 0 beyond the model's experts.
     fn gate(&self, expert: usize) -> f32;
 
-    /// Returns the probability that an expert gives, counted from 0; 0 past the model's experts.
+    /// Returns the probability of an expert (counted from 0); 0 beyond the model's experts.
     fn expert_probability(&self, expert: usize) -> f32;
 
     /// Returns whether some value was missing.
@@ -79,11 +79,11 @@ pub trait Scored: sealed::Sealed + Default {
 }
 
 pub(crate) mod sealed {
-    /// Implemented by the two models and what they return only.
+    /// Implemented only by the two models, their records and their scores.
     pub trait Sealed {}
 }
 
-/// Implements [`Scorer`] by the methods of the same names.
+/// Implements [`Scorer`] with the methods of the same names.
 macro_rules! impl_scorer {
     () => {
         impl<const FEATURES: usize, const EXPERTS: usize> $crate::scorer::sealed::Sealed

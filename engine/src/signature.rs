@@ -1,15 +1,16 @@
-//! Signed models: who made a model file, of which line of models, as which version of it.
+//! Signed models: a signature proves who made a model file, for which line of models and as which
+//! version.
 //!
 //! A signature is an optional section of the blob ([`crate::format::FLAG_SIGNATURE`]): a reader
-//! that does not know it skips it. [`Signature::claimed`] reads what it says; with the feature
-//! `signed`, `Signers::verify` finds out whether one of the keys that a device trusts has signed
-//! it.
+//! that does not know it skips it. [`Signature::claimed`] reads its contents; with the feature
+//! `signed`, `Signers::verify` checks whether one of the keys that a device trusts has signed the
+//! blob.
 //!
 //! ```text
 //! section = model version u32 | public key, 32 bytes | SHA-256 of the schema, 32 bytes
 //!           | Ed25519 signature, 64 bytes | name of the line, 1 to 32 bytes of a-z 0-9 - . _
 //! signed  = "feamoe model signature, v1" and zeros up to 32 bytes | SHA-256 of the content, 32 bytes
-//! content = all bytes of the blob as they lie, without the CRC (4) and the signature (64)
+//! content = all bytes of the blob in order, without the CRC (4) and the signature (64)
 //! schema  = number of features u16, then for each feature its kind (0 number, 1 category), its
 //!           levels u16, its name and its levels' names, then the favourable outcome's name: each
 //!           name its length u32, then its bytes
@@ -17,30 +18,30 @@
 //!
 //! Integers are little endian.
 //!
-//! - **What is signed.** All bytes of the blob but two fields: the CRC, which follows from the rest,
-//!   and the signature itself. So the model, the format version, the flags, the line, the version,
-//!   the key and the hash of the schema are signed together: a bit that flips anywhere is refused,
-//!   by the load or here. A verifier hashes the blob in place, in one pass. The file is named by the
-//!   SHA-256 of all its bytes, which `feamoe inspect` shows.
-//! - **By what.** By the Ed25519 key that the section names. That name is a claim: anybody can sign
-//!   with a key of their own. [`Signers`] lists the keys that are trusted; to revoke one, take it off
-//!   that list.
-//! - **What a signature does not say.** Not when it was made, nor until when it holds. Not that the
-//!   model is good, fair or fit for a device. Not that it is the newest: an older model stays signed,
-//!   and only [`Versions`] keeps it out. Nothing is encrypted.
-//! - **Schema.** Its hash is made from the names that the model, or the one it was exported from,
-//!   has. A device that sets values by index, from a blob without names, so refuses a model of
-//!   other inputs: see [`Signers::schema_sha256`].
-//! - **Strict.** S must be below the order of the group, R must be the one encoding of its point, and
-//!   neither R nor the key may be of small order: nobody without the key makes a second signature of
-//!   a blob, nor another message that it fits. Ed25519 verifies public values only: time may depend
-//!   on them.
-//! - **When.** A blob is loaded first, which checks all of it and finds damage, then verified, and
-//!   only then used.
-//! - **Cost.** On a Cortex-M4F 2.7 million instructions and 66 more for a byte of the model, 3.9 kB
-//!   of stack, 17 to 29 kB of flash; once at a start and once an update. See [`crate::costs`].
+//! - **What is signed.** All bytes of the blob except two fields: the CRC, which follows from the
+//!   rest, and the signature itself. The model, the format version, the flags, the line, the
+//!   version, the key and the hash of the schema are thus signed together, and any flipped bit is
+//!   refused, by the load or here. A verifier hashes the blob in place, in one pass. The file is
+//!   identified by the SHA-256 of all its bytes, which `feamoe inspect` shows.
+//! - **Key.** The section contains the Ed25519 public key. This is only a claim, since anyone can
+//!   sign with a key of their own. [`Signers`] lists the trusted keys; to revoke a key, remove it
+//!   from that list.
+//! - **What a signature does not prove.** It does not state when it was made, nor does it expire.
+//!   It does not prove that the model is good, fair or fit for a device, nor that it is the newest:
+//!   an older model stays signed, and only [`Versions`] keeps it out. Nothing is encrypted.
+//! - **Schema.** Its hash is computed from the names of the model, or of the model that it was
+//!   exported from. A device that sets values by index, in a blob without names, can thus refuse a
+//!   model with other inputs: see [`Signers::schema_sha256`].
+//! - **Strict.** S must be below the order of the group, R must be the canonical encoding of its
+//!   point, and neither R nor the key may be of small order, so nobody without the key can make a
+//!   second signature for a blob, or another message for a signature. Verification handles only
+//!   public values, so its time may depend on them.
+//! - **Order.** A blob is first loaded, which checks all of it and detects damage, then verified,
+//!   and only then used.
+//! - **Cost.** On a Cortex-M4F, 2.7 million instructions and 66 more per byte of the model, 3.9 kB
+//!   of stack, 17 to 29 kB of flash; once per start and once per update. See [`crate::costs`].
 //!
-//! # Why these crates
+//! # Choice of crates
 //! Measured on a Cortex-M4F, one verification of a short message (opt-level 3 and s: flash; at 3:
 //! instructions, stack):
 //!
@@ -53,22 +54,22 @@
 //! | the same, sha2 compact | 28, 18 | 2.57 M | 3.0 kB | yes |
 //!
 //! The equation of Ed25519 is a dozen lines on the points and scalars of curve25519-dalek; its own
-//! product of two scalars looks numbers up in a table with a check that the compiler cannot remove.
-//! SHA-512 unrolled takes 26 kB: a device sets `--cfg sha2_backend="soft" --cfg
-//! sha2_backend_soft="compact"` in its flags, as `firmware-example` does. The proof by linking
-//! holds at the opt-levels 2, 3 and s; at 1 a check of lengths in sha2 stands that never fails.
+//! product of two scalars uses a table with a check that the compiler cannot remove. Unrolled
+//! SHA-512 takes 26 kB; a device sets `--cfg sha2_backend="soft" --cfg sha2_backend_soft="compact"`
+//! in its flags, as `firmware-example` does. The proof by linking holds at the opt-levels 2, 3 and
+//! s; at 1 a length check in sha2 remains, which never fails.
 
 use core::fmt;
 
 use crate::format;
 
-/// Longest name of a line, in bytes.
+/// The longest name of a line, in bytes.
 pub const MAX_LINE: usize = 32;
 /// Bytes of a signature.
 pub const SIGNATURE_BYTES: usize = 64;
 /// Bytes of what is signed: domain and hash.
 pub const MESSAGE_BYTES: usize = 64;
-/// What sets signatures of models apart from any other use of a key.
+/// Domain separation: distinguishes signatures of models from any other use of a key.
 pub const DOMAIN: [u8; 32] = *b"feamoe model signature, v1\0\0\0\0\0\0";
 /// Bytes of the section before the line.
 const FIXED_BYTES: usize = 4 + 32 + 32 + SIGNATURE_BYTES;
@@ -81,10 +82,10 @@ const SIGNATURE_AT: usize = 4 + 32 + 32;
 #[repr(transparent)]
 pub struct PublicKey(pub [u8; 32]);
 
-/// What the signature section of a blob says. Until it is verified it is no more than a claim.
+/// The contents of the signature section of a blob, which are only a claim until they are verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signature<'a> {
-    /// Which version of its line the model is.
+    /// The version of the model within its line.
     pub model_version: u32,
     /// The key that signed.
     pub key: PublicKey,
@@ -105,26 +106,26 @@ pub struct Signature<'a> {
 pub enum TrustError {
     /// The blob has no signature.
     NotSigned,
-    /// Its section is not one that the format allows.
+    /// The signature section is not one that the format allows.
     Malformed,
-    /// It was signed for another line of models.
+    /// The blob was signed for another line of models.
     OtherLine,
-    /// It was signed by a key that is not trusted.
+    /// The blob was signed by a key that is not trusted.
     OtherKey,
-    /// It is a model of other features, names or levels.
+    /// The model has other features, names or levels.
     OtherSchema,
-    /// Its version lies below the lowest one that is accepted.
+    /// The version of the model is below the lowest one accepted.
     OlderVersion {
-        /// Of the model.
+        /// The version of the model.
         found: u32,
-        /// The lowest.
+        /// The lowest version accepted.
         least: u32,
     },
     /// The signature is not one of these bytes by this key.
     WrongSignature,
-    /// What verifies models could not: no verdict, so the model is not trusted.
+    /// The verifier failed without a verdict, so the model is not trusted.
     Failed {
-        /// Its own code of the reason.
+        /// The verifier's own error code.
         code: i32,
     },
 }
@@ -138,7 +139,7 @@ impl fmt::Display for TrustError {
             Self::OtherKey => f.write_str("the model is signed by a key that is not trusted"),
             Self::OtherSchema => f.write_str("the model is signed for other features, names or levels"),
             Self::OlderVersion { found, least } => {
-                write!(f, "the model is version {found} of its line, the lowest accepted is {least}")
+                write!(f, "the model has version {found} of its line, but the lowest accepted is {least}")
             }
             Self::WrongSignature => {
                 f.write_str("the signature is wrong: the model was changed, or the key did not sign it")
@@ -201,35 +202,35 @@ impl<'a> Signature<'a> {
     }
 }
 
-/// Who may sign the models of a device, and what for.
+/// The trust settings of a device: who may sign its models, and for what.
 #[derive(Clone, Copy, Debug)]
 pub struct Signers<'k> {
-    /// The keys that are trusted: more than one while a key is replaced by its successor.
+    /// The trusted keys; more than one while a key is being replaced.
     pub keys: &'k [PublicKey],
     /// The line of models.
     pub line: &'k str,
-    /// SHA-256 of the schema that the firmware was written for, which `feamoe inspect` shows;
-    /// `None` for any. A firmware that sets values by index gives it.
+    /// SHA-256 of the schema that the firmware was written for, as shown by `feamoe inspect`;
+    /// `None` for any. Firmware that sets values by index should set it.
     pub schema_sha256: Option<[u8; 32]>,
-    /// Which versions are accepted.
+    /// The accepted versions.
     pub versions: Versions,
 }
 
-/// Which versions of a line are accepted.
+/// The accepted versions of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Versions {
-    /// This one and later ones: what the firmware was built with, or what a monotonic counter of
-    /// the hardware holds, whichever is higher.
+    /// This version and later ones: the version that the firmware was built with, or the value of a
+    /// monotonic hardware counter, whichever is higher.
     From(u32),
-    /// Any, older ones than the one in use too: for a way back that a person asked for. It holds
-    /// until the next start only: where that one takes versions [`Versions::From`] a counter, it
-    /// refuses the older model and goes back to the other slot's. Where there is a counter, sign the
-    /// older model once more, as a newer version.
+    /// Any version, including ones older than the model in use, for a rollback that a person asked
+    /// for. It lasts only until the next start if that start uses [`Versions::From`] with a
+    /// counter: it then refuses the older model and returns to the other slot. With a counter, sign
+    /// the older model again as a newer version instead.
     Any,
 }
 
 impl Versions {
-    /// Returns these, of which none lies below `least`; [`Versions::Any`] stays as it is.
+    /// Returns these versions without those below `least`; [`Versions::Any`] is unchanged.
     #[must_use]
     pub fn not_before(self, least: u32) -> Self {
         match self {
@@ -251,9 +252,9 @@ mod verify {
     use crate::frame::{CRC_AT, HEADER_BYTES};
 
     impl Signers<'_> {
-        /// Finds out whether one of the keys has signed a blob that loads; returns what it signed.
-        /// Cost: one pass over the bytes for the hash, about 2.7 million instructions on a
-        /// Cortex-M4F for the signature; what needs no arithmetic is refused before it.
+        /// Checks whether one of the keys has signed a valid blob, and returns the signature. Cost:
+        /// one pass over the bytes for the hash, about 2.7 million instructions on a Cortex-M4F for
+        /// the signature; checks without arithmetic come first.
         ///
         /// # Errors
         /// See [`TrustError`].
@@ -278,15 +279,15 @@ mod verify {
     }
 
     impl Signature<'_> {
-        /// Returns whether the key that the section names has signed these bytes. Whether that key is
-        /// trusted is another question: see [`Signers::verify`].
+        /// Returns whether the key in the section has signed these bytes. Does not check whether
+        /// that key is trusted; see [`Signers::verify`].
         #[must_use]
         pub fn holds_for(&self, blob: &[u8]) -> bool {
             self.message(blob).is_some_and(|message| self.key.has_signed(&message, &self.signature))
         }
 
-        /// Returns what is signed of the blob that the section was read from; `None` for one that
-        /// is too short for it.
+        /// Returns the signed message for the blob that the section was read from; `None` if the
+        /// blob is too short.
         #[must_use]
         pub fn message(&self, blob: &[u8]) -> Option<[u8; MESSAGE_BYTES]> {
             let mut hash = Sha256::new();

@@ -20,7 +20,7 @@ const PAINT: u32 = 0xA5A5_A5A5;
 
 /// Counts instructions; exists only where the counter proved exact.
 pub struct Meter {
-    /// What an empty call counts, but for the one instruction that returns.
+    /// What an empty call counts, except for the one instruction that returns.
     overhead: u32,
 }
 
@@ -65,7 +65,7 @@ pub struct Cost {
     pub least: u32,
     /// Most instructions.
     pub most: u32,
-    /// Most bytes of stack.
+    /// The largest number of bytes of stack.
     pub stack: usize,
     /// Instructions of all calls.
     pub total: u64,

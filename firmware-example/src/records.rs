@@ -1,6 +1,6 @@
 //! Records as text: a table of comma-separated values whose first line names the columns.
 //!
-//! Columns that the model does not know (an id, the outcome) are passed over; a feature without a
+//! Columns that the model does not know (an id, the outcome) are skipped; a feature without a
 //! column is missing. No quotes: what needs them belongs on a host. Cells are trimmed; an empty one
 //! and `?` are missing.
 

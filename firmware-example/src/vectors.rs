@@ -119,7 +119,7 @@ pub fn score_words<const EXPERTS: usize>(score: &Score<EXPERTS>, experts: usize,
     }
 }
 
-/// Scores and explains the record of a number, counted from 0, by both methods, and looks for its
+/// Scores and explains the record of a number (counted from 0), by both methods, and looks for its
 /// recourse; gives the words of all of it to `word`.
 ///
 /// # Errors
@@ -260,7 +260,7 @@ impl Raw {
 /// Sets a record to values without floats, one by one.
 ///
 /// # Errors
-/// Where they are not those of the record's model.
+/// If they are not those of the record's model.
 #[inline(never)]
 pub fn set_raw<const FEATURES: usize>(
     record: &mut integer::Record<'_, FEATURES>,

@@ -116,7 +116,7 @@ impl Folder {
         String::from_utf8(self.read(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// Returns every file of the folder with its content; folders in it are passed over.
+    /// Returns every file of the folder with its content; folders in it are skipped.
     #[must_use]
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let entries = fs::read_dir(self.0.path()).unwrap_or_else(|error| panic!("{error}"));
@@ -197,7 +197,7 @@ pub fn finished(command: &mut Command) -> Ran {
 pub struct Ran {
     /// As it was called.
     pub called: String,
-    /// Exit code; `None` where a signal ended it.
+    /// Exit code; `None` if a signal ended it.
     pub code: Option<i32>,
     /// Standard output.
     pub stdout: String,

@@ -58,7 +58,7 @@ pub fn boards() -> impl Iterator<Item = Board> {
 /// Returns the board of a target.
 ///
 /// # Panics
-/// Where there is none.
+/// If there is none.
 #[must_use]
 pub fn board(target: &str) -> Board {
     boards().find(|board| board.target == target).unwrap_or_else(|| panic!("boards.txt has no {target}"))
@@ -70,13 +70,13 @@ pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware-example")
 }
 
-/// As [`Board::available`], for the Cortex-M4F.
+/// Like [`Board::available`], for the Cortex-M4F.
 #[must_use]
 pub fn available() -> bool {
     boards().next().is_some_and(|board| board.available())
 }
 
-/// As [`Board::build`], for the Cortex-M4F.
+/// Like [`Board::build`], for the Cortex-M4F.
 ///
 /// # Errors
 /// As there.
@@ -84,7 +84,7 @@ pub fn build(binary: &str, profile: &str, features: &str) -> Result<PathBuf, Str
     build_with(binary, profile, features, &folder().join("target"), &[])
 }
 
-/// As [`Board::build_with`], for the Cortex-M4F.
+/// Like [`Board::build_with`], for the Cortex-M4F.
 ///
 /// # Errors
 /// As there.
@@ -157,14 +157,14 @@ impl Board {
         self.build_with(binary, profile, features, &folder().join("target"), &[])
     }
 
-    /// As [`Board::build`], to another folder and with environment variables: those of its own
+    /// Like [`Board::build`], to another folder and with environment variables: those of its own
     /// `build.rs`.
     ///
     /// # Errors
-    /// As [`Board::build`].
+    /// The same as [`Board::build`].
     ///
     /// # Panics
-    /// As [`Board::build`].
+    /// Like [`Board::build`].
     pub fn build_with(
         &self,
         binary: &str,
@@ -210,7 +210,7 @@ pub fn run(image: &Path, working_folder: &Path) -> Result<String, String> {
     run_with(image, working_folder, &[])
 }
 
-/// As [`run`], with environment variables: those of `run-emulator.sh`.
+/// Like [`run`], with environment variables: those of `run-emulator.sh`.
 ///
 /// # Errors
 /// As there.

@@ -1,5 +1,5 @@
-//! The keys of signed models, as files in the formats of OpenSSL: a private key as PKCS#8 PEM
-//! (`openssl genpkey -algorithm ed25519`), a public one as SPKI PEM (`openssl pkey -pubout`).
+//! Keys for signed models, as files in the formats of OpenSSL: a private key as PKCS#8 PEM
+//! (`openssl genpkey -algorithm ed25519`), a public key as SPKI PEM (`openssl pkey -pubout`).
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -17,7 +17,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 use crate::output::WriteError;
 use crate::secret::{self, SecretError};
 
-/// A key's file has some 120 bytes; of more than this nothing is read.
+/// The largest key file that is read. Key files have about 120 bytes.
 const MOST_BYTES: u64 = 4096;
 
 /// Why a key could not be read or written.
@@ -32,7 +32,7 @@ pub enum KeyError {
         /// Why.
         error: io::Error,
     },
-    /// The file of a private key could not be read, or is not its owner's alone.
+    /// The file of a private key could not be read, or other users may access it.
     #[error("{}: {error}", path.display())]
     Secret {
         /// The file.
@@ -40,7 +40,7 @@ pub enum KeyError {
         /// Why.
         error: SecretError,
     },
-    /// The file holds something else than was asked for.
+    /// The file does not hold the expected kind of key.
     #[error("{}: expected {expected}", path.display())]
     Format {
         /// The file.
@@ -48,22 +48,22 @@ pub enum KeyError {
         /// What was expected.
         expected: &'static str,
     },
-    /// There is a public key, and no private one beside it.
-    #[error("{}: there is a public key already, and its private key is not at {}; remove it if nobody uses it, or name another file", public.display(), private.display())]
+    /// There is a public key without its private key.
+    #[error("{}: there already is a public key, but its private key is not at {}; remove it if nobody uses it, or name another file", public.display(), private.display())]
     NoPrivate {
         /// The public key.
         public: PathBuf,
-        /// Where its private key would be.
+        /// The expected path of its private key.
         private: PathBuf,
     },
-    /// There is a file already: a key is never replaced.
-    #[error("{}: there is a file already, and a key that is replaced is lost; name another file", .0.display())]
+    /// The file exists; a key is never replaced.
+    #[error("{}: the file exists, and replacing a key would lose it; name another file", .0.display())]
     Exists(PathBuf),
     /// The file could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// The system has no random bytes.
-    #[error("the system gives no random bytes: {0}")]
+    /// The system provides no random bytes.
+    #[error("the system provides no random bytes: {0}")]
     Random(getrandom::Error),
     /// A key could not be encoded.
     #[error("the key could not be encoded: {0}")]
@@ -73,8 +73,8 @@ pub enum KeyError {
 /// Reads a private key.
 ///
 /// # Errors
-/// See [`KeyError`]: a file that is another user's, or that others may read, is refused, where files
-/// have owners.
+/// See [`KeyError`]. If files have owners, a file of another user, or one that others may read, is
+/// refused.
 pub fn read_private(path: &Path) -> Result<SigningKey, KeyError> {
     let expected = "a private Ed25519 key as PKCS#8 PEM, as `openssl genpkey -algorithm ed25519` writes it";
     let text = secret::read(path, MOST_BYTES).map_err(|error| KeyError::Secret { path: path.to_owned(), error })?;
@@ -82,8 +82,8 @@ pub fn read_private(path: &Path) -> Result<SigningKey, KeyError> {
     key.ok_or_else(|| KeyError::Format { path: path.to_owned(), expected })
 }
 
-/// Reads a public key. One of small order, for which signatures can be made without a private key,
-/// is refused.
+/// Reads a public key. A key of small order, for which signatures can be forged without a private
+/// key, is refused.
 ///
 /// # Errors
 /// See [`KeyError`].
@@ -103,17 +103,17 @@ pub fn read_public(path: &Path) -> Result<PublicKey, KeyError> {
 pub struct Written {
     /// The public key.
     pub public: PublicKey,
-    /// Whether the private key was there already, so that only the public one was written.
+    /// Whether the private key existed, so that only the public key was written.
     pub had_private: bool,
 }
 
-/// Makes a new key: the private one at `path`, for its owner alone, the public one at
-/// `public_path`. No file is replaced. Where the private one is there and the public one is not, as
-/// a run leaves them that was ended between both, only the public one is written.
+/// Makes a new key pair: the private key at `path`, readable only by its owner, and the public key
+/// at `public_path`. No file is replaced. If only the private key exists, because an earlier run
+/// was interrupted, only the public key is written.
 ///
 /// # Errors
-/// See [`KeyError`]; then nothing was written, or the private key alone: the next run writes the
-/// public one.
+/// See [`KeyError`]. On an error, nothing was written, or only the private key; in that case the
+/// next run writes the public key.
 pub fn write_new(path: &Path, public_path: &Path) -> Result<Written, KeyError> {
     let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
     let had_private = is_there(path);
@@ -126,7 +126,8 @@ pub fn write_new(path: &Path, public_path: &Path) -> Result<Written, KeyError> {
         (false, false) => {
             let mut seed = Zeroizing::new([0; 32]);
             getrandom::fill(seed.as_mut()).map_err(KeyError::Random)?;
-            // Without the public key, as OpenSSL writes it: with it, OpenSSL does not read it.
+            // Without the public key, as OpenSSL writes it; OpenSSL does not read a file that
+            // includes it.
             let mut pair = KeypairBytes { secret_key: *seed, public_key: None };
             let private = pair.to_pkcs8_pem(LineEnding::LF);
             pair.secret_key.zeroize();
@@ -141,16 +142,16 @@ pub fn write_new(path: &Path, public_path: &Path) -> Result<Written, KeyError> {
     Ok(Written { public: PublicKey(key.verifying_key().to_bytes()), had_private })
 }
 
-/// Returns what a key is known by: the SHA-256 of its SPKI in DER, which `openssl pkey -pubin
-/// -outform DER | sha256sum` gives too.
+/// Returns the fingerprint of a key: the SHA-256 of its SPKI in DER, as computed by `openssl pkey
+/// -pubin -outform DER | sha256sum`.
 #[must_use]
 pub fn fingerprint(key: &PublicKey) -> [u8; 32] {
-    /// SPKI of Ed25519 (RFC 8410) before the 32 bytes of the key.
+    /// The prefix of an Ed25519 SPKI (RFC 8410), before the 32 bytes of the key.
     const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
     Sha256::new().chain_update(SPKI).chain_update(key.0).finalize().into()
 }
 
-/// Writes a file that is not there yet.
+/// Writes a file that must not exist yet.
 fn write(path: &Path, bytes: &[u8], is_secret: bool) -> Result<(), KeyError> {
     secret::write_new(path, bytes, is_secret).map_err(|error| match error.is_already_there() {
         true => KeyError::Exists(path.to_owned()),

@@ -33,31 +33,31 @@
 //! ```
 //!
 //! # Rooms
-//! Each uses those before it, and none after it.
+//! Each module uses only those listed before it.
 //!
-//! - [`schema`] says what the columns of a table mean; [`rows`] are the rows, from files
-//!   or memory; [`infer`] guesses a schema.
-//! - [`model`] is a model file, and what is made of one: fewer experts, a device's copy, integers,
-//!   a delta, constants, its costs.
+//! - [`schema`] describes the columns of a table; [`rows`] reads rows from files or memory;
+//!   [`infer`] guesses a schema.
+//! - [`model`] handles model files, and derives from them: fewer experts, copies for devices,
+//!   integer weights, deltas, constants, costs.
 //! - [`encoder`] turns rows into terms; [`learner`] learns from them.
-//! - [`judge`] puts a model before rows: evaluation, comparison with another, recourse, individual
-//!   fairness, a watch on the rows at work, what devices report.
-//! - [`training`] runs a learner over the data, measures it, judges its targets, resumes where an
-//!   earlier run stopped, exports a model.
-//! - [`explanation`] says why; [`plot`] draws it.
-//! - `report` (feature `report`) puts all of it on one page.
-//! - `serve` (feature `serve`) answers by HTTP.
-//! - [`output`], [`error`], [`text`] and [`demo`] serve all.
+//! - [`judge`] applies a model to rows: evaluation, comparison of two models, recourse, individual
+//!   fairness, monitoring of rows, statuses of devices.
+//! - [`training`] runs a learner over the data, measures it, judges its targets, resumes earlier
+//!   runs, and exports the model.
+//! - [`explanation`] explains scores; [`plot`] draws explanations.
+//! - `report` (feature `report`) combines all of it on one page.
+//! - `serve` (feature `serve`) is the HTTP service.
+//! - [`output`], [`error`], [`text`] and [`demo`] are used by all.
 //!
 //! # Contract
 //! - The same data, options and seed give the same bytes on any machine.
-//! - Explanations and recourse of many records take all threads of rayon's pool; their number
-//!   changes no bit.
-//! - Rows stream: memory does not grow with the data, but for `shuffle`, which says how much it
-//!   keeps.
-//! - A file that is written ([`output`]) is whole or not there.
-//! - Errors name file, line and column; nothing here panics on input. The forward pass and the
-//!   fairness measures are the engine's.
+//! - Explanations and recourse of many records use all threads of rayon's pool. The number of
+//!   threads does not change any result.
+//! - Rows are streamed: memory does not grow with the data, except for `shuffle`, which reports how
+//!   much it keeps.
+//! - A file that is written ([`output`]) is complete or absent.
+//! - Errors name file, line and column, and no input causes a panic. The forward pass and the
+//!   fairness measures are those of the engine.
 
 pub mod demo;
 pub mod encoder;

@@ -1,17 +1,17 @@
-//! Where a path leads, through links, and which links are not followed.
+//! Resolves paths through links, and decides which links are not followed.
 //!
-//! A file is written beside its place and renamed, so its folder must be known: links are resolved
-//! here, not by the kernel. In a folder where everybody may write, such as `/tmp`, anybody can leave
-//! a link under a name that somebody else is about to write. The kernel does not follow such links
-//! (`fs.protected_symlinks`), nor do we.
+//! A file is written under a temporary name and renamed, so its folder must be known, and links are
+//! resolved here instead of by the kernel. In a world-writable folder such as `/tmp`, an attacker
+//! can create a link under a name that another user is about to write. The kernel does not follow
+//! such links (`fs.protected_symlinks`), and neither does this module.
 
 use std::path::{Path, PathBuf};
 
-/// More links than any system follows.
+/// The largest number of links followed, more than any system allows.
 const MOST_LINKS: usize = 64;
 
-/// Returns the file that a path leads to, through all links, whether it is there yet or not: two
-/// spellings of one file give the same path.
+/// Returns the file that a path leads to, through all links, whether it exists or not. Two
+/// spellings of the same file give the same path.
 #[must_use]
 pub fn destination(path: &Path) -> PathBuf {
     #[cfg(unix)]
@@ -20,12 +20,12 @@ pub fn destination(path: &Path) -> PathBuf {
     other::destination(path)
 }
 
-/// As [`destination`], but for a path to an open descriptor, such as `/dev/fd/3`: what is open may
-/// have no name, so its link in `/proc` is returned.
+/// Like [`destination`], except for a path to an open descriptor such as `/dev/fd/3`: an open file
+/// may have no name, so its link in `/proc` is returned.
 ///
 /// # Errors
-/// The first link on the way, or the file itself, that is in a folder where everybody may write and
-/// belongs neither to this user nor to the folder's owner.
+/// The first link on the way, or the file itself, that is in a world-writable folder and belongs
+/// neither to this user nor to the owner of the folder.
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf, PathBuf> {
     #[cfg(unix)]
     return unix::follow(path, unix::belongs_to_another, is_descriptor);
@@ -33,7 +33,7 @@ pub(crate) fn resolve(path: &Path) -> Result<PathBuf, PathBuf> {
     Ok(other::destination(path))
 }
 
-/// Returns whether a path is the link of an open descriptor: `/proc/PID/fd/N`, also of a thread.
+/// Returns whether a path is the link of an open descriptor: `/proc/PID/fd/N`, or that of a thread.
 pub(crate) fn is_descriptor(path: &Path) -> bool {
     let is_number = path.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
     is_number && path.starts_with("/proc") && path.parent().is_some_and(|folder| folder.ends_with("fd"))
@@ -67,9 +67,9 @@ mod unix {
 
     const WRITABLE_BY_ALL: u32 = 0o002;
 
-    /// Resolves a path link by link. Each is looked at before it is followed, and the result holds
-    /// none but a last one that is kept: a link that is put in the place of the last part afterwards
-    /// is not followed by whoever opens the result without links.
+    /// Resolves a path link by link, checking each before it is followed. The result contains no
+    /// link except a last one that is kept. A caller that opens the result without following links
+    /// is safe from a link that replaces the last component afterwards.
     pub(super) fn follow(
         path: &Path,
         is_refused: fn(&Path, &Metadata) -> bool,
@@ -86,7 +86,7 @@ mod unix {
                 Some(_) => {
                     place.push(&part);
                     let Ok(found) = fs::symlink_metadata(&place) else { break };
-                    // A folder of somebody else is no trap: its owner decides what is in it.
+                    // A folder of another user is fine: its owner decides what it contains.
                     if !found.is_dir() && is_refused(&place, &found) {
                         return Err(place);
                     }
@@ -104,7 +104,7 @@ mod unix {
                 }
             }
         }
-        // What is not there, and what is no folder, leads nowhere else.
+        // A path that does not exist, or is not a folder, leads no further.
         place.extend(rest);
         Ok(place)
     }
@@ -113,8 +113,8 @@ mod unix {
         path.components().map(|part| part.as_os_str().to_owned()).collect()
     }
 
-    /// Returns whether a file or link is another user's, in a folder where everybody may write. The
-    /// folder's owner may do there as they like.
+    /// Returns whether a file or link in a world-writable folder belongs to another user, other
+    /// than the owner of the folder.
     pub(super) fn belongs_to_another(place: &Path, found: &Metadata) -> bool {
         let owner = found.uid();
         owner != rustix::process::geteuid().as_raw()
@@ -202,7 +202,7 @@ mod tests {
             ("own/to-pipe", None),
             ("none/x", None),
         ];
-        // Sticky or not: where everybody may write, everybody can leave a link.
+        // In a world-writable folder, sticky or not, everyone can create a link.
         for mode in [0o1777, 0o777] {
             fs::set_permissions(at("shared"), Permissions::from_mode(mode)).unwrap();
             for (name, expected) in cases {
@@ -210,7 +210,7 @@ mod tests {
                 assert_eq!(resolve(&at(name)), expected, "{name}, {mode:o}");
             }
         }
-        // Somebody waits at their pipe for what is written.
+        // A reader waits at the pipe.
         let waits = OFlags::RDONLY | OFlags::NONBLOCK;
         let mut pipe = fs::File::from(rustix::fs::open(at("shared/pipe"), waits, Mode::empty()).unwrap());
         symlink("pipe", at("shared/theirs-to-pipe")).unwrap();

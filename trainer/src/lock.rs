@@ -1,4 +1,4 @@
-//! Who writes a file that takes long to make: one process at a time.
+//! Locks, so that only one process at a time writes a file that takes long to make.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -11,30 +11,30 @@ use crate::error::Error;
 use crate::links;
 use crate::output::{Unfinished, WriteError};
 
-/// Most bytes of a file's name, on nearly every file system.
+/// The longest file name in bytes on nearly every file system.
 const MOST_BYTES: usize = 255;
 
-/// The right to write a file, until it is dropped: a locked file beside it, `.NAME.lock`, or with
-/// the SHA-256 of a name that leaves no space. A process that is killed leaves that file, but not
-/// the lock: a stale lock file does not block other users. Whoever holds the lock removes the
-/// file; where the file system knows no locks it stays.
+/// The exclusive right to write a file, until this value is dropped. It is held by locking a file
+/// beside it, named `.NAME.lock`, or with the SHA-256 of the name if it is too long. A killed
+/// process leaves the lock file but not the lock, so a stale file blocks nobody. The holder of the
+/// lock removes the file; on a file system without locks it stays.
 #[derive(Debug)]
 pub struct Lock {
-    /// Holds the lock.
+    /// The open file, which holds the lock.
     file: File,
     path: PathBuf,
-    /// Removes the file at the end of a process that is asked to stop; `None` where no lock is held.
+    /// Removes the file if the process is stopped by a signal; `None` if no lock is held.
     held: Option<Unfinished>,
 }
 
 impl Lock {
-    /// Takes the lock of the file that will be at `path`. Where the file system knows no locks,
-    /// everybody gets it.
+    /// Takes the lock of the file that will be at `path`. On a file system without locks, this
+    /// always succeeds.
     ///
     /// # Errors
-    /// [`Error::Locked`] while another process has it; [`Error::Write`] where no file can be made
-    /// or locked beside it, where what stands there is no lock's file, or where `path` leads through a
-    /// link of another user.
+    /// [`Error::Locked`] while another process holds the lock. [`Error::Write`] if no file can be created
+    /// or locked beside it, if an existing file of that name is not a lock file, or if `path` leads
+    /// through a link of another user.
     pub fn beside(path: &Path) -> Result<Self, Error> {
         let target = links::resolve(path).map_err(|found| WriteError::of_another_user(path, &found))?;
         let place = target.with_file_name(name(target.file_name().unwrap_or_default()));
@@ -45,7 +45,7 @@ impl Lock {
                 Err(TryLockError::WouldBlock) => {
                     return Err(Error::Locked { file: path.display().to_string(), lock: place.display().to_string() });
                 }
-                // Whoever had it has removed it since it was opened.
+                // The previous holder has removed the file since it was opened.
                 Ok(()) if !is_at(&file, &place) => continue,
                 Ok(()) => Some(Unfinished::new(&place)),
                 Err(TryLockError::Error(error)) if is_unknown(&error) => None,
@@ -56,7 +56,7 @@ impl Lock {
     }
 }
 
-/// Returns the name of a file's lock.
+/// Returns the name of the lock file for a file.
 fn name(of: &OsStr) -> OsString {
     let mut lock = OsString::from(".");
     lock.push(of);
@@ -68,7 +68,7 @@ fn name(of: &OsStr) -> OsString {
     lock
 }
 
-/// Returns whether an error says that the file system knows no locks.
+/// Returns whether an error means that the file system has no locks.
 fn is_unknown(error: &io::Error) -> bool {
     #[cfg(unix)]
     {
@@ -82,8 +82,8 @@ fn is_unknown(error: &io::Error) -> bool {
     }
 }
 
-/// Opens a lock's file, or makes it. A link is not followed, and what is no lock's file is left as it
-/// is.
+/// Opens or creates a lock file. A link is not followed, and a file that is not a lock file is left
+/// unchanged.
 fn open(place: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
@@ -92,7 +92,7 @@ fn open(place: &Path) -> io::Result<File> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt as _;
-        // Without waiting, if it is a pipe.
+        // Opening must not block on a pipe.
         let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed();
         options.custom_flags(flags);
         writing.custom_flags(flags).mode(READABLE);
@@ -100,7 +100,7 @@ fn open(place: &Path) -> io::Result<File> {
     loop {
         match writing.clone().create_new(true).open(place) {
             Ok(file) => {
-                // Whatever the mask of this user.
+                // Set explicitly, independent of the umask of this user.
                 #[cfg(unix)]
                 file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(READABLE))?;
                 return Ok(file);
@@ -109,21 +109,21 @@ fn open(place: &Path) -> io::Result<File> {
             Err(error) => return Err(error),
         }
         let file = writing.open(place).or_else(|error| match error.kind() {
-            // What a killed run of another user left: to lock it, reading it is enough.
+            // Left by a killed run of another user. Opening it for reading is enough to lock it.
             io::ErrorKind::PermissionDenied => options.open(place).map_err(|_| error),
             _ => Err(error),
         });
         match file {
             Ok(file) if is_lock(&file.metadata()?) => return Ok(file),
-            Ok(_) => return Err(io::Error::other(format!("{} is no file of a lock; remove it", place.display()))),
-            // Whoever had it has removed it since.
+            Ok(_) => return Err(io::Error::other(format!("{} is not a lock file; remove it", place.display()))),
+            // The previous holder has removed it meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
 }
 
-/// Returns whether this may be a lock's file: empty, and of no other name.
+/// Returns whether this may be a lock file: it is empty and has only one name.
 fn is_lock(found: &fs::Metadata) -> bool {
     #[cfg(unix)]
     let has_other_names = std::os::unix::fs::MetadataExt::nlink(found) > 1;
@@ -132,20 +132,20 @@ fn is_lock(found: &fs::Metadata) -> bool {
     found.is_file() && found.len() == 0 && !has_other_names
 }
 
-/// The mode of a lock's file, which is empty: everybody may open it to take the lock.
+/// The mode of a lock file. It is empty, and everyone may open it to take the lock.
 #[cfg(unix)]
 const READABLE: u32 = 0o644;
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // While the lock is held: nobody else's is removed.
+        // Only while the lock is held, so that no other process's file is removed.
         if self.held.is_some() && is_at(&self.file, &self.path) {
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Returns whether a path still leads to an open file.
+/// Returns whether a path still leads to the open file.
 fn is_at(file: &File, path: &Path) -> bool {
     #[cfg(unix)]
     {
@@ -155,7 +155,7 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
     #[cfg(not(unix))]
     {
-        // An open file is not removed there.
+        // On this platform an open file cannot be removed.
         let _ = (file, path);
         true
     }
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
-    /// A name as long as any may be; two of them have two locks.
+    /// Names of the largest length have different locks.
     #[test]
     fn a_long_name_has_a_lock() {
         let folder = tempfile::tempdir().unwrap();
@@ -203,7 +203,7 @@ mod tests {
         fs::remove_file(&place).unwrap();
         rustix::fs::mknodat(rustix::fs::CWD, &place, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         let refused = Lock::beside(&path).unwrap_err().to_string();
-        assert!(refused.contains("is no file of a lock"), "{refused}");
+        assert!(refused.contains("is not a lock file"), "{refused}");
     }
 
     #[cfg(unix)]
@@ -215,16 +215,16 @@ mod tests {
         let private = fs::Permissions::from_mode(0o600);
         fs::write(&place, "theirs").unwrap();
         fs::set_permissions(&place, private.clone()).unwrap();
-        let refuses = || Lock::beside(&path).unwrap_err().to_string().contains("is no file of a lock");
+        let refuses = || Lock::beside(&path).unwrap_err().to_string().contains("is not a lock file");
         assert!(refuses() && fs::read(&place).unwrap() == b"theirs");
         assert_eq!(fs::metadata(&place).unwrap().permissions().mode() & 0o777, 0o600);
-        // Empty, but a second name of a file.
+        // Empty, but with a second name (hard link).
         let other = folder.path().join("other");
         fs::write(&other, "").unwrap();
         fs::remove_file(&place).unwrap();
         fs::hard_link(&other, &place).unwrap();
         assert!(refuses() && place.exists());
-        // Of a killed run, and put in the place of one that is held.
+        // The file of a killed run, and one that replaced the file of a held lock.
         fs::remove_file(&other).unwrap();
         let lock = Lock::beside(&path).unwrap();
         fs::remove_file(&place).unwrap();
@@ -249,7 +249,7 @@ mod tests {
         }
     }
 
-    /// Threads that take and leave it as fast as they can: never two at once.
+    /// Threads take and release the lock as fast as they can; never two hold it at once.
     #[test]
     fn a_race_has_one_winner() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,12 +1,12 @@
-//! Files that are whole or not there: written beside their place, then renamed.
+//! Atomic output files: written under a temporary name, then renamed.
 //!
-//! A run that fails removes what it wrote; so does one that is asked to stop, by
-//! [`remove_unfinished`]. One that is killed cannot: it may leave a file named `.feamoe-` and some
-//! letters in the folder of its output, which nothing reads, and which the next output in that
-//! folder removes. A file in the making is locked, so that only those that nobody writes to are.
+//! A run that fails removes its temporary files, and so does a run that is stopped by a signal,
+//! with [`remove_unfinished`]. A killed run may leave a file named `.feamoe-` and some letters in
+//! the folder of its output. Nothing reads that file, and the next output in the folder removes it.
+//! Temporary files are locked while they are written, so that only abandoned ones are removed.
 //!
-//! Devices, pipes and open descriptors (`/dev/fd/3`) are written to where they are: what was written
-//! before a run failed stays there.
+//! Devices, pipes and open descriptors (`/dev/fd/3`) are written directly: if a run fails, what it
+//! wrote before remains.
 
 use std::fs;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -19,53 +19,52 @@ use crate::escaped::Escaped;
 use crate::links;
 pub use crate::links::destination;
 
-/// Why a file could not be written; the place keeps what it held before.
+/// Why a file could not be written. An existing file is left unchanged.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {}: {}{}", path.display(), reason(cause), advice(cause.kind()))]
 pub struct WriteError {
     path: PathBuf,
-    // Not a `source`: the message above is complete, a chain would say it twice.
+    // Not a `source`, because the message above already includes it.
     cause: io::Error,
 }
 
 impl WriteError {
-    /// Says that writing to `path` failed.
+    /// Creates the error for a failure to write to `path`.
     #[must_use]
     pub fn new(path: &Path, cause: io::Error) -> Self {
         Self { path: path.to_owned(), cause }
     }
 
-    /// Says that a file or link on the way to `path` is of another user, who may have put it there
-    /// to be followed.
+    /// Creates the error for a file or link on the way to `path` that belongs to another user,
+    /// possibly an attacker.
     pub(crate) fn of_another_user(path: &Path, found: &Path) -> Self {
         let cause = format!(
-            "{} belongs to another user, in a folder where everybody may write; name a file of your own",
+            "{} belongs to another user, in a folder where everyone may write; name a file of your own",
             found.display()
         );
         Self::new(path, io::Error::other(cause))
     }
 
-    /// Says that writing to standard output failed.
+    /// Creates the error for a failure to write to standard output.
     #[must_use]
     pub fn standard_output(cause: io::Error) -> Self {
         Self::new(Path::new("standard output"), cause)
     }
 
-    /// Returns whether there is a file that was not to be replaced.
+    /// Returns whether the error is that the file exists and must not be replaced.
     #[must_use]
     pub fn is_already_there(&self) -> bool {
         self.cause.kind() == io::ErrorKind::AlreadyExists
     }
 
-    /// Returns whether the reader of a pipe had enough.
+    /// Returns whether the reader closed the pipe.
     #[must_use]
     pub fn is_broken_pipe(&self) -> bool {
         self.cause.kind() == io::ErrorKind::BrokenPipe
     }
 }
 
-/// The system's words, without the temporary file's name that `tempfile` adds: nobody knows that
-/// name.
+/// Returns the message of the system, without the name of the temporary file that `tempfile` adds.
 fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split_once(" at path ").map_or(text.clone(), |(reason, _)| reason.to_owned())
@@ -74,83 +73,82 @@ fn reason(error: &io::Error) -> String {
 fn advice(kind: io::ErrorKind) -> &'static str {
     use io::ErrorKind as K;
     match kind {
-        K::NotFound => "; make the folder first",
-        K::NotADirectory | K::AlreadyExists => "; what stands there for a folder is a file",
-        K::IsADirectory => "; that is a folder, name a file",
+        K::NotFound => "; create the folder first",
+        K::NotADirectory | K::AlreadyExists => "; part of the path is a file, not a folder",
+        K::IsADirectory => "; this is a folder, name a file",
         K::StorageFull | K::FileTooLarge | K::QuotaExceeded => "; free some space, or choose another place",
         K::PermissionDenied | K::ReadOnlyFilesystem => "; check the permissions, or choose another place",
         _ => "",
     }
 }
 
-/// A file in the making. Dropped before [`OutputFile::commit`], it leaves nothing behind.
+/// An output file. If it is dropped before [`OutputFile::commit`], nothing is left behind.
 #[derive(Debug)]
 pub struct OutputFile {
-    /// As it was named.
+    /// The path as it was given.
     path: PathBuf,
-    /// The file itself, behind whatever links lead to it: a rename to `path` would replace the
-    /// link.
+    /// The path with all links resolved; renaming to `path` would replace a link.
     target: PathBuf,
     writer: Writer,
 }
 
 #[derive(Debug)]
 enum Writer {
-    /// Renamed into place at the end.
+    /// A temporary file that is renamed at the end.
     Beside(BufWriter<NamedTempFile>, Unfinished),
-    /// A device, a pipe or what a descriptor has open, which must not be replaced by a file.
+    /// A device, a pipe or an open descriptor, which must not be replaced by a file.
     Straight(BufWriter<fs::File>),
-    /// A terminal, for text.
+    /// A terminal that gets text.
     Terminal(BufWriter<Escaped<fs::File>>),
-    /// Standard output, which gets the bytes at the end.
+    /// Standard output, which gets all bytes at the end.
     Standard(Vec<u8>),
 }
 
-/// What names standard output instead of a file.
+/// The path that stands for standard output.
 pub const STANDARD_OUTPUT: &str = "-";
 
-/// Returns whether a path names standard output: `-`, or what leads to its descriptor, such as
+/// Returns whether a path names standard output: `-`, or a path to its descriptor such as
 /// `/dev/stdout`.
 #[must_use]
 pub fn is_standard_output(path: &Path) -> bool {
     path.as_os_str() == STANDARD_OUTPUT || links::standard_stream(path) == Some(1)
 }
 
-/// What an output holds.
+/// The kind of content of an output.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Content {
-    /// A terminal shows it, escaped.
+    /// Text, which is escaped on a terminal.
     Text,
-    /// A terminal is refused.
+    /// Binary data, for which a terminal is refused.
     Binary,
 }
 
 impl OutputFile {
-    /// Opens a file for text beside `path`, in the same folder so that the rename stays within a
-    /// file system. It takes mode and owner (where that is allowed) of the file it replaces; links
-    /// are followed, also one to a file that is not there yet. `-` is standard output, which gets
-    /// the whole at once: until then it is kept in memory. On a terminal, what controls it is
-    /// escaped.
+    /// Opens a temporary file for text in the folder of `path`, so that the rename stays within one
+    /// file system. It takes the mode and, if allowed, the owner of the file that it replaces.
+    /// Links are followed, including a link to a file that does not exist yet. `-` is standard
+    /// output: the content is kept in memory and written at the end. On a terminal, control
+    /// characters are escaped.
     ///
     /// # Errors
-    /// Where the folder is missing or cannot be written; where the place, or a link on the way to
-    /// it, belongs to another user in a folder where everybody may write.
+    /// If the folder is missing or not writable, or if the file or a link on the way to it is in a
+    /// world-writable folder and belongs to another user.
     pub fn create(path: &Path) -> Result<Self, WriteError> {
         Self::create_with(path, Content::Text, 0o666)
     }
 
-    /// As [`OutputFile::create`], for bytes that are no text.
+    /// Like [`OutputFile::create`], for binary data.
     ///
     /// # Errors
-    /// As [`OutputFile::create`]; where `path` is a terminal.
+    /// Like [`OutputFile::create`], and also if `path` is a terminal.
     pub fn create_binary(path: &Path) -> Result<Self, WriteError> {
         Self::create_with(path, Content::Binary, 0o666)
     }
 
-    /// As [`OutputFile::create_binary`]; a new file is for its owner alone.
+    /// Like [`OutputFile::create_binary`], but only the owner may access a new file.
     ///
     /// # Errors
-    /// As [`OutputFile::create_binary`].
+    /// Like [`OutputFile::create_binary`].
     pub fn create_private(path: &Path) -> Result<Self, WriteError> {
         Self::create_with(path, Content::Binary, 0o600)
     }
@@ -171,7 +169,7 @@ impl OutputFile {
             return Ok(Self { path: path.to_owned(), target, writer });
         }
         let folder = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // The permissions of a file made the usual way, not the temporary file's private ones.
+        // The default permissions of new files, not the private ones of temporary files.
         let mut builder = tempfile::Builder::new();
         builder.prefix(PREFIX);
         #[cfg(unix)]
@@ -185,11 +183,11 @@ impl OutputFile {
         Ok(Self { path: path.to_owned(), target, writer: Writer::Beside(BufWriter::new(file), unfinished) })
     }
 
-    /// Writes bytes, to the disk, naming the file where that fails: all that is left for
-    /// [`OutputFile::commit`] is to put it in its place.
+    /// Writes bytes and syncs them to the disk, so that [`OutputFile::commit`] only has to rename
+    /// the file.
     ///
     /// # Errors
-    /// Where the bytes do not fit.
+    /// If the bytes cannot be written.
     pub fn write_whole(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         let written = self.write_all(bytes).and_then(|()| self.flush()).and_then(|()| match &self.writer {
             Writer::Beside(writer, _) => writer.get_ref().as_file().sync_all(),
@@ -198,10 +196,10 @@ impl OutputFile {
         written.map_err(|cause| WriteError::new(&self.path, cause))
     }
 
-    /// Finishes the file: flushes it to the disk and puts it in its place.
+    /// Finishes the file: syncs it to the disk and renames it.
     ///
     /// # Errors
-    /// Where the last bytes or the rename fail; then the place is as it was.
+    /// If writing the last bytes or the rename fails. An existing file is then unchanged.
     pub fn commit(self) -> Result<(), WriteError> {
         let done = match self.writer {
             Writer::Beside(writer, unfinished) => {
@@ -227,16 +225,16 @@ impl OutputFile {
         done.map_err(|cause| WriteError::new(&self.path, cause))
     }
 
-    /// Returns where the file will be.
+    /// Returns the path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// Opens what must not be replaced by a file: a device, a pipe, standard error, and what a
-/// descriptor has open, to which is added if it is a file. `None` for any other file, or where there
-/// is nothing. `target` is where `path` leads.
+/// Opens what must not be replaced by a file: a device, a pipe, standard error, or an open
+/// descriptor (a file is appended to). Returns `None` for any other file, or if there is none.
+/// `target` is `path` with links resolved.
 fn device(path: &Path, target: &Path) -> io::Result<Option<fs::File>> {
     #[cfg(unix)]
     if links::standard_stream(path) == Some(2) {
@@ -255,34 +253,32 @@ fn device(path: &Path, target: &Path) -> io::Result<Option<fs::File>> {
     {
         use rustix::fs::OFlags;
         use std::os::unix::fs::OpenOptionsExt as _;
-        // The link of a descriptor is the system's own.
+        // The link of a descriptor belongs to the system and may be followed.
         let links = if is_descriptor { OFlags::empty() } else { OFlags::NOFOLLOW };
         options.custom_flags((links | OFlags::NOCTTY).bits().cast_signed());
     }
     let device = options.open(target)?;
-    // A file was put there since.
+    // A regular file has taken its place meanwhile.
     match !is_descriptor && device.metadata()?.is_file() {
-        true => Err(io::Error::other("what stands there was replaced meanwhile")),
+        true => Err(io::Error::other("it was replaced by a file meanwhile")),
         false => Ok(Some(device)),
     }
 }
 
 fn refuse_terminal(place: &impl IsTerminal, content: Content) -> io::Result<()> {
     match content == Content::Binary && place.is_terminal() {
-        true => {
-            Err(io::Error::other("a terminal cannot show these bytes; name a file, or pass them on by a pipe or >"))
-        }
+        true => Err(io::Error::other("a terminal cannot show binary data; name a file, or redirect the output")),
         false => Ok(()),
     }
 }
 
-/// How the names of files in the making begin.
+/// The prefix of the names of temporary files.
 const PREFIX: &str = ".feamoe-";
 
-/// Files in the making of this process.
+/// The temporary files of this process.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// Notes a file in the making until it is in its place or removed.
+/// Registers a temporary file until it is renamed or removed.
 #[derive(Debug)]
 pub(crate) struct Unfinished(PathBuf);
 
@@ -303,28 +299,28 @@ impl Drop for Unfinished {
     }
 }
 
-/// Removes every file in the making of this process, which is about to end without more ado.
+/// Removes all temporary files of this process, which is about to exit.
 pub fn remove_unfinished() {
     if let Ok(files) = UNFINISHED.lock() {
         files.iter().for_each(|file| _ = fs::remove_file(file));
     }
 }
 
-/// Makes a file that others see is being written to.
+/// Creates a temporary file and locks it, so that other processes see that it is in use.
 fn locked(builder: &tempfile::Builder<'_, '_>, folder: &Path) -> io::Result<NamedTempFile> {
     loop {
         let file = builder.tempfile_in(folder)?;
         match file.as_file().try_lock() {
-            // Somebody who is removing what was left behind took it for that.
+            // Another process that removes abandoned files has locked it.
             Err(fs::TryLockError::WouldBlock) => continue,
             Ok(()) if !file.path().exists() => continue,
-            // Some file systems know no locks: then nothing of theirs is removed either.
+            // Some file systems have no locks; abandoned files are not removed there.
             Ok(()) | Err(fs::TryLockError::Error(_)) => return Ok(file),
         }
     }
 }
 
-/// Removes files that killed runs left in a folder.
+/// Removes temporary files that killed runs left in a folder.
 fn remove_stale(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     let is_file = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_file());
@@ -339,17 +335,17 @@ fn remove_stale(folder: &Path) {
     }
 }
 
-/// Gives a new file mode and owner of the one it will replace, if there is one.
+/// Gives a new file the mode and the owner of the file that it will replace, if there is one.
 #[cfg(unix)]
 fn take_after(file: &fs::File, target: &Path) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
-    /// Bits of a mode: running as the file's owner or group; what the group may do.
+    /// Bits of a mode: set-user-ID and set-group-ID; the permissions of the group.
     const SET_ID: u32 = 0o6000;
     const OF_GROUP: u32 = 0o070;
     let Ok(old) = fs::metadata(target) else { return Ok(()) };
     let mut mode = old.mode() & 0o7777;
-    // Only root may give a file away; whoever may not keeps it, and gives it to its old group if
-    // they are in it. Another group gets no rights.
+    // Only root may change the owner. Other users keep the file, and give it to its old group if
+    // they are a member. Another group gets no permissions.
     if fchown(file, Some(old.uid()), Some(old.gid())).is_err() {
         mode &= !SET_ID;
         if fchown(file, None, Some(old.gid())).is_err() {
@@ -364,12 +360,13 @@ fn take_after(_: &fs::File, _: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a rename last: the folder is to the disk what the file's name is in.
+/// Makes a rename durable by syncing the folder.
 #[cfg(unix)]
 pub(crate) fn sync_folder(target: &Path) -> io::Result<()> {
     let folder = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match fs::File::open(folder).and_then(|folder| folder.sync_all()) {
-        // Not every file system can, nor may every user read the folder; the file is in its place.
+        // Not every file system supports this, and not every user may read the folder. The file has
+        // been renamed already.
         Err(error)
             if matches!(
                 error.kind(),
@@ -410,10 +407,10 @@ impl Write for OutputFile {
     }
 }
 
-/// Writes a whole file by way of [`OutputFile`].
+/// Writes a whole file through [`OutputFile`].
 ///
 /// # Errors
-/// Where it cannot be written; the place keeps what it held before.
+/// If it cannot be written. An existing file is then unchanged.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     let mut file = OutputFile::create(path)?;
     file.write_whole(bytes)?;
@@ -459,7 +456,7 @@ mod tests {
         let error = write_file(Path::new("no-such-folder/model"), b"").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "cannot write no-such-folder/model: No such file or directory (os error 2); make the folder first"
+            "cannot write no-such-folder/model: No such file or directory (os error 2); create the folder first"
         );
     }
 

@@ -17,11 +17,11 @@ pub enum SecretError {
     #[error(transparent)]
     Read(io::Error),
     /// Others than its owner may read or change the file.
-    #[error("found mode {0:03o}, others may read or change the secret; expected 600: take it from them, `chmod 600`")]
+    #[error("found mode {0:03o}, with which others may read or change the secret; expected 600; run `chmod 600`")]
     Exposed(u32),
     /// The file is another user's, who can read and change it.
     #[error(
-        "found a file of user {found}, who can read and change the secret; expected one of user {expected}: run this as its owner, or have it given to this user, `chown`"
+        "found a file of user {found}, who can read and change the secret; expected a file of user {expected}; run this as its owner, or change the owner with `chown`"
     )]
     OfAnother {
         /// Who owns the file.

@@ -1,5 +1,5 @@
-//! What this library holds, chosen when it is built: by environment variables of the same names,
-//! and by `-D` of the same value for C. Memory of another size is refused
+//! The capacity of this library, chosen when it is built: by environment variables of the same
+//! names, and by `-D` with the same values for C. Memory of another size is refused
 //! (`FEAMOE_STATUS_WRONG_SIZE`), so that the two cannot disagree.
 
 /// Returns the number of an environment variable of the build, or the default.
@@ -12,16 +12,16 @@ const fn chosen(given: Option<&str>, default: usize) -> usize {
     }
 }
 
-/// Most features of a model.
+/// The largest number of features of a model.
 pub const FEAMOE_FEATURES: usize = chosen(option_env!("FEAMOE_FEATURES"), 32);
-/// Most experts of a model; even.
+/// The largest number of experts of a model; even.
 pub const FEAMOE_EXPERTS: usize = chosen(option_env!("FEAMOE_EXPERTS"), 16);
-/// Most records that exact values are computed against.
+/// The largest number of records that exact values are computed against.
 pub const FEAMOE_BACKGROUND: usize = chosen(option_env!("FEAMOE_BACKGROUND"), 4);
-/// Groups of a monitor, the reference first.
+/// Number of groups of a monitor, including the reference.
 #[cfg(feature = "device")]
 pub const FEAMOE_GROUPS: usize = chosen(option_env!("FEAMOE_GROUPS"), 3);
-/// Bytes that the flash writes at once: a power of two, 512 at most.
+/// Write unit of the flash in bytes: a power of two, at most 512.
 #[cfg(feature = "device")]
 pub const FEAMOE_WORD: usize = chosen(option_env!("FEAMOE_WORD"), 8);
 

@@ -15,78 +15,79 @@ use crate::record::{IntegerValues, Record};
 use crate::status::Status;
 use crate::{first, status};
 
-/// What a feamoe_workspace takes, in units of 8 bytes.
+/// Size of a feamoe_workspace, in units of 8 bytes.
 pub const FEAMOE_WORKSPACE_WORDS: usize = 158
     + 10 * FEAMOE_FEATURES
     + 66 * FEAMOE_EXPERTS
     + 4 * FEAMOE_FEATURES * FEAMOE_EXPERTS
     + 2 * FEAMOE_FEATURES * FEAMOE_BACKGROUND;
 
-/// What exact values are computed in, opaque, in memory of yours; it need not be initialised.
+/// The working memory of exact values: opaque, in memory that you provide; it need not be
+/// initialised.
 #[repr(C)]
 pub struct Workspace {
     opaque: [u64; FEAMOE_WORKSPACE_WORDS],
 }
 
-/// What a model says of one record.
+/// The score of a record.
 #[repr(C)]
 pub struct Score {
     /// The score, in [0, 1].
     pub probability: f32,
-    /// Whether it reaches the threshold.
+    /// Whether the score reaches the threshold.
     pub decision: bool,
-    /// Some value was missing.
+    /// Whether some value was missing.
     pub missing: bool,
-    /// Some number was clamped to the training range.
+    /// Whether some number was clamped to the training range.
     pub clamped: bool,
-    /// Some level was not seen in training.
+    /// Whether some level was not seen in training.
     pub unseen: bool,
 }
 
-/// What a model of integer weights says of one record.
+/// The score of a record by a model with integer weights.
 #[repr(C)]
 pub struct IntegerScore {
     /// The score, in units of 2^-32.
     pub probability: u32,
-    /// Whether it reaches the threshold.
+    /// Whether the score reaches the threshold.
     pub decision: bool,
-    /// Some value was missing.
+    /// Whether some value was missing.
     pub missing: bool,
-    /// Some number was clamped to the training range.
+    /// Whether some number was clamped to the training range.
     pub clamped: bool,
-    /// Some level was not seen in training.
+    /// Whether some level was not seen in training.
     pub unseen: bool,
 }
 
-/// Why a record got its score: base_value + the sum of the features' values + residual = output.
+/// The explanation of a score: base_value + the sum of the features' values + residual = output.
 #[repr(C)]
 pub struct Attribution {
     /// The score that is explained.
     pub score: Score,
-    /// What the values start from: that of the mean record, or the mean of the background records'.
+    /// The base value: that of the mean record, or the mean over the background records.
     pub base_value: f32,
-    /// What they lead to.
+    /// The output that is explained.
     pub output: f32,
-    /// What is left between them.
+    /// The residual.
     pub residual: f32,
     /// Share of the path's attribution that runs through the gate, in [0, 1]; NaN for frozen, which
-    /// holds the gate still.
+    /// holds the gate fixed.
     pub gate_share: f32,
 }
 
-/// Why a record of a model of integer weights got its score, with the gate held still: base_value +
-/// the sum of the features' values = output, in log-odds, in units of 2^-16.
+/// The explanation of a score by a model with integer weights, with the gate held fixed: base_value
+/// + the sum of the features' values = output, in log-odds, in units of 2^-16.
 #[repr(C)]
 pub struct IntegerAttribution {
     /// The score that is explained.
     pub score: IntegerScore,
-    /// What the values start from: that of the mean record.
+    /// The base value: that of the mean record.
     pub base_value: i32,
-    /// What they lead to.
+    /// The output that is explained.
     pub output: i32,
 }
 
-/// What exact values divide.
+/// The space of exact values.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub enum Space {
@@ -96,8 +97,8 @@ pub enum Space {
     LogOdds = 1,
 }
 
-/// Called now and then with the context given and what was done so far; where it returns false, the
-/// work ends.
+/// Called regularly with the given context and the amount of work done so far; if it returns false,
+/// the work ends.
 pub type KeepGoing = Option<unsafe extern "C" fn(context: *mut c_void, done: u64) -> bool>;
 
 const _: () = {
@@ -105,8 +106,8 @@ const _: () = {
     assert!(fits, "raise FEAMOE_WORKSPACE_WORDS: a workspace of the engine has grown");
 };
 
-/// Scores a record. gate: NULL, or an array of gate_length, not less than the model's experts, for
-/// their weights, which sum to 1.
+/// Scores a record. gate: NULL, or an array of gate_length, at least the number of experts, for
+/// their gate weights, which sum to 1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_record_score(
     record: *const Record,
@@ -134,8 +135,8 @@ pub unsafe extern "C" fn feamoe_record_score(
     })
 }
 
-/// Writes the calibrated probability of a record: what its chances are, where the model was made
-/// fair and its score decides only. That score where the model has no other.
+/// Writes the calibrated probability of a record, which differs from the score if the model was
+/// trained with fairness targets; the score if the model is not calibrated.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_record_calibrated(record: *const Record, probability: *mut f32) -> Status {
     status(|| {
@@ -151,8 +152,8 @@ pub unsafe extern "C" fn feamoe_record_calibrated(record: *const Record, probabi
     })
 }
 
-/// As feamoe_record_score, by integers alone; the weights of the gate in units of 2^-16, which sum
-/// to 65536.
+/// Like feamoe_record_score, with integers only; the gate weights are in units of 2^-16 and sum to
+/// 65536.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_record_score(
     record: *const IntegerValues,
@@ -180,8 +181,8 @@ pub unsafe extern "C" fn feamoe_integer_record_score(
     })
 }
 
-/// Explains a record with the gate held still (FEAMOE, Theorem 1), in log-odds: not the Shapley
-/// values of the score. values: an array of values_length, not less than the model's features.
+/// Explains a record with the gate held fixed (FEAMOE, Theorem 1), in log-odds: not the Shapley
+/// values of the score. values: an array of values_length, at least the number of features.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_record_frozen(
     record: *const Record,
@@ -195,7 +196,7 @@ pub unsafe extern "C" fn feamoe_record_frozen(
     }
 }
 
-/// As feamoe_record_frozen, by integers alone: in log-odds, in units of 2^-16.
+/// Like feamoe_record_frozen, with integers only, in log-odds in units of 2^-16.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_record_frozen(
     record: *const IntegerValues,
@@ -221,7 +222,7 @@ pub unsafe extern "C" fn feamoe_integer_record_frozen(
 }
 
 /// Explains a record along the path from the mean record, gate included, in probability. values: an
-/// array of values_length, not less than the model's features.
+/// array of values_length, at least the number of features.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_record_path(
     record: *const Record,
@@ -235,11 +236,12 @@ pub unsafe extern "C" fn feamoe_record_path(
     }
 }
 
-/// Explains a record by the exact Shapley values against background records, in the space given,
-/// one of feamoe_space: 2^d evaluations for each, where d features differ from it. background: an
-/// array of background_length records of the same model, FEAMOE_BACKGROUND at most. keep_going:
-/// NULL, or called after each background record with the coalitions so far. workspace_bytes:
-/// sizeof(feamoe_workspace). values: an array of values_length, not less than the model's features.
+/// Explains a record by exact Shapley values against background records, in the given space, one of
+/// feamoe_space. Takes 2^d evaluations for each background record, where d is the number of
+/// features that differ from it. background: an array of background_length records of the same
+/// model, at most FEAMOE_BACKGROUND. keep_going: NULL, or called after each background record with
+/// the number of coalitions so far. workspace_bytes: sizeof(feamoe_workspace). values: an array of
+/// values_length, at least the number of features.
 #[unsafe(no_mangle)]
 #[allow(clippy::too_many_arguments)] // what; against what; memory; how long; the answer
 pub unsafe extern "C" fn feamoe_record_exact(

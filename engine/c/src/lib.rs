@@ -1,13 +1,13 @@
 //! The engine for C and C++, as a static and a shared library: `include/feamoe.h` is its
-//! documentation, and `firmware-example/c` shows it at work.
+//! documentation, and `firmware-example/c` is an example.
 //!
 //! The engine itself has no unsafe code; the pointers of C are checked in `memory`, and everything
-//! behind them is the engine. No panic can be reached: on a device and in a browser the panic
-//! handler calls a function that does not exist, so that a program with a panic path does not link.
-//! Where there is an operating system, sha2 hashes by instructions of the processor, with checks that
-//! never fail and that the compiler does not remove; there a panic would end the process.
+//! behind them is the engine. No panic can be reached: on a device and in a browser, the panic
+//! handler calls a function that does not exist, so a program with a panic path does not link. With
+//! an operating system, sha2 uses processor instructions, with checks that never fail but that the
+//! compiler does not remove; there a panic would abort the process.
 #![no_std]
-// The contract of all functions is the same, and stands where C sees it: at the head of the header.
+// The safety contract of all functions is the same, and is at the top of the C header.
 #![allow(clippy::missing_safety_doc)]
 
 mod capacity;
@@ -38,7 +38,7 @@ fn panic(_: &core::panic::PanicInfo) -> ! {
     feamoe_a_panic_is_reachable()
 }
 
-/// Returns what a status means and what to do; a string that is always there.
+/// Returns what a status means and what to do, as a static string.
 #[unsafe(no_mangle)]
 pub extern "C" fn feamoe_message(status: c_int) -> *const c_char {
     #[cfg(feature = "plant-panic")]
@@ -47,7 +47,7 @@ pub extern "C" fn feamoe_message(status: c_int) -> *const c_char {
     Status::of_code(status).message().as_ptr()
 }
 
-/// Returns the library's version, such as "0.1.0"; a string that is always there.
+/// Returns the version of the library, such as "0.1.0", as a static string.
 #[unsafe(no_mangle)]
 pub extern "C" fn feamoe_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()

@@ -1,10 +1,10 @@
-//! What lies in the memory of C, and pointers to it, checked as far as a callee can: null,
-//! misaligned, too short, or to memory that does not hold what it should.
+//! Values in the memory of C, and pointers to them, checked as far as a callee can: null,
+//! misaligned, too short, or to memory that does not hold the expected value.
 
 use core::ffi::{CStr, c_char};
 use core::ptr::NonNull;
 
-// By other names than those C sees: cbindgen distinguishes types by their names.
+// Renamed, since cbindgen distinguishes types by their names.
 use feamoe_engine::attribution::Workspace as AnyWorkspace;
 use feamoe_engine::format::HEADER_BYTES;
 use feamoe_engine::integer::{Attribution as AnyIntegerWhy, Model as AnyInteger, Record as AnyIntegerRecord};
@@ -48,13 +48,13 @@ pub type Watching = Sealed<EngineMonitor, 0x57_4154>;
 #[cfg(feature = "device")]
 pub type Updating = Sealed<Writer, 0x55_5044>;
 
-/// A record and what it belongs to.
+/// A record and its model.
 pub struct Values<M, R> {
     pub origin: Origin<M>,
     pub record: R,
 }
 
-/// The model that made a record: where it is, and which was there then.
+/// The model that created a record: its address, and its checksum at that time.
 pub struct Origin<M> {
     pub model: NonNull<M>,
     pub crc32: u32,
@@ -68,15 +68,15 @@ impl<M> Clone for Origin<M> {
 
 impl<M> Copy for Origin<M> {}
 
-/// An update, and the header that ends it.
+/// An update, and the header that completes it.
 #[cfg(feature = "device")]
 pub struct Writer {
     pub update: EngineUpdate,
     pub seal: Option<Seal>,
 }
 
-/// What exact values are computed in, and the records they are computed against. Numbers, and a
-/// [`Space`] whose discriminants are bytes: memory of zeros is a value of it.
+/// The working memory of exact values, and the background records. It consists of numbers, and a
+/// [`Space`] whose discriminants are bytes, so zeros are a valid value.
 #[repr(C)]
 pub struct Games {
     pub workspace: AnyWorkspace<FEAMOE_FEATURES, FEAMOE_EXPERTS>,
@@ -85,16 +85,16 @@ pub struct Games {
 
 const _: () = assert!(Space::LogOdds as u8 == 0 || Space::Probability as u8 == 0, "zeros are a space");
 
-/// A model, and where a record of it is.
+/// A model, and the address of one of its records.
 type Found<M, V> = (&'static M, NonNull<V>);
 
-/// A model of either weights where C keeps it.
+/// A model with either kind of weights in the memory of C.
 pub trait Kept: Sized + 'static {
     type Model: Scorer<'static, Record<'static> = Self::Record> + 'static;
     type Record: 'static;
 
     /// # Safety
-    /// As [`Sealed::value`].
+    /// Like [`Sealed::value`].
     unsafe fn value(place: NonNull<Self>) -> Result<NonNull<Self::Model>, Status>;
 }
 
@@ -120,7 +120,8 @@ pub unsafe fn loaded<M: Kept>(model: *const M) -> Result<&'static M::Model, Stat
     Ok(unsafe { model.as_ref() })
 }
 
-/// Returns the record in the memory of C, and its model, which must still be the one that made it.
+/// Returns the record in the memory of C, and its model, which must still be the one that created
+/// it.
 ///
 /// # Safety
 /// The header's contract; nothing else holds the record.
@@ -139,7 +140,7 @@ pub unsafe fn values<M: Kept, R: 'static, const KIND: usize>(
     if model.crc32() == crc32 { Ok((model, values)) } else { Err(Status::OtherModel) }
 }
 
-/// As [`values`], to read.
+/// Like [`values`], to read.
 ///
 /// # Safety
 /// The header's contract.
@@ -152,7 +153,7 @@ pub unsafe fn filled<M: Kept, R: 'static, const KIND: usize>(
     Ok((model, unsafe { &values.as_ref().record }))
 }
 
-/// Returns the bytes of a blob, or of whatever lies there.
+/// Returns the bytes of a blob, or any other bytes.
 ///
 /// # Safety
 /// The header's contract: the bytes stay as long as what is made of them.
@@ -166,7 +167,7 @@ pub unsafe fn bytes(bytes: *const u8, length: usize) -> Result<&'static [u8], St
     Ok(unsafe { core::slice::from_raw_parts(bytes.as_ptr(), length) })
 }
 
-/// As [`bytes`], to write to.
+/// Like [`bytes`], to write to.
 ///
 /// # Safety
 /// The header's contract; nothing else uses the bytes.
@@ -178,9 +179,9 @@ pub unsafe fn bytes_mut(bytes: *mut u8, length: usize) -> Result<&'static mut [u
     Ok(unsafe { core::slice::from_raw_parts_mut(bytes.as_ptr(), length) })
 }
 
-/// A value in memory of the caller's, under a seal made of its address: memory that was never
-/// written, that was moved or that holds another `KIND` is recognised. Not against malice: who
-/// writes a seal by hand gets what he wrote.
+/// A value in the caller's memory, with a seal computed from its address: memory that was never
+/// written, that was moved, or that holds another `KIND` is recognised. This does not protect
+/// against malice.
 #[repr(C)]
 pub struct Sealed<T, const KIND: usize> {
     seal: usize,
@@ -192,7 +193,7 @@ impl<T, const KIND: usize> Sealed<T, KIND> {
         place.addr().get() ^ KIND
     }
 
-    /// Opens the seal: until the next [`Sealed::put`] nothing is here.
+    /// Breaks the seal: there is no value until the next [`Sealed::put`].
     ///
     /// # Safety
     /// `place` is writable.
@@ -213,10 +214,10 @@ impl<T, const KIND: usize> Sealed<T, KIND> {
         unsafe { place.write(Self { seal: Self::seal(place), value }) };
     }
 
-    /// Puts a copy of a value under its seal, by way of no stack.
+    /// Puts a copy of a value under its seal without using the stack.
     ///
     /// # Safety
-    /// As [`Sealed::put`]; a copy of the value's bytes is a value.
+    /// Like [`Sealed::put`]; a copy of the value's bytes is a value.
     #[cfg(feature = "device")]
     pub unsafe fn copy(place: NonNull<Self>, from: &'static T) {
         // SAFETY: the field of a place that is writable.

@@ -1,4 +1,4 @@
-//! Models of either weights: loading them, and what is in them.
+//! Models with either kind of weights: loading and describing them.
 
 use core::ffi::c_char;
 
@@ -11,30 +11,30 @@ use crate::schema::write_name;
 use crate::status;
 use crate::status::Status;
 
-/// What a feamoe_model takes, in units of 8 bytes.
+/// Size of a feamoe_model, in units of 8 bytes.
 pub const FEAMOE_MODEL_WORDS: usize = 4 * FEAMOE_FEATURES + 40;
-/// What a feamoe_integer_model takes, in units of 8 bytes.
+/// Size of a feamoe_integer_model, in units of 8 bytes.
 pub const FEAMOE_INTEGER_MODEL_WORDS: usize = 6 * FEAMOE_FEATURES + 34;
 
-/// A loaded model, opaque, in memory of yours.
+/// A loaded model: opaque, in memory that you provide.
 #[repr(C)]
 pub struct Model {
     opaque: [u64; FEAMOE_MODEL_WORDS],
 }
 
-/// A loaded model of integer weights, for a core without floats; opaque, in memory of yours.
-/// `feamoe export --quantize i16` (or `i8`) makes such a file.
+/// A loaded model with integer weights, for a core without a floating-point unit: opaque, in memory
+/// that you provide. `feamoe export --quantize i16` (or `i8`) writes such a file.
 #[repr(C)]
 pub struct IntegerModel {
     opaque: [u64; FEAMOE_INTEGER_MODEL_WORDS],
 }
 
-/// What is in a model.
+/// The description of a model.
 #[repr(C)]
 pub struct Info {
-    /// The file's checksum, which names the model.
+    /// The checksum of the file, which identifies the model.
     pub crc32: u32,
-    /// A record is decided favourably when its probability is not below.
+    /// The decision threshold: a decision is favourable if the score is at least this.
     pub threshold: f32,
     /// Number of features.
     pub features: usize,
@@ -54,8 +54,9 @@ const _: () = {
     assert!(fits, "raise FEAMOE_INTEGER_MODEL_WORDS: a model of the engine has grown");
 };
 
-/// Loads a model file that lies at a multiple of 4 in memory, and checks all of it; copies no
-/// weights. model_bytes: sizeof(feamoe_model). After an error there is no model in the memory.
+/// Loads a model file, which must be aligned to 4 bytes in memory, and checks all of it, without
+/// copying weights. model_bytes: sizeof(feamoe_model). After an error there is no model in the
+/// memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_model_load(
     model: *mut Model,
@@ -68,7 +69,7 @@ pub unsafe extern "C" fn feamoe_model_load(
     unsafe { load(model.cast::<Loaded>(), has_size, blob, blob_bytes, EngineModel::load) }
 }
 
-/// As feamoe_model_load, for integer weights; those of 8 bits may lie anywhere. model_bytes:
+/// Like feamoe_model_load, for integer weights; 8-bit weights need no alignment. model_bytes:
 /// sizeof(feamoe_integer_model).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_model_load(
@@ -89,14 +90,14 @@ pub unsafe extern "C" fn feamoe_model_info(model: *const Model, info: *mut Info)
     unsafe { describe(model.cast::<Loaded>(), info) }
 }
 
-/// As feamoe_model_info.
+/// Like feamoe_model_info.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_model_info(model: *const IntegerModel, info: *mut Info) -> Status {
     // SAFETY: by the header's contract.
     unsafe { describe(model.cast::<LoadedInteger>(), info) }
 }
 
-/// Finds the index of a feature by its name; takes time in the number of features.
+/// Finds the index of a feature by its name. Takes time proportional to the number of features.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_model_feature_index(
     model: *const Model,
@@ -107,7 +108,7 @@ pub unsafe extern "C" fn feamoe_model_feature_index(
     unsafe { feature_index(model.cast::<Loaded>(), name, index) }
 }
 
-/// As feamoe_model_feature_index.
+/// Like feamoe_model_feature_index.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_model_feature_index(
     model: *const IntegerModel,
@@ -118,7 +119,8 @@ pub unsafe extern "C" fn feamoe_integer_model_feature_index(
     unsafe { feature_index(model.cast::<LoadedInteger>(), name, index) }
 }
 
-/// Finds the code of a category's level by its name; takes time in the number of levels.
+/// Finds the code of a category's level by its name. Takes time proportional to the number of
+/// levels.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_model_level_code(
     model: *const Model,
@@ -130,7 +132,7 @@ pub unsafe extern "C" fn feamoe_model_level_code(
     unsafe { level_code(model.cast::<Loaded>(), index, level, code) }
 }
 
-/// As feamoe_model_level_code.
+/// Like feamoe_model_level_code.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_model_level_code(
     model: *const IntegerModel,
@@ -142,8 +144,8 @@ pub unsafe extern "C" fn feamoe_integer_model_level_code(
     unsafe { level_code(model.cast::<LoadedInteger>(), index, level, code) }
 }
 
-/// Returns the name of a feature: length bytes of UTF-8 in the blob, not ended by a NUL. Print them
-/// by "%.*s".
+/// Returns the name of a feature: length bytes of UTF-8 in the blob, without a terminating NUL.
+/// Print them with "%.*s".
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_model_feature_name(
     model: *const Model,
@@ -155,7 +157,7 @@ pub unsafe extern "C" fn feamoe_model_feature_name(
     unsafe { feature_name(model.cast::<Loaded>(), index, name, length) }
 }
 
-/// As feamoe_model_feature_name.
+/// Like feamoe_model_feature_name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_model_feature_name(
     model: *const IntegerModel,
@@ -237,7 +239,7 @@ unsafe fn level_code<M: Kept>(model: *const M, index: usize, level: *const c_cha
     })
 }
 
-/// Returns the code of a level; `None` where the model does not know it.
+/// Returns the code of a level; `None` if the model does not know it.
 pub fn code_of(schema: Schema<'_>, index: usize, level: &str) -> Result<Option<u16>, Status> {
     let feature = schema.features().get(index).ok_or(Status::UnknownFeature)?;
     let Kind::Category { .. } = feature.kind() else { return Err(Status::NotACategory) };

@@ -1,4 +1,4 @@
-//! A device that watches itself.
+//! A device that monitors itself.
 
 use feamoe_engine::fairness::Measure as EngineMeasure;
 use feamoe_engine::monitor::{DeviceId, Key, MonitorError, Sender as EngineSender, Token as EngineToken};
@@ -12,30 +12,30 @@ use crate::record::{IntegerValues, Record};
 use crate::status;
 use crate::status::Status;
 
-/// What a feamoe_monitor takes, in units of 8 bytes.
+/// Size of a feamoe_monitor, in units of 8 bytes.
 pub const FEAMOE_MONITOR_WORDS: usize = 288 * FEAMOE_GROUPS + 2 * FEAMOE_FEATURES + 92;
-/// Bytes that the longest status of a monitor takes, with its sender and a MAC.
+/// Size of the longest status of a monitor in bytes, with its sender and a MAC.
 pub const FEAMOE_STATUS_BYTES: usize = 90 * FEAMOE_GROUPS + 15 * FEAMOE_FEATURES + 680;
-/// Bytes that the longest stored state of a monitor takes.
+/// Size of the longest stored state of a monitor in bytes.
 pub const FEAMOE_STATE_BYTES: usize = 2175 * FEAMOE_GROUPS + 15 * FEAMOE_FEATURES + 640;
-/// A group that is not known.
+/// An unknown group.
 pub const FEAMOE_NO_GROUP: u32 = 0xffff_ffff;
 /// Bytes of a device id.
 pub const FEAMOE_DEVICE_BYTES: usize = 16;
 /// Bytes of the secret key of a device.
 pub const FEAMOE_KEY_BYTES: usize = 32;
-/// What a feamoe_token takes.
+/// Size of a feamoe_token in bytes.
 pub const FEAMOE_TOKEN_BYTES: usize = 12;
 
-/// Watches a model's decisions on the groups of one protected attribute, opaque, in memory of
-/// yours.
+/// Monitors a model's decisions on the groups of one protected attribute: opaque, in memory that
+/// you provide.
 #[repr(C)]
 pub struct Monitor {
     opaque: [u64; FEAMOE_MONITOR_WORDS],
 }
 
-/// What a label belongs to: a score that was observed. Hand it back once, when the outcome is
-/// known; it may be stored meanwhile.
+/// Identifies an observed score for its label. Return it once, when the outcome is known; it may be
+/// stored meanwhile.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Token {
@@ -56,31 +56,32 @@ pub enum Measure {
     Eopp = 3,
     /// Probability burden gap; needs no labels.
     Burden = 4,
-    /// Recourse burden gap, of the distances given.
+    /// Recourse burden gap, from the given distances.
     RecourseBurden = 5,
-    /// Disparate impact, the ratio of the selection rates: 1 where they are equal; needs no labels.
+    /// Disparate impact, the ratio of the selection rates, 1 if they are equal; needs no labels.
     Impact = 6,
 }
 
-/// Who sends a status.
+/// The sender of a status.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Sender {
-    /// The device: bytes of any meaning, zeros after them.
+    /// The id of the device: any bytes, padded with zeros.
     pub device: [u8; FEAMOE_DEVICE_BYTES],
-    /// Of each status of the device a larger one, over resets too: keep it where it outlives them.
+    /// A counter that increases with each status of the device, also over resets; keep it in
+    /// non-volatile memory.
     pub counter: u64,
 }
 
-/// What was counted of a group.
+/// The counts of a group.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Group {
     /// Decisions.
     pub rows: u64,
-    /// Favourable ones.
+    /// Favourable decisions.
     pub favourable: u64,
-    /// Those whose outcome is known.
+    /// Decisions with a known outcome.
     pub labelled: u64,
     /// The mean score; NaN without records.
     pub score_mean: f32,
@@ -93,12 +94,11 @@ const _: () = {
     assert!(EngineMonitor::STATE_BYTES <= FEAMOE_STATE_BYTES, "raise FEAMOE_STATE_BYTES");
 };
 
-/// What the memory starts as: a copy from flash, where a value made here would take its 7 kB of
-/// stack.
+/// The initial value, copied from flash; a value created here would take 7 kB of stack.
 static FRESH: EngineMonitor = EngineMonitor::new();
 
-/// Starts to watch a model; forgets all of another. since: when that is, in seconds since 1970
-/// where the device knows, else 0. monitor_bytes: sizeof(feamoe_monitor).
+/// Starts monitoring a model, and forgets everything about an earlier one. since: the current time
+/// in seconds since 1970, or 0 if unknown. monitor_bytes: sizeof(feamoe_monitor).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_monitor_start(
     monitor: *mut Monitor,
@@ -110,7 +110,7 @@ pub unsafe extern "C" fn feamoe_monitor_start(
     unsafe { start(monitor, monitor_bytes, model.cast::<Loaded>(), since) }
 }
 
-/// As feamoe_monitor_start.
+/// Like feamoe_monitor_start.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_monitor_start(
     monitor: *mut Monitor,
@@ -134,8 +134,8 @@ pub unsafe extern "C" fn feamoe_monitor_reset(monitor: *mut Monitor, since: u64)
     }
 }
 
-/// Counts a score of a record: its probability, its group, 0 the reference, or FEAMOE_NO_GROUP.
-/// token: NULL, or where the token for the label goes.
+/// Counts the score of a record: its probability, and its group, which is 0 for the reference or
+/// FEAMOE_NO_GROUP. token: NULL, or where to write the token for the label.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_monitor_observe(
     monitor: *mut Monitor,
@@ -148,7 +148,7 @@ pub unsafe extern "C" fn feamoe_monitor_observe(
     unsafe { observe(monitor, record.cast::<Filled>(), probability, group, token) }
 }
 
-/// As feamoe_monitor_observe; probability in units of 2^-32, as feamoe_integer_score reports it.
+/// Like feamoe_monitor_observe, with the probability in units of 2^-32, as in feamoe_integer_score.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_monitor_observe(
     monitor: *mut Monitor,
@@ -175,8 +175,8 @@ pub unsafe extern "C" fn feamoe_monitor_label(monitor: *mut Monitor, token: *con
     })
 }
 
-/// Counts how far a declined record is from a favourable decision, in standard deviations; NaN
-/// where no recourse was found.
+/// Counts the distance of a declined record from a favourable decision, in standard deviations; NaN
+/// if no recourse was found.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_monitor_distance(monitor: *mut Monitor, token: *const Token, distance: f32) -> Status {
     status(|| {
@@ -211,8 +211,8 @@ pub unsafe extern "C" fn feamoe_monitor_group(monitor: *mut Monitor, group: u32,
     })
 }
 
-/// Returns the gap of a group to the reference by a measure, one of feamoe_measure; NaN where a
-/// rate has no records.
+/// Returns the gap of a group to the reference by a measure, one of feamoe_measure; NaN if a rate
+/// has no records.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_monitor_gap(monitor: *mut Monitor, group: u32, measure: u32, gap: *mut f32) -> Status {
     status(|| {
@@ -244,8 +244,8 @@ const _: () = {
     assert!(matches!(g, EngineMeasure::Impact) && Measure::Impact as u32 == 6);
 };
 
-/// Writes the status, which `feamoe monitor` reads, to an array of length bytes,
-/// FEAMOE_STATUS_BYTES at best; written: how many it takes.
+/// Writes the status, which `feamoe monitor` reads, to an array of length bytes
+/// (FEAMOE_STATUS_BYTES suffice); written: the number of bytes written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_monitor_status(
     monitor: *mut Monitor,
@@ -257,7 +257,7 @@ pub unsafe extern "C" fn feamoe_monitor_status(
     unsafe { write(monitor, buffer, length, written, EngineMonitor::write) }
 }
 
-/// As feamoe_monitor_status, with the sender. Nothing shows that the sender is who it says.
+/// Like feamoe_monitor_status, with the sender. The sender is not authenticated.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_monitor_status_from(
     monitor: *mut Monitor,
@@ -274,9 +274,9 @@ pub unsafe extern "C" fn feamoe_monitor_status_from(
     })
 }
 
-/// As feamoe_monitor_status_from, with a MAC by the secret key of the device, FEAMOE_KEY_BYTES
-/// bytes: nobody without the key can write or change it. The file that `feamoe sign --device-key`
-/// writes has them as two hexadecimal digits each and a line end, which the factory decodes.
+/// Like feamoe_monitor_status_from, with a MAC by the secret key of the device, FEAMOE_KEY_BYTES
+/// bytes: nobody without the key can write or change the status. The file that `feamoe sign
+/// --device-key` writes has the key in hexadecimal digits with a line end; the factory decodes it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_monitor_status_authenticated(
     monitor: *mut Monitor,
@@ -298,8 +298,8 @@ pub unsafe extern "C" fn feamoe_monitor_status_authenticated(
     })
 }
 
-/// Writes the whole state, for a reset or deep sleep, to an array of length bytes,
-/// FEAMOE_STATE_BYTES at best; written: how many it takes.
+/// Writes the whole state, for a reset or deep sleep, to an array of length bytes
+/// (FEAMOE_STATE_BYTES suffice); written: the number of bytes written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_monitor_store(
     monitor: *mut Monitor,
@@ -324,7 +324,7 @@ pub unsafe extern "C" fn feamoe_monitor_restore(
     unsafe { restore(monitor, model.cast::<Loaded>(), state, length) }
 }
 
-/// As feamoe_monitor_restore.
+/// Like feamoe_monitor_restore.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_monitor_restore(
     monitor: *mut Monitor,
@@ -336,7 +336,7 @@ pub unsafe extern "C" fn feamoe_integer_monitor_restore(
     unsafe { restore(monitor, model.cast::<LoadedInteger>(), state, length) }
 }
 
-/// Does something with the monitor in the memory of C.
+/// Calls a function with the monitor in the memory of C.
 unsafe fn with(monitor: *mut Monitor, call: impl FnOnce(&mut EngineMonitor) -> Result<(), Status>) -> Status {
     status(|| {
         let place = memory::place(monitor.cast::<Watching>())?;

@@ -1,4 +1,4 @@
-//! Records of models of either weights, and setting their values.
+//! Records of models with either kind of weights, and setting their values.
 
 use core::ffi::c_char;
 use core::ptr::NonNull;
@@ -12,24 +12,24 @@ use crate::model::{IntegerModel, Model, code_of};
 use crate::status;
 use crate::status::Status;
 
-/// What a feamoe_record takes, in units of 8 bytes; a feamoe_integer_record too.
+/// Size of a feamoe_record and of a feamoe_integer_record, in units of 8 bytes.
 pub const FEAMOE_RECORD_WORDS: usize = 17 * FEAMOE_FEATURES / 8 + 12;
-/// The code of a level that training had not seen.
+/// The code of a level that was not seen in training.
 pub const FEAMOE_UNSEEN: u16 = 0xffff;
 
-/// The values of one record, opaque, in memory of yours.
+/// The values of a record: opaque, in memory that you provide.
 #[repr(C)]
 pub struct Record {
     opaque: [u64; FEAMOE_RECORD_WORDS],
 }
 
-/// The values of one record of a model of integer weights, opaque, in memory of yours.
+/// The values of a record of a model with integer weights: opaque, in memory that you provide.
 #[repr(C)]
 pub struct IntegerValues {
     opaque: [u64; FEAMOE_RECORD_WORDS],
 }
 
-/// What a value is: the kind of a feamoe_value.
+/// The kind of a feamoe_value.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub enum ValueKind {
@@ -37,7 +37,7 @@ pub enum ValueKind {
     Missing = 0,
     /// A number; NaN is missing.
     Number = 1,
-    /// A level, by its code.
+    /// A level, given by its code.
     Level = 2,
 }
 
@@ -47,9 +47,10 @@ pub enum ValueKind {
 pub struct Value {
     /// One of feamoe_value_kind.
     pub kind: u32,
-    /// The number, where it is one.
+    /// The number, if the kind is a number.
     pub number: f32,
-    /// The level's code, where it is one; FEAMOE_UNSEEN for a level that training had not seen.
+    /// The level's code, if the kind is a level; FEAMOE_UNSEEN for a level that was not seen in
+    /// training.
     pub level: u16,
 }
 
@@ -61,7 +62,7 @@ const _: () = {
     assert!(fits, "raise FEAMOE_RECORD_WORDS: a record of the engine has grown");
 };
 
-/// Makes a record of a model, with every value missing; also to clear it. record_bytes:
+/// Initialises or clears a record of a model, with every value missing. record_bytes:
 /// sizeof(feamoe_record).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_record_init(record: *mut Record, record_bytes: usize, model: *const Model) -> Status {
@@ -70,7 +71,7 @@ pub unsafe extern "C" fn feamoe_record_init(record: *mut Record, record_bytes: u
     unsafe { init(record.cast::<Filled>(), has_size, model.cast::<Loaded>()) }
 }
 
-/// As feamoe_record_init. record_bytes: sizeof(feamoe_integer_record).
+/// Like feamoe_record_init. record_bytes: sizeof(feamoe_integer_record).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_record_init(
     record: *mut IntegerValues,
@@ -82,14 +83,14 @@ pub unsafe extern "C" fn feamoe_integer_record_init(
     unsafe { init(record.cast::<FilledInteger>(), has_size, model.cast::<LoadedInteger>()) }
 }
 
-/// Sets a number; NaN makes it missing, one outside the training range is clamped to it.
+/// Sets a number; NaN makes it missing, and a number outside the training range is clamped.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_record_set_number(record: *mut Record, index: usize, number: f32) -> Status {
     // SAFETY: by the header's contract.
     unsafe { set(record.cast::<Filled>(), |record| record.set_number(FeatureIndex(index), number)) }
 }
 
-/// As feamoe_record_set_number, from the bits of the f32 by integers alone.
+/// Like feamoe_record_set_number, using only integer operations on the bits of the float.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_record_set_number(
     record: *mut IntegerValues,
@@ -100,8 +101,7 @@ pub unsafe extern "C" fn feamoe_integer_record_set_number(
     unsafe { set(record.cast::<FilledInteger>(), |record| record.set_number(FeatureIndex(index), number)) }
 }
 
-/// Sets a number to raw / 2^fraction_bits, such as the reading of a converter; no float is
-/// involved.
+/// Sets a number to raw / 2^fraction_bits, such as the reading of a converter, without floats.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_record_set_fixed(
     record: *mut IntegerValues,
@@ -113,7 +113,8 @@ pub unsafe extern "C" fn feamoe_integer_record_set_fixed(
     unsafe { set(record.cast::<FilledInteger>(), |record| record.set_fixed(FeatureIndex(index), raw, fraction_bits)) }
 }
 
-/// Sets a category by its level's code; FEAMOE_UNSEEN for a level that training had not seen.
+/// Sets a category by the code of its level; FEAMOE_UNSEEN for a level that was not seen in
+/// training.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_record_set_level(record: *mut Record, index: usize, code: u16) -> Status {
     let code = (code != FEAMOE_UNSEEN).then_some(code);
@@ -121,7 +122,7 @@ pub unsafe extern "C" fn feamoe_record_set_level(record: *mut Record, index: usi
     unsafe { set(record.cast::<Filled>(), |record| record.set_level(FeatureIndex(index), code)) }
 }
 
-/// As feamoe_record_set_level.
+/// Like feamoe_record_set_level.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_record_set_level(
     record: *mut IntegerValues,
@@ -133,16 +134,16 @@ pub unsafe extern "C" fn feamoe_integer_record_set_level(
     unsafe { set(record.cast::<FilledInteger>(), |record| record.set_level(FeatureIndex(index), code)) }
 }
 
-/// Sets a category by its level's name; a name that the model does not know is a level that
-/// training had not seen. Takes time in the number of levels. Where an unknown name would be a
-/// mistake, ask feamoe_model_level_code.
+/// Sets a category by the name of its level; an unknown name counts as a level that was not seen in
+/// training. Takes time proportional to the number of levels. If an unknown name should be an
+/// error, use feamoe_model_level_code.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_record_set_category(record: *mut Record, index: usize, level: *const c_char) -> Status {
     // SAFETY: by the header's contract.
     unsafe { set_category(record.cast::<Filled>(), index, level) }
 }
 
-/// As feamoe_record_set_category.
+/// Like feamoe_record_set_category.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_record_set_category(
     record: *mut IntegerValues,
@@ -153,21 +154,21 @@ pub unsafe extern "C" fn feamoe_integer_record_set_category(
     unsafe { set_category(record.cast::<FilledInteger>(), index, level) }
 }
 
-/// Makes a value missing.
+/// Sets a value to missing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_record_set_missing(record: *mut Record, index: usize) -> Status {
     // SAFETY: by the header's contract.
     unsafe { set(record.cast::<Filled>(), |record| record.set_missing(FeatureIndex(index))) }
 }
 
-/// As feamoe_record_set_missing.
+/// Like feamoe_record_set_missing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_record_set_missing(record: *mut IntegerValues, index: usize) -> Status {
     // SAFETY: by the header's contract.
     unsafe { set(record.cast::<FilledInteger>(), |record| record.set_missing(FeatureIndex(index))) }
 }
 
-/// Sets every value at once, in the order of the features; count: the model's features. After an
+/// Sets every value at once, in the order of the features; count: the number of features. After an
 /// error every value is missing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_record_set_all(record: *mut Record, values: *const Value, count: usize) -> Status {
@@ -175,7 +176,7 @@ pub unsafe extern "C" fn feamoe_record_set_all(record: *mut Record, values: *con
     unsafe { set_all(record.cast::<Filled>(), values, count) }
 }
 
-/// As feamoe_record_set_all.
+/// Like feamoe_record_set_all.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_record_set_all(
     record: *mut IntegerValues,
@@ -249,7 +250,7 @@ unsafe fn set_all<M: Kept, R: feamoe_engine::Values + 'static, const KIND: usize
         let (model, mut values) = unsafe { memory::values(record) }?;
         // SAFETY: put there by an init; nothing else uses it meanwhile.
         let record = unsafe { &mut values.as_mut().record };
-        // Nothing of the record before may be scored for this one.
+        // No earlier value may be part of a later score.
         record.clear();
         let features = model.schema().features().len();
         if count != features {

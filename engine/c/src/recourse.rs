@@ -1,4 +1,4 @@
-//! What would have to change for a favourable decision.
+//! Recourse: the changes needed for a favourable decision.
 
 use core::ffi::c_void;
 
@@ -12,30 +12,31 @@ use crate::record::Record;
 use crate::status;
 use crate::status::Status;
 
-/// What a feamoe_recourse takes, in units of 8 bytes.
+/// Size of a feamoe_recourse, in units of 8 bytes.
 pub const FEAMOE_RECOURSE_WORDS: usize = 37 * FEAMOE_FEATURES + 4;
 
-/// What a recourse is searched in, opaque, in memory of yours; it need not be initialised.
+/// The working memory of a search for recourse: opaque, in memory that you provide; it need not be
+/// initialised.
 #[repr(C)]
 pub struct Recourse {
     opaque: [u64; FEAMOE_RECOURSE_WORDS],
 }
 
-/// Which way a feature may go.
+/// The direction in which a feature may change.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub enum Direction {
-    /// Any.
+    /// Any direction.
     Any = 0,
-    /// A number may only grow; a category may change.
+    /// A number may only increase; a category may change.
     Increase = 1,
-    /// A number may only fall; a category may change.
+    /// A number may only decrease; a category may change.
     Decrease = 2,
-    /// None: the feature stays as it is.
+    /// The feature must not change.
     Fixed = 3,
 }
 
-/// What may be done with one feature. Of a category only cost counts, and whether it is fixed.
+/// The allowed changes of one feature. For a category, only cost and whether it is fixed are used.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Rule {
@@ -45,17 +46,17 @@ pub struct Rule {
     pub low: f32,
     /// Highest number that may be proposed; INFINITY for that of the training range.
     pub high: f32,
-    /// Numbers proposed are multiples of it; 0 for any number.
+    /// Proposed numbers are multiples of it; 0 for any number.
     pub step: f32,
-    /// By how much the feature's part of the distance is multiplied, 0.001 to 1000.
+    /// Factor of the feature's part of the distance, 0.001 to 1000.
     pub cost: f32,
 }
 
-/// What is proposed for a feature: the kind of a feamoe_change.
+/// The kind of a feamoe_change.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub enum ChangeKind {
-    /// Leave it as it is.
+    /// No change.
     None = 0,
     /// Change it to a number.
     Number = 1,
@@ -63,15 +64,15 @@ pub enum ChangeKind {
     Level = 2,
 }
 
-/// What is proposed for a feature.
+/// The proposed change of a feature.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Change {
-    /// What it is.
+    /// The kind of the change.
     pub kind: ChangeKind,
-    /// The number, where it is one.
+    /// The number, if the kind is a number.
     pub number: f32,
-    /// The level's code, where it is one.
+    /// The level's code, if the kind is a level.
     pub level: u16,
 }
 
@@ -79,15 +80,15 @@ pub struct Change {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Answer {
-    /// Whether there is one.
+    /// Whether one was found.
     pub found: bool,
-    /// Whether the search was stopped: the answer is the nearest one found until then.
+    /// Whether the search was stopped; the answer is then the nearest one found so far.
     pub stopped: bool,
-    /// How far it is, in standard deviations; 0 where the record is favourable as it is.
+    /// The distance in standard deviations; 0 if the decision is favourable already.
     pub distance: f32,
     /// The score after the changes; without an answer, the record's own.
     pub probability: f32,
-    /// Evaluations of the mixture that it took.
+    /// Number of evaluations of the mixture.
     pub evaluations: u32,
 }
 
@@ -97,14 +98,13 @@ const _: () = {
     assert!(align_of::<EngineRecourse>() <= align_of::<Recourse>());
 };
 
-/// What the memory starts as: a copy from flash, where a value made here would take its 9 kB of
-/// stack.
+/// The initial value, copied from flash; a value created here would take 9 kB of stack.
 static EMPTY: EngineRecourse = EngineRecourse::new();
 
-/// Finds the nearest favourable record that the rules allow. rules: NULL where every feature is
-/// free, or an array of rules_length, one for each feature of the model. recourse_bytes:
+/// Finds the nearest favourable record that the rules allow. rules: NULL if every feature is free,
+/// or an array of rules_length, one for each feature of the model. recourse_bytes:
 /// sizeof(feamoe_recourse). keep_going: NULL, or called after each evaluation with their number.
-/// changes: an array of changes_length, not less than the model's features.
+/// changes: an array of changes_length, at least the number of features.
 #[cfg(feature = "device")]
 #[unsafe(no_mangle)]
 #[allow(clippy::too_many_arguments)] // of what; by which rules; memory; how long; the answer
@@ -130,8 +130,8 @@ pub unsafe extern "C" fn feamoe_record_recourse(
     unsafe { recourse_by(record, (rules, rules_length), 0.0, memory, answer, (changes, changes_length), search) }
 }
 
-/// As feamoe_record_recourse, for people, as `feamoe recourse` looks for it: changes that hardly
-/// shorten the way are left out, and the new score passes the threshold by the margin, from 0 and
+/// Like feamoe_record_recourse, but for people, as in `feamoe recourse`: changes that hardly reduce
+/// the distance are left out, and the new score exceeds the threshold by the margin, from 0 and
 /// below 1.
 #[unsafe(no_mangle)]
 #[allow(clippy::too_many_arguments)] // of what; by which rules; memory; how long; the answer

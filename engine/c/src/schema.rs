@@ -1,5 +1,4 @@
-//! What a model expects of a record: kinds, ranges and levels of its features; and the background
-//! records that it carries.
+//! The schema of a model: kinds, ranges and levels of its features; and its background records.
 
 use core::ffi::c_char;
 
@@ -12,17 +11,17 @@ use crate::record::Record;
 use crate::status;
 use crate::status::Status;
 
-/// What a feature is: the kind of a feamoe_feature.
+/// The kind of a feamoe_feature.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub enum FeatureKind {
     /// A number.
     Number = 1,
-    /// A category, of levels.
+    /// A category, which has levels.
     Category = 2,
 }
 
-/// What a feature is.
+/// The description of a feature.
 #[repr(C)]
 pub struct Feature {
     /// A number or a category.
@@ -42,7 +41,7 @@ pub unsafe extern "C" fn feamoe_model_feature(model: *const Model, index: usize,
     unsafe { describe(model.cast::<Loaded>(), index, feature) }
 }
 
-/// As feamoe_model_feature.
+/// Like feamoe_model_feature.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_model_feature(
     model: *const IntegerModel,
@@ -53,8 +52,8 @@ pub unsafe extern "C" fn feamoe_integer_model_feature(
     unsafe { describe(model.cast::<LoadedInteger>(), index, feature) }
 }
 
-/// Returns the name of a level of a category by its code, as feamoe_model_feature_name does; takes
-/// time in the number of levels.
+/// Returns the name of a level of a category by its code, like feamoe_model_feature_name. Takes
+/// time proportional to the number of levels.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_model_level_name(
     model: *const Model,
@@ -67,7 +66,7 @@ pub unsafe extern "C" fn feamoe_model_level_name(
     unsafe { level_name(model.cast::<Loaded>(), index, code, name, length) }
 }
 
-/// As feamoe_model_level_name.
+/// Like feamoe_model_level_name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_model_level_name(
     model: *const IntegerModel,
@@ -80,7 +79,7 @@ pub unsafe extern "C" fn feamoe_integer_model_level_name(
     unsafe { level_name(model.cast::<LoadedInteger>(), index, code, name, length) }
 }
 
-/// Returns the name of the favourable outcome, as feamoe_model_feature_name does.
+/// Returns the name of the favourable outcome, like feamoe_model_feature_name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_model_outcome_name(
     model: *const Model,
@@ -91,7 +90,7 @@ pub unsafe extern "C" fn feamoe_model_outcome_name(
     unsafe { outcome_name(model.cast::<Loaded>(), name, length) }
 }
 
-/// As feamoe_model_outcome_name.
+/// Like feamoe_model_outcome_name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_model_outcome_name(
     model: *const IntegerModel,
@@ -102,7 +101,7 @@ pub unsafe extern "C" fn feamoe_integer_model_outcome_name(
     unsafe { outcome_name(model.cast::<LoadedInteger>(), name, length) }
 }
 
-/// Returns the number of background records that a model carries.
+/// Returns the number of background records of a model.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_model_background_rows(model: *const Model, rows: *mut usize) -> Status {
     status(|| {
@@ -115,9 +114,9 @@ pub unsafe extern "C" fn feamoe_model_background_rows(model: *const Model, rows:
     })
 }
 
-/// Sets every value of a record to those of a background record that its model carries, counted
-/// from 0. The order of these records was drawn, so that any number of the first ones is a sample.
-/// FEAMOE_STATUS_BACKGROUND_EMPTY past the last one.
+/// Sets every value of a record to those of a background record of its model, counted from 0. These
+/// records are in random order, so the first ones are a sample, whatever their number.
+/// FEAMOE_STATUS_BACKGROUND_EMPTY beyond the last one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_record_set_background(record: *mut Record, row: usize) -> Status {
     status(|| {
@@ -178,7 +177,7 @@ unsafe fn outcome_name<M: Kept>(model: *const M, name: *mut *const c_char, lengt
     })
 }
 
-/// Writes where a name is, and its length.
+/// Writes the address and the length of a name.
 ///
 /// # Safety
 /// The header's contract.

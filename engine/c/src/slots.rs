@@ -1,4 +1,4 @@
-//! Updates in the field: two slots of flash, whose models they take, and deltas.
+//! Updates in the field: two slots of flash, trusted signers, and deltas.
 
 use core::ffi::{c_char, c_int, c_void};
 
@@ -14,16 +14,16 @@ use crate::model::{IntegerModel, Model};
 use crate::status;
 use crate::status::Status;
 
-/// What a feamoe_update takes, in units of 8 bytes.
+/// Size of a feamoe_update, in units of 8 bytes.
 pub const FEAMOE_UPDATE_WORDS: usize = FEAMOE_WORD / 8 + 82;
 
-/// An update on its way into a slot, opaque, in memory of yours.
+/// An update of a slot in progress: opaque, in memory that you provide.
 #[repr(C)]
 pub struct Update {
     opaque: [u64; FEAMOE_UPDATE_WORDS],
 }
 
-/// What the driver of the flash has to do: the kind of a feamoe_step.
+/// The kind of a feamoe_step.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub enum StepKind {
@@ -31,73 +31,74 @@ pub enum StepKind {
     None = 0,
     /// Erase from one offset to before another.
     Erase = 1,
-    /// Write bytes to where was erased.
+    /// Write bytes to an erased place.
     Write = 2,
 }
 
-/// What the driver of the flash has to do next. Offsets are in bytes from the start of the slot,
-/// and whole words. A step must be finished before the next one is asked for or taken.
+/// A step that the driver of the flash has to execute. Offsets are in bytes from the start of the
+/// slot, and multiples of a word. A step must be finished before the next one is requested or
+/// executed.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Step {
-    /// What it is.
+    /// The kind of the step.
     pub kind: StepKind,
     /// The first byte.
     pub from: u32,
     /// One past the last byte.
     pub to: u32,
-    /// The bytes to write, to - from of them; NULL where there is nothing to write.
+    /// The bytes to write, to - from of them; NULL if there is nothing to write.
     pub bytes: *const u8,
 }
 
-/// Where a model goes.
+/// The target of a model.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Target {
     /// The slot, 0 or 1.
     pub slot: usize,
-    /// What makes it the newest.
+    /// The sequence number, which makes it the newest.
     pub sequence: u32,
-    /// Lowest version of its line that it may be.
+    /// Lowest accepted version within its line.
     pub least_version: u32,
-    /// Where the slot is marked as failed before it is erased; 0 where it need not be.
+    /// Offset at which the slot is marked as failed before it is erased; 0 if this is not needed.
     pub failed_at: u32,
 }
 
-/// The model to use, and what goes with it. Choose once after each reset: a second look would find
-/// a model on trial tried already, and go back to the one before.
+/// The model to use, with its steps. Choose once after each reset: a second call would find a model
+/// on trial already tried, and return to the previous one.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Chosen {
-    /// The slot that the model lies in, 0 or 1.
+    /// The slot of the model, 0 or 1.
     pub slot: usize,
-    /// Whether it is on trial: take the steps `confirm` to keep it. Without that, the next start
-    /// goes back to the model before.
+    /// Whether the model is on trial: execute the steps `confirm` to keep it. Otherwise, the next
+    /// start returns to the previous model.
     pub on_trial: bool,
-    /// Whether an update may go to `target` once the steps `begin` are taken; where not, once the
-    /// steps `confirm` are.
+    /// Whether an update may be written to `target` once the steps `begin` are executed; if not,
+    /// once the steps `confirm` are.
     pub can_update: bool,
-    /// Which version of its line the model is, as the function that verified it reports; 0 by
-    /// feamoe_verify_anyone. A counter of the hardware that only counts up is advanced to it: once
-    /// the steps `confirm` are taken where the model is on trial, else once the steps `begin` are.
+    /// The version of the model within its line, as reported by the verifying function; 0 with
+    /// feamoe_verify_anyone. Advance a monotonic hardware counter to it: once the steps `confirm`
+    /// are executed if the model is on trial, otherwise once the steps `begin` are.
     pub model_version: u32,
-    /// For each slot why its model is not used: a feamoe_status, 0 for the one in use and for an
+    /// For each slot, why its model is not used: a feamoe_status, 0 for the one in use and for an
     /// older one.
     pub passed_over: [c_int; 2],
-    /// To take in that slot, in their order, before the model is used. Words of them may be there
-    /// already, for a cut can leave a mark torn: a driver of flash that takes no second write of a
-    /// word leaves out those that hold the same bytes.
+    /// Steps to execute in that slot, in order, before the model is used. Some of their words may
+    /// be written already, since a power cut can leave a mark torn: if the flash does not allow a
+    /// second write of a word, the driver must skip words that already hold the same bytes.
     pub begin: [Step; 2],
-    /// To take in that slot, in their order, to keep a model on trial.
+    /// Steps to execute in that slot, in order, to keep a model on trial.
     pub confirm: [Step; 2],
-    /// Where the next model goes.
+    /// The target of the next model.
     pub target: Target,
 }
 
-/// Finds out whether a model that loads is trusted, and no version below least_version: called with
-/// the context given, for each model before it is used. Returns 0 and the model's version, or the
-/// feamoe_status of why it is not, which is reported: any other number as FEAMOE_STATUS_UNKNOWN.
-/// feamoe_verify_signed and feamoe_verify_anyone are two; NULL is none.
+/// Checks whether a valid model is trusted and its version is not below least_version; called with
+/// the given context, for each model before it is used. Returns 0 and the model's version, or a
+/// feamoe_status with the reason; any other number is reported as FEAMOE_STATUS_UNKNOWN.
+/// feamoe_verify_signed and feamoe_verify_anyone are such functions; NULL is not allowed.
 pub type Verify = Option<
     unsafe extern "C" fn(
         context: *const c_void,
@@ -108,22 +109,23 @@ pub type Verify = Option<
     ) -> c_int,
 >;
 
-/// Who may sign the models of a device, and what for: the context of feamoe_verify_signed.
+/// The trust settings of a device: who may sign its models, and for what. The context of
+/// feamoe_verify_signed.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Signers {
-    /// The public keys that are trusted, of 32 bytes each, one after another: more than one while a
-    /// key is replaced by its successor. They are the last 32 bytes of a public key in DER.
+    /// The trusted public keys, of 32 bytes each, one after another; more than one while a key is
+    /// being replaced. They are the last 32 bytes of a public key in DER.
     pub keys: *const u8,
-    /// How many.
+    /// Number of keys.
     pub key_count: usize,
-    /// The line of models, as it was given to `feamoe sign`.
+    /// The line of models, as given to `feamoe sign`.
     pub line: *const c_char,
-    /// SHA-256 of the schema that the program was written for, 32 bytes, which `feamoe inspect`
-    /// shows; NULL for any.
+    /// SHA-256 of the schema that the program was written for, 32 bytes, as shown by `feamoe
+    /// inspect`; NULL for any.
     pub schema_sha256: *const u8,
-    /// Lowest version that is accepted: what the program was built with, or what a counter of the
-    /// hardware holds, whichever is higher.
+    /// Lowest accepted version: the one that the program was built with, or the value of a hardware
+    /// counter, whichever is higher.
     pub least_version: u32,
 }
 
@@ -132,8 +134,8 @@ const _: () = {
     assert!(fits, "raise FEAMOE_UPDATE_WORDS: an update of the engine has grown");
 };
 
-/// Takes any model that loads, of any version: for a device whose flash nobody else writes to; a
-/// feamoe_verify. context is not read.
+/// A feamoe_verify that trusts any model that loads, of any version, for a device whose flash
+/// nobody else can write. context is not read.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_verify_anyone(
     context: *const c_void,
@@ -152,9 +154,9 @@ pub unsafe extern "C" fn feamoe_verify_anyone(
     taken as c_int
 }
 
-/// Verifies a signed model by the Ed25519 keys of a feamoe_signers, which context points to; a
-/// feamoe_verify. What it takes, see engine/costs.md, is linked only where it is named, by a linker
-/// that leaves out what is not used (--gc-sections).
+/// A feamoe_verify that verifies signed models with the Ed25519 keys of a feamoe_signers, to which
+/// context points. Its code (for the size, see engine/costs.md) is linked only if it is used, given
+/// a linker that removes unused sections (--gc-sections).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_verify_signed(
     context: *const c_void,
@@ -190,10 +192,10 @@ pub unsafe extern "C" fn feamoe_verify_signed(
     verified as c_int
 }
 
-/// Loads the newest model of two slots, each given with all its bytes, as they lie in flash, at
-/// multiples of 4, that loads and that verify takes, which is called with verify_context.
-/// model_bytes: sizeof(feamoe_model). FEAMOE_STATUS_NO_MODEL where neither slot holds one: then
-/// chosen->passed_over says why, chosen->target where to write one.
+/// Loads the newest model of two slots that loads and that verify, called with verify_context,
+/// accepts. Each slot is given with all its bytes in flash, aligned to 4 bytes. model_bytes:
+/// sizeof(feamoe_model). FEAMOE_STATUS_NO_MODEL if neither slot has one: chosen->passed_over then
+/// states why, and chosen->target where to write one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_slots_choose(
     first: *const u8,
@@ -212,7 +214,7 @@ pub unsafe extern "C" fn feamoe_slots_choose(
     unsafe { choose([first, second], [first_bytes, second_bytes], trust, model.cast::<Loaded>(), has_size, chosen) }
 }
 
-/// As feamoe_slots_choose, for integer weights. model_bytes: sizeof(feamoe_integer_model).
+/// Like feamoe_slots_choose, for integer weights. model_bytes: sizeof(feamoe_integer_model).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_slots_choose(
     first: *const u8,
@@ -232,11 +234,11 @@ pub unsafe extern "C" fn feamoe_integer_slots_choose(
     unsafe { choose([first, second], [first_bytes, second_bytes], trust, model, has_size, chosen) }
 }
 
-/// Starts an update by a model of blob_bytes into a slot of slot_bytes, a whole number of the
-/// flash's erase units; erased: the byte that it erases to. update_bytes: sizeof(feamoe_update).
-/// steps: an array of two, to take in their order: to mark what failed in the slot, where that is
-/// needed, and to erase it. An update that is refused has cost the model of that slot, never the
-/// one in use: where strangers can send updates, find out first who sends.
+/// Starts an update with a model of blob_bytes in a slot of slot_bytes, a multiple of the flash's
+/// erase unit; erased: the value of erased flash. update_bytes: sizeof(feamoe_update). steps: an
+/// array of two steps to execute in order: to mark the slot as failed, if needed, and to erase it.
+/// A refused update has overwritten the model of that slot, never the one in use: if strangers can
+/// send updates, authenticate the sender first.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_update_begin(
     update: *mut Update,
@@ -266,9 +268,9 @@ pub unsafe extern "C" fn feamoe_update_begin(
     })
 }
 
-/// Takes bytes off the front of a piece of the model, *length bytes at *piece, and reports the step
-/// that writes them, once they make whole words. Take each step before the next call; call until
-/// the step is FEAMOE_STEP_KIND_NONE: then the next piece can come.
+/// Takes bytes from the front of a piece of the model, *length bytes at *piece, and reports the
+/// step that writes them once they form whole words. Execute each step before the next call. Call
+/// until the step is FEAMOE_STEP_KIND_NONE; then the next piece can follow.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_update_next(
     update: *mut Update,
@@ -297,8 +299,8 @@ pub unsafe extern "C" fn feamoe_update_next(
     })
 }
 
-/// Returns the step that writes the end of the model, padded to a word; FEAMOE_STEP_KIND_NONE where
-/// it is written already.
+/// Returns the step that writes the end of the model, padded to a word; FEAMOE_STEP_KIND_NONE if it
+/// is written already.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_update_end(update: *mut Update, step: *mut Step) -> Status {
     status(|| {
@@ -312,10 +314,10 @@ pub unsafe extern "C" fn feamoe_update_end(update: *mut Update, step: *mut Step)
     })
 }
 
-/// Loads the model from the slot, given with all its bytes as they lie in flash, has it verified as
-/// feamoe_slots_choose does, and reports the last two steps, to take in their order: to write the
-/// header, and the mark that seals it. After both the slot holds a model on trial, which the next
-/// start chooses. An error is why the model is refused. steps: an array of two.
+/// Loads the model from the slot, given with all its bytes in flash, verifies it like
+/// feamoe_slots_choose, and reports the last two steps to execute in order: to write the header,
+/// and the mark that seals it. After both, the slot has a model on trial, which the next start
+/// chooses. An error states why the model is refused. steps: an array of two.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_update_check(
     update: *mut Update,
@@ -330,7 +332,7 @@ pub unsafe extern "C" fn feamoe_update_check(
     unsafe { check::<EngineModel>(update, slot, slot_bytes, trust, steps) }
 }
 
-/// As feamoe_update_check, for integer weights.
+/// Like feamoe_update_check, for integer weights.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_integer_update_check(
     update: *mut Update,
@@ -345,8 +347,8 @@ pub unsafe extern "C" fn feamoe_integer_update_check(
     unsafe { check::<EngineInteger>(update, slot, slot_bytes, trust, steps) }
 }
 
-/// Builds a model from an older one and what `feamoe export --delta` wrote, in an array of
-/// out_bytes; written: how many bytes it takes.
+/// Builds a model from an older one and a delta that `feamoe export --delta` wrote, in an array of
+/// out_bytes; written: the number of bytes written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn feamoe_delta_apply(
     old: *const u8,

@@ -1,4 +1,4 @@
-//! What a function says of its success, and the engine's errors as such.
+//! The status that functions return, and its conversion from the engine's errors.
 
 use core::ffi::CStr;
 
@@ -6,11 +6,11 @@ use feamoe_engine::error::{FrameError as F, LoadErrorKind};
 use feamoe_engine::monitor::{MonitorError, RestoreError};
 use feamoe_engine::{ExplainError, LoadError, PredictError, RecordError};
 
-/// What became of a call.
+/// The result of a call.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Done.
+    /// Success.
     Ok = 0,
     /// A pointer is null.
     NullPointer = 1,
@@ -20,33 +20,33 @@ pub enum Status {
     WrongSize = 3,
     /// The memory holds no loaded model or no record of one; or it was moved.
     NotInitialised = 4,
-    /// The array is shorter than what it is to hold.
+    /// The array is too short.
     TooShort = 5,
     /// A name is not UTF-8.
     NotUtf8 = 6,
-    /// A number stands for none of the choices there are.
+    /// A number is not one of the choices.
     NoSuchChoice = 7,
-    /// There are not as many values as the model has features.
+    /// The number of values differs from the number of features.
     WrongCount = 8,
-    /// The caller's function ended the work.
+    /// The caller's function stopped the work.
     Stopped = 9,
-    /// The file is shorter or longer than it says, or larger than the format allows.
+    /// The file is shorter or longer than it declares, or larger than the format allows.
     BlobWrongLength = 10,
     /// Not a feamoe model.
     BlobWrongMagic = 11,
-    /// Of a format version, or with sections, that this library does not know.
+    /// The format version or a section is not supported by this library.
     BlobUnsupported = 12,
     /// The checksum does not match.
     BlobDamaged = 13,
-    /// The blob is not at a multiple of 4 in memory.
+    /// The blob is not aligned to 4 bytes in memory.
     BlobMisaligned = 14,
     /// The model has more features than FEAMOE_FEATURES.
     BlobTooManyFeatures = 15,
     /// The model has more experts than FEAMOE_EXPERTS.
     BlobTooManyExperts = 16,
-    /// The checksum is right, but what it covers is no model that this library can use.
+    /// The checksum is correct, but the content is not a model that this library can use.
     BlobInvalid = 17,
-    /// The weights are integers where floats are wanted, or the other way round.
+    /// The weights are integers where floats are expected, or vice versa.
     BlobOtherWeights = 18,
     /// The model has no such feature.
     UnknownFeature = 20,
@@ -58,7 +58,7 @@ pub enum Status {
     NotANumber = 23,
     /// A level was given for a number.
     NotACategory = 24,
-    /// The code is past the feature's levels.
+    /// The code is not below the number of levels.
     LevelOutOfRange = 25,
     /// The record belongs to another model than the one that is loaded now.
     OtherModel = 26,
@@ -66,19 +66,19 @@ pub enum Status {
     BackgroundEmpty = 30,
     /// There are more background records than FEAMOE_BACKGROUND.
     BackgroundFull = 31,
-    /// More features differ from a background record than coalitions can be counted for.
+    /// Too many features differ from a background record for exact values.
     TooManyPlayers = 32,
     /// A rule has an empty range, or a step, cost or margin out of range.
     RuleInvalid = 33,
     /// The monitor was not started.
     NotStarted = 40,
-    /// The group is past FEAMOE_GROUPS.
+    /// The group is not below FEAMOE_GROUPS.
     GroupOutOfRange = 41,
     /// The score is not in [0, 1].
     NotAProbability = 42,
     /// Only a declined record has a distance to a favourable decision.
     NotDeclined = 43,
-    /// The distance is below 0 or past 65535.
+    /// The distance is below 0 or above 65535.
     NotADistance = 44,
     /// The token is damaged.
     TokenInvalid = 45,
@@ -94,7 +94,7 @@ pub enum Status {
     SlotInvalid = 53,
     /// The delta is damaged, or made for another model, or its model does not fit.
     DeltaRefused = 54,
-    /// The slot holds no model: erased, or writing one was cut short.
+    /// The slot has no model: it is erased, or writing was interrupted.
     SlotEmpty = 55,
     /// The model was tried and not confirmed.
     NotConfirmed = 56,
@@ -108,11 +108,11 @@ pub enum Status {
     OtherKey = 63,
     /// The model is signed for other features, names or levels.
     OtherSchema = 64,
-    /// The model is an older version than is accepted.
+    /// The version of the model is lower than accepted.
     OlderVersion = 65,
-    /// The signature is not one of this model by this key.
+    /// The signature is wrong: the model was changed, or the key did not sign it.
     WrongSignature = 66,
-    /// None of those above: the engine is newer than this interface.
+    /// Another error: the engine is newer than this interface.
     Unknown = 99,
 }
 
@@ -173,7 +173,7 @@ impl Status {
         Self::Unknown,
     ];
 
-    /// Returns the status of a number that came from C, where an enum may hold any.
+    /// Returns the status for a number from C, where an enum may hold any number.
     pub fn of_code(code: i32) -> Self {
         Self::ALL.into_iter().find(|status| *status as i32 == code).unwrap_or(Self::Unknown)
     }
@@ -188,11 +188,11 @@ impl Status {
                 c"the memory has another size than the library's: compile with the feamoe.h of this library and pass sizeof"
             }
             Self::NotInitialised => {
-                c"no loaded model, or no record of one, is here: load or init it where it is to stay, and do not copy it"
+                c"there is no loaded model, or no record of one, here; load or initialise it in place, and do not copy it"
             }
-            Self::TooShort => c"the array is shorter than what it is to hold",
+            Self::TooShort => c"the array is too short",
             Self::NotUtf8 => c"the name is not UTF-8",
-            Self::NoSuchChoice => c"the number stands for none of the choices that feamoe.h lists",
+            Self::NoSuchChoice => c"the number is not one of the choices in feamoe.h",
             Self::WrongCount => c"there are not as many values as the model has features",
             Self::Stopped => c"ended by the caller's function",
             Self::BlobWrongLength => c"the model's file is shorter or longer than it says: copy all of it",

@@ -29,7 +29,7 @@ const SLOT_BYTES: usize = 1024;
 const PIECE: usize = 50;
 
 /// The key that the models of this example are signed with: of the private key of 32 bytes 1, which
-/// anybody has. A device has its own.
+/// anyone has. A device has its own.
 #[cfg(feature = "signed")]
 static KEYS: [PublicKey; 1] = [PublicKey([
     0x8a, 0x88, 0xe3, 0xdd, 0x74, 0x09, 0xf1, 0x95, 0xfd, 0x52, 0xdb, 0x2d, 0x3c, 0xba, 0x5d, 0x72, 0xca, 0x67, 0x09,
@@ -154,13 +154,13 @@ impl Memory {
 /// What a start of the device found. The slots are looked at once, at the start: a look after that
 /// would find a model on trial tried already.
 struct Started {
-    /// `None` where neither slot holds a model, and that of the firmware is in use.
+    /// `None` if neither slot holds a model, and that of the firmware is in use.
     slot: Option<usize>,
     /// Checksum of the model in use.
     model: u32,
     /// Keep a model on trial; `None` for one that is confirmed.
     confirm: [Option<Step<'static>>; 2],
-    /// What the counter is advanced to once the model is kept; `None` where it holds that.
+    /// What the counter is advanced to once the model is kept; `None` if it holds that.
     counter: Option<u32>,
     /// Where an update may go now.
     target: Option<Target>,
@@ -267,12 +267,12 @@ fn expect(holds: bool, what: &'static str) -> Result<(), Fault> {
     if holds { Ok(()) } else { Err(Fault::Broken(what)) }
 }
 
-/// Lives the life of a device: scores and watches itself, loses its supply at every word of an
+/// Lives the life of a device: scores and monitors itself, loses its supply at every word of an
 /// update, tries a model that fails, goes back, tries it again and keeps it; refuses one that was
 /// changed, and the older one.
 ///
 /// # Errors
-/// Where something is not as it should be.
+/// If something is not as it should be.
 pub fn live(
     [old, new]: [&[u8]; 2],
     flash: &mut Flash,

@@ -1,4 +1,4 @@
-//! Background records: what `exact` and `sampled` explain a record against.
+//! Background records, against which `exact` and `sampled` explain a record.
 
 use super::BackgroundId;
 use super::factors::{contributions, factors};
@@ -11,12 +11,12 @@ use crate::schema::Layout;
 
 /// Background records of a model, in the caller's memory.
 ///
-/// A Shapley value answers "why this score, and not the mean score of *these* records?": which
-/// records they are matters as much as the method (all of the training data, those approved, a
-/// single reference). They are therefore named in every explanation, by [`Background::id`].
+/// A Shapley value answers "why this score, and not the mean score of *these* records?". The choice
+/// of records matters as much as the method (all of the training data, the approved records, a
+/// single reference). Every explanation therefore identifies them, by [`Background::id`].
 ///
-/// Holds the terms of each record, and, where there is memory for it, its factors: then a game of
-/// `exact` needs no exponential.
+/// Holds the terms of each record and, if there is memory, its factors, so that a game of `exact`
+/// needs no exponentials.
 #[derive(Debug)]
 pub struct Background<'a, const FEATURES: usize> {
     layout: &'a Layout<'a, FEATURES>,
@@ -28,12 +28,12 @@ pub struct Background<'a, const FEATURES: usize> {
 }
 
 impl<'a, const FEATURES: usize> Background<'a, FEATURES> {
-    /// Terms that a record of any model takes at most: two a feature, for numbers with bins. It
-    /// sizes a `static`.
+    /// The largest number of terms of a record of any model: two per feature, for numbers with
+    /// bins. Use it to size a `static`.
     pub const MAX_TERMS: usize = FEATURES.saturating_mul(2);
 
-    /// Starts without records. `terms` holds [`Background::terms_needed`] a record, `factors` none,
-    /// or [`Background::factors_needed`] a record.
+    /// Creates a background without records. `terms` needs room for [`Background::terms_needed`]
+    /// per record; `factors` is empty or has room for [`Background::factors_needed`] per record.
     #[must_use]
     pub fn new<const EXPERTS: usize>(
         model: &'a Model<'a, FEATURES, EXPERTS>,
@@ -43,13 +43,13 @@ impl<'a, const FEATURES: usize> Background<'a, FEATURES> {
         Self { layout: model.layout(), experts: model.experts(), terms, factors, rows: 0, hash: 0 }
     }
 
-    /// Returns the terms that a record takes: 8 bytes each.
+    /// Returns the number of terms per record, of 8 bytes each.
     #[must_use]
     pub fn terms_needed<const EXPERTS: usize>(model: &Model<'_, FEATURES, EXPERTS>) -> usize {
         model.layout().terms
     }
 
-    /// Returns the factors that a record takes: `2 K` a feature.
+    /// Returns the number of factors per record: `2 K` for each feature.
     #[must_use]
     pub fn factors_needed<const EXPERTS: usize>(model: &Model<'_, FEATURES, EXPERTS>) -> usize {
         model.layout().features.len().wrapping_mul(model.experts()).wrapping_mul(2)
@@ -58,7 +58,7 @@ impl<'a, const FEATURES: usize> Background<'a, FEATURES> {
     /// Adds a record.
     ///
     /// # Errors
-    /// [`ExplainError::OtherModel`]; [`ExplainError::BackgroundFull`] where the memory ends. The
+    /// [`ExplainError::OtherModel`], or [`ExplainError::BackgroundFull`] if the memory is full. The
     /// background is then unchanged.
     pub fn push<const EXPERTS: usize>(
         &mut self,
@@ -89,7 +89,7 @@ impl<'a, const FEATURES: usize> Background<'a, FEATURES> {
         Ok(())
     }
 
-    /// Returns what names the records.
+    /// Returns the identity of the records.
     #[must_use]
     pub fn id(&self) -> BackgroundId {
         BackgroundId { rows: u32::try_from(self.rows).unwrap_or(u32::MAX), hash: self.hash }
@@ -101,12 +101,13 @@ impl<'a, const FEATURES: usize> Background<'a, FEATURES> {
         self.rows
     }
 
-    /// Returns whether the records are of this model.
+    /// Returns whether the records belong to this model.
     pub(super) fn is_of<const EXPERTS: usize>(&self, model: &Model<'_, FEATURES, EXPERTS>) -> bool {
         core::ptr::eq(self.layout, model.layout())
     }
 
-    /// Returns each record's terms and factors; no factors where there was no memory for them.
+    /// Returns the terms and factors of each record; the factors are empty if there was no memory
+    /// for them.
     pub(super) fn records(&self) -> impl Iterator<Item = (&[Term], &[[f32; 2]])> {
         let each = self.layout.features.len().wrapping_mul(self.experts);
         let factors = self.factors.as_chunks::<2>().0;
@@ -118,7 +119,7 @@ impl<'a, const FEATURES: usize> Background<'a, FEATURES> {
     }
 }
 
-/// Returns the CRC-32 of an earlier one and a record's terms.
+/// Returns the CRC-32 of an earlier hash and the terms of a record.
 pub(super) fn hash(earlier: u32, terms: &[Term]) -> u32 {
     let terms = terms.iter().flat_map(|term| [term.row.to_le_bytes(), term.scale.to_le_bytes()]);
     crc32(core::iter::once(earlier.to_le_bytes()).chain(terms))

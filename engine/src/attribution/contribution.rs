@@ -1,4 +1,5 @@
-//! What one feature adds to the log-odds of each expert: the summands of FEAMOE, section 4.
+//! The contribution of one feature to the log-odds of each expert: the summands of FEAMOE, section
+//! 4.
 
 use super::factors::contributions;
 use crate::error::ExplainError;
@@ -8,21 +9,21 @@ use crate::record::Record;
 use crate::schema::FeatureIndex;
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
-    /// Writes what a feature of a record adds to the log-odds of each expert: `c_jk`, natural
-    /// log-odds.
+    /// Writes the contribution `c_jk` of a feature of a record to the log-odds of each expert, in
+    /// natural log-odds.
     ///
-    /// An expert's log-odds are its bias plus the contributions of all features, so the gate and
-    /// the other features change none of them. Weight rows are centred on their mean over the
-    /// training rows: 0 is what the feature adds on average there.
+    /// The log-odds of an expert are its bias plus the contributions of all features, so a
+    /// contribution depends neither on the gate nor on other features. Weight rows are centred on
+    /// their mean over the training rows, so 0 is the average contribution there.
     ///
     /// # Shapes
-    /// `values`: one number an expert; the rest is left as it was.
+    /// `values` gets one number per expert; the rest is unchanged.
     ///
     /// Cost: `2 K` multiply-adds for each of the feature's one or two terms.
     ///
     /// # Errors
-    /// [`ExplainError::OtherModel`] for a record that another model made, and for an index past the
-    /// features. Then `values` is unchanged.
+    /// [`ExplainError::OtherModel`] for a record that another model created, and for an index beyond the
+    /// features. `values` is then unchanged.
     pub fn contributions_into(
         &self,
         record: &Record<'_, FEATURES>,

@@ -10,14 +10,14 @@
 //!       = T_j - C,    T_j = sum over S containing j of W(|S|) v(S),    W(s) = w(s-1) + w(s),    C = (sum_j T_j - v(all) + v(none)) / d
 //! ```
 //!
-//! so that one weighted sum over all coalitions gives every value; the second line uses that they
-//! add up to `v(all) - v(none)`. Features of the same value in x and b are left out: their value is
-//! 0, exactly, and each halves the work.
+//! so one weighted sum over all coalitions gives every value; the second line uses that they add up
+//! to `v(all) - v(none)`. Features with the same value in x and b are left out: their Shapley value
+//! is exactly 0, and leaving one out halves the work.
 //!
-//! Coalitions are evaluated as products of stored exponentials ([tile](super::tile)), in f32, which
-//! holds them where no sum of logits passes [`MAX_LOGIT`](crate::limits::MAX_LOGIT): for a
-//! [bounded](Model::bounded) model always. Elsewhere the game is played in f64, by its logits
-//! ([walk](super::walk)): slower, for any valid model and record.
+//! Coalitions are evaluated as products of stored exponentials ([tile](super::tile)) in f32, which
+//! is possible if no sum of logits exceeds [`MAX_LOGIT`](crate::limits::MAX_LOGIT), and so always
+//! for a [bounded](Model::bounded) model. Otherwise they are evaluated in f64 from their logits
+//! ([walk](super::walk)), which is slower but works for any valid model and record.
 
 use super::factors::{is_held, player};
 use super::tile::{Kernel, Portable, SIDE, Split, set_weights};
@@ -28,34 +28,35 @@ use crate::mixture::Term;
 use crate::model::Model;
 use crate::record::Record;
 
-/// Most players of one game: `2^32` coalitions, some seconds a background record on a workstation.
+/// The largest number of players of one game: `2^32` coalitions, which take some seconds per
+/// background record on a workstation.
 pub const MAX_PLAYERS: usize = 32;
 const _: () = assert!(MAX_PLAYERS <= 32, "sets of players are the bits of a u32, and coalitions are counted in a u64");
 
-/// What is explained: the space of the values, and who shares them.
+/// The game to explain: the space of the values, and the players.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Game<'g> {
-    /// The space of p that is divided: its probability, or its log-odds.
+    /// The space of the values: probability or log-odds.
     pub space: Space,
-    /// The player that each feature belongs to, below `FEATURES`: features with the same number act
-    /// together and share one value, at the player's place. One for each feature of the model; what
-    /// is past them does not count. Without, each feature is a player.
+    /// The player that each feature of the model belongs to, below `FEATURES`. Features with the
+    /// same number act together and share one value, at the index of the player. Entries beyond the
+    /// features are ignored. With `None`, each feature is a player.
     pub player_of: Option<&'g [u16]>,
 }
 
-/// What exact values take.
+/// The cost of exact values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cost {
-    /// Players of the largest game, at most.
+    /// An upper bound of the players of the largest game.
     pub players: usize,
-    /// Coalitions of all games, at most; [`u64::MAX`] where there are more.
+    /// An upper bound of the coalitions of all games; [`u64::MAX`] if there are more.
     pub coalitions: u64,
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
-    /// Returns what exact values of a record take: how many coalitions. What each costs on a
-    /// device: [`crate::costs`].
+    /// Returns the cost of exact values of a record, in coalitions. See [`crate::costs`] for the
+    /// cost of a coalition on a device.
     ///
     /// # Errors
     /// [`ExplainError::OtherModel`], [`ExplainError::EmptyBackground`],
@@ -80,8 +81,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// Explains a record by [`Method::Exact`], into the caller's memory. See [`Model::exact_cost`].
     ///
     /// # Errors
-    /// As [`Model::exact_cost`]; [`ExplainError::TooManyPlayers`] past [`MAX_PLAYERS`]. Then
-    /// `attribution` is unchanged.
+    /// The same as [`Model::exact_cost`]; and [`ExplainError::TooManyPlayers`] for more than
+    /// [`MAX_PLAYERS`]. `attribution` is then unchanged.
     pub fn exact_into(
         &self,
         record: &Record<'_, FEATURES>,
@@ -93,13 +94,13 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         self.exact_while(record, background, game, workspace, |_| true, attribution)
     }
 
-    /// As [`Model::exact_into`]. After each background record `keep_going` receives the number of
-    /// coalitions so far; where it returns false, all ends: a part of the games has no value.
-    /// [`Model::exact_cost`] says beforehand how many there are.
+    /// Like [`Model::exact_into`]. After each background record, `keep_going` receives the number
+    /// of coalitions so far. If it returns false, the computation ends without values, since a part
+    /// of the games has no meaning. [`Model::exact_cost`] gives the total number beforehand.
     ///
     /// # Errors
-    /// As [`Model::exact_into`]; [`ExplainError::Stopped`], then `attribution` holds the score
-    /// alone.
+    /// The same as [`Model::exact_into`], and [`ExplainError::Stopped`], after which `attribution`
+    /// holds only the score.
     pub fn exact_while(
         &self,
         record: &Record<'_, FEATURES>,
@@ -112,11 +113,11 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         self.exact_with(&Portable, record, background, game, workspace, keep_going, attribution)
     }
 
-    /// Explains as [`Model::exact_while`], to the same bits, with another compilation of the inner
+    /// Like [`Model::exact_while`], with the same bits, but with another compilation of the inner
     /// kernel.
     ///
     /// # Errors
-    /// As [`Model::exact_while`].
+    /// The same as [`Model::exact_while`].
     #[doc(hidden)]
     #[allow(clippy::too_many_arguments)] // kernel; record, background, game; memory; how long
     pub fn exact_with(
@@ -130,7 +131,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         attribution: &mut Attribution<FEATURES, EXPERTS>,
     ) -> Result<(), ExplainError> {
         self.check_game(record, background, game)?;
-        // Fewer features cannot be more players: then nothing has to be counted.
+        // There are at most as many players as features, so counting is only needed for many
+        // features.
         if self.layout().features().len() > MAX_PLAYERS {
             let Cost { players: found, .. } = self.exact_cost(record, background, game)?;
             if found > MAX_PLAYERS {
@@ -176,7 +178,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         Ok(())
     }
 
-    /// Checks that record, background and players are this model's.
+    /// Checks that record, background and players fit this model.
     pub(super) fn check_game(
         &self,
         record: &Record<'_, FEATURES>,
@@ -200,8 +202,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         }
     }
 
-    /// Fills in what `exact` and `sampled` share: the score, how much of the path runs through the
-    /// gate, the background's name.
+    /// Fills in what `exact` and `sampled` share: the score, the share of the path through the
+    /// gate, and the identity of the background.
     pub(super) fn start_game(
         &self,
         record: &Record<'_, FEATURES>,
@@ -217,8 +219,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         Ok(())
     }
 
-    /// Returns what base and values of a record add up to: its score; where logits are so large
-    /// that f32 sums of them err by more than the values may, the score in f64.
+    /// Returns the output, to which base and values add up: the score of the record, or if logits
+    /// are so large that f32 sums are not accurate enough, the score computed in f64.
     pub(super) fn output(&self, terms: &[Term], space: Space, probability: f32) -> f64 {
         if space == Space::Probability && self.bounded() {
             f64::from(probability)
@@ -227,7 +229,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         }
     }
 
-    /// Counts the players of a game: each is counted at the first of its features that differ.
+    /// Counts the players of a game. Each is counted at its first feature that differs.
     fn players(&self, record: &[Term], background: &[Term], player_of: Option<&[u16]>) -> usize {
         let features = self.layout().features();
         let differs = |feature: u16| {
@@ -247,8 +249,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
-    /// Plays the game that is set up; leaves the players' values in `shares`, returns that of
-    /// nobody.
+    /// Evaluates the game that is set up. Leaves the values of the players in `shares`, and returns
+    /// the value of the empty coalition.
     #[inline(never)]
     fn play(&mut self, kernel: &impl Kernel, experts: usize, space: Space, players: usize) -> f64 {
         let split = Split::of(players);
@@ -293,8 +295,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
         of_nobody
     }
 
-    /// As [`Workspace::play`], coalition by coalition in f64: each differs from the one before by
-    /// one player (Gray 1953).
+    /// Like [`Workspace::play`], coalition by coalition in f64. Each differs from the previous one
+    /// by one player (Gray 1953).
     #[inline(never)]
     fn play_in_f64(&mut self, walk: &mut Walk<'_, FEATURES, EXPERTS>, space: Space, players: usize) -> f64 {
         let mut by_size = [0.0; MAX_PLAYERS + 1];
@@ -341,8 +343,8 @@ fn by_size(players: usize, to: &mut [f64; MAX_PLAYERS + 1]) {
     }
 }
 
-/// Writes, for each bit, the sum over all entries whose index has it. Adds in place, halving: `2 n`
-/// additions.
+/// Writes, for each bit, the sum over all entries whose index has that bit set. Adds in place by
+/// halving, with `2 n` additions.
 fn fold(sums: &mut [f64; SIDE], shares: &mut [f64]) {
     for (bit, share) in shares.iter_mut().enumerate().rev() {
         let half = 1_usize.wrapping_shl(u32::try_from(bit).unwrap_or(0));
@@ -356,7 +358,7 @@ fn fold(sums: &mut [f64; SIDE], shares: &mut [f64]) {
     }
 }
 
-/// Turns `T_j` into values that add up to `change`.
+/// Converts `T_j` to values that add up to `change`.
 fn divide(sums: &mut [f64], change: f64) {
     #[allow(clippy::cast_precision_loss)] // at most MAX_PLAYERS
     let constant = (sums.iter().sum::<f64>() - change) / sums.len() as f64;

@@ -1,4 +1,4 @@
-//! Exponentials of contributions: the logits of a coalition are sums over features, so their
+//! Exponentials of contributions. The logits of a coalition are sums over features, so their
 //! exponentials are products.
 
 use super::{Space, Workspace};
@@ -8,19 +8,19 @@ use crate::mixture::Term;
 use crate::model::Model;
 use crate::schema::Feature;
 
-/// What a feature, or a player, multiplies each expert's pair of exponentials by: `[2^u_k,
-/// 2^-z_k]`. The first K count.
+/// The factors of a feature or a player for each expert's pair of exponentials, `[2^u_k, 2^-z_k]`.
+/// Only the first K are used.
 pub(super) type Factors<const EXPERTS: usize> = [[f32; 2]; EXPERTS];
 
 /// One player of a game: a feature, or a group of features, whose values differ between the record
 /// and the background record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Player<const EXPERTS: usize> {
-    /// Which value of the attribution is its own.
+    /// The index of its value in the attribution.
     pub index: u16,
-    /// With the background record's values.
+    /// The factors with the values of the background record.
     pub absent: Factors<EXPERTS>,
-    /// With the record's.
+    /// The factors with the values of the record.
     pub present: Factors<EXPERTS>,
 }
 
@@ -28,7 +28,7 @@ impl<const EXPERTS: usize> Player<EXPERTS> {
     pub const NONE: Self = Self { index: 0, absent: [[1.0; 2]; EXPERTS], present: [[1.0; 2]; EXPERTS] };
 }
 
-/// Writes what a feature's terms add to each logit.
+/// Writes the contribution of a feature's terms to each logit.
 pub(super) fn contributions<const FEATURES: usize, const EXPERTS: usize>(
     model: &Model<'_, FEATURES, EXPERTS>,
     feature: &Feature,
@@ -60,17 +60,19 @@ pub(super) fn multiply(factors: &mut [[f32; 2]], by: &[[f32; 2]]) {
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
-    /// Takes up a record: its factors, feature by feature, and those of the bias.
+    /// Computes the factors of a record, feature by feature, and those of the bias.
     pub(super) fn take_record(&mut self, model: &Model<'_, FEATURES, EXPERTS>, terms: &[Term]) {
         factors(model.bias, model.experts(), &mut self.bias);
         take(model, terms, &mut self.record);
     }
 
-    /// Sets up the game of the record against a background record: the players that differ, and
-    /// what all others multiply. `stored`: the background record's factors, or nothing.
+    /// Sets up the game of the record against a background record: the players that differ, and the
+    /// product of the factors of all others. `stored` has the factors of the background record, or
+    /// is empty.
     ///
-    /// A feature of the same value in both has the Shapley value 0, exactly, and is no player; nor
-    /// is one of values that weigh the same, where factors hold what they weigh (see [`is_held`]).
+    /// A feature with the same value in both has the Shapley value 0 exactly and is not a player.
+    /// Neither is a feature whose values have the same factors, if factors are accurate (see
+    /// [`is_held`]).
     pub(super) fn set_up(
         &mut self,
         model: &Model<'_, FEATURES, EXPERTS>,
@@ -137,8 +139,8 @@ pub(super) fn player(player_of: Option<&[u16]>, feature: u16) -> u16 {
     player_of.and_then(|players| players.get(usize::from(feature)).copied()).unwrap_or(feature)
 }
 
-/// Returns whether f32 holds the value of every coalition, as factors: for log-odds, in which both
-/// p and `1 - p` are resolved, in half of the range.
+/// Returns whether the value of every coalition can be computed from f32 factors. For log-odds,
+/// which need both p and `1 - p`, the range is half as large.
 pub(super) fn is_held<const FEATURES: usize, const EXPERTS: usize>(
     model: &Model<'_, FEATURES, EXPERTS>,
     terms: &[Term],
@@ -151,8 +153,8 @@ pub(super) fn is_held<const FEATURES: usize, const EXPERTS: usize>(
     }
 }
 
-/// Returns whether no logit, over any features of either record, passes `limit` in magnitude, nor
-/// any part of its sum.
+/// Returns whether no logit, for any mixture of the features of both records, exceeds `limit` in
+/// magnitude, nor any partial sum.
 pub(super) fn is_within<const FEATURES: usize, const EXPERTS: usize>(
     model: &Model<'_, FEATURES, EXPERTS>,
     terms: &[Term],

@@ -1,8 +1,8 @@
-//! The gate held at the record: FEAMOE's Theorem 1, exact for the game it names.
+//! Values with the gate held fixed at the record (FEAMOE, Theorem 1), exact for that game.
 //!
 //! `phi_j = sum_k g_k(x) c_jk`, `base = sum_k g_k(x) zbar_k`, adding up to `sum_k g_k(x) z_k(x)`
-//! (natural log-odds). Linearity of Shapley values needs weights that do not depend on x; the
-//! gate's do, so this is no Shapley value of p.
+//! (natural log-odds). Linearity of Shapley values needs weights that do not depend on x. The gate
+//! depends on x, so these are not the Shapley values of p.
 
 use super::project::{dot, sum};
 use super::{Attribution, Method, Space};
@@ -17,7 +17,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// * K` multiply-adds.
     ///
     /// # Errors
-    /// As [`Model::score`]; then `attribution` is unchanged.
+    /// The same as [`Model::score`]; then `attribution` is unchanged.
     #[inline(never)]
     pub fn frozen_into(
         &self,
@@ -35,7 +35,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         for (weight, gate) in expert_weights.iter_mut().zip(&attribution.score.gate) {
             *weight = LN_2 * *gate;
         }
-        // Whole fours, of which the first may begin with lanes of the gate: their weights are 0.
+        // In whole groups of four lanes. The first may start with lanes of the gate, whose weights
+        // are 0.
         let from = experts.wrapping_sub(experts % LANE_MULTIPLE);
         let averaged = |row: &[f32]| dot(row.get(from..).unwrap_or_default(), weights.get(from..).unwrap_or_default());
         attribution.base_value = averaged(self.bias);

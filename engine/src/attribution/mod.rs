@@ -1,7 +1,9 @@
-//! Explanations: what each raw feature added to the score, from the same rows the score reads.
+//! Explanations: the contribution of each raw feature to the score, computed from the same weight
+//! rows as the score.
 //!
-//! Rows are centred on the training mean, so a feature's terms *are* its contribution `c_j` to each
-//! of the 2K logits, and the bias is the logits of the mean record. Every method builds on that:
+//! Weight rows are centred on the training mean, so the terms of a feature *are* its contribution
+//! `c_j` to each of the 2K logits, and the bias is the logits of the mean record. Every method is
+//! based on this:
 //!
 //! | method | the game it explains | against | space | cost |
 //! | --- | --- | --- | --- | --- |
@@ -10,9 +12,9 @@
 //! | [`Method::Path`] | the score along the straight line of the logits (Aumann-Shapley), gate included | the mean record | probability | a few forward passes |
 //! | [`Method::Frozen`] | the gate held at this record (FEAMOE, Theorem 1) | the mean record | log-odds | one dot product per term |
 //!
-//! `frozen` is exact for its own game only, and misses all that the gate does: linearity of Shapley
-//! values needs weights that do not depend on the record. [`Attribution::gate_share`] says how
-//! much the gate matters for a record: above a tenth, `frozen` misleads.
+//! `frozen` is exact only for its own game and ignores the effect of the gate: linearity of Shapley
+//! values needs weights that do not depend on the record. [`Attribution::gate_share`] shows how
+//! much the gate matters for a record; above a tenth, `frozen` misleads.
 //!
 //! ```
 //! use feamoe_engine::attribution::{Background, Game, Workspace};
@@ -40,8 +42,8 @@
 //! # }
 //! ```
 //!
-//! The law all of them keep: `base_value + sum(values) + residual = output`; the residual is
-//! reported, never spread.
+//! All methods satisfy `base_value + sum(values) + residual = output`; the residual is reported,
+//! never distributed.
 
 mod background;
 mod contribution;
@@ -51,7 +53,7 @@ mod frozen;
 mod path;
 mod project;
 mod sampled;
-// For the trainer, which compiles the kernel for AVX2 too; not part of the interface.
+// Public for the trainer, which also compiles the kernel for AVX2; not part of the interface.
 #[doc(hidden)]
 pub mod tile;
 mod walk;
@@ -69,11 +71,11 @@ use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 use crate::model::{Model, Score};
 use crate::record::Record;
 
-/// How a score was explained.
+/// The method of an explanation.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Method {
-    /// The gate held at this record: Theorem 1 of the paper, in log-odds.
+    /// With the gate held fixed at this record (Theorem 1 of the paper), in log-odds.
     Frozen,
     /// Along the straight path from the mean record, in probability.
     #[default]
@@ -97,13 +99,13 @@ impl Method {
     }
 }
 
-/// What the values add up in.
+/// The space in which the values add up.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Space {
-    /// Natural log-odds: of p for `exact` and `sampled`; for `frozen` those of the experts,
-    /// averaged by the gate.
+    /// Natural log-odds: those of p for `exact` and `sampled`; those of the experts, averaged by
+    /// the gate, for `frozen`.
     LogOdds,
     /// Probability.
     #[default]
@@ -121,31 +123,29 @@ impl Space {
     }
 }
 
-/// Why a record got its score: one value per raw feature, or per player where features were
-/// grouped.
+/// The explanation of a score: one value per raw feature, or per player if features are grouped.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Attribution<const FEATURES: usize, const EXPERTS: usize> {
-    /// How it was computed.
+    /// The method.
     pub method: Method,
-    /// The space the values are in.
+    /// The space of the values.
     pub space: Space,
     /// The score that is explained.
     pub score: Score<EXPERTS>,
-    /// What the values start from: the mean record's value, or the mean of the background records'
-    /// values.
+    /// The base value: the value of the mean record, or the mean over the background records.
     pub base_value: f32,
-    /// What base and values add up to, but for the residual: p or its log-odds; `sum_k g_k z_k` for
-    /// `frozen`. For `exact` and `sampled` of a model that is not [bounded](Model::bounded) p is
-    /// that of f64 sums, which may differ from the score by some 1e-6.
+    /// The sum of base, values and residual: p or its log-odds; `sum_k g_k z_k` for `frozen`. For
+    /// `exact` and `sampled` with a model that is not [bounded](Model::bounded), p is computed from
+    /// f64 sums and may differ from the score by about 1e-6.
     pub output: f32,
     /// `output - base_value - sum(values)`.
     pub residual: f32,
     /// Share of the path's attribution that runs through the gate, in [0, 1]; `None` for `frozen`,
-    /// which holds the gate still.
+    /// which holds the gate fixed.
     pub gate_share: Option<f32>,
-    /// One value per feature, expert and gate channel together; 0 past the model's features.
+    /// One value per feature, expert and gate channel together; 0 beyond the model's features.
     pub values: [f32; FEATURES],
     /// For `path`, the part of each value that runs through the gate; 0 for the others.
     pub gate_values: [f32; FEATURES],
@@ -158,7 +158,7 @@ pub struct Attribution<const FEATURES: usize, const EXPERTS: usize> {
     pub evaluations: u64,
 }
 
-/// With values as sequences of `FEATURES` numbers, method and space by their names.
+/// Values are sequences of `FEATURES` numbers, method and space are their names.
 impl<const FEATURES: usize, const EXPERTS: usize> Serialize for Attribution<FEATURES, EXPERTS> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_struct("Attribution", 11)?;
@@ -177,18 +177,18 @@ impl<const FEATURES: usize, const EXPERTS: usize> Serialize for Attribution<FEAT
     }
 }
 
-/// Which background records an explanation is against.
+/// Identifies the background records of an explanation.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackgroundId {
     /// Their number.
     pub rows: u32,
-    /// CRC-32 of them, as the model reads them: other records, or an other order, give another.
+    /// CRC-32 of the records as the model reads them; it depends on their order.
     pub hash: u32,
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Attribution<FEATURES, EXPERTS> {
-    /// Returns an attribution of nothing, in a `const` so that it can live in a `static`.
+    /// Returns an empty attribution. This is `const`, so that an attribution can be in a `static`.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -207,7 +207,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Attribution<FEATURES, EXPERTS>
         }
     }
 
-    /// Takes up output, base and values, and what is left between them.
+    /// Sets the output, the base, the values and the residual.
     fn finish(&mut self, output: f64, base: f64, values: impl Iterator<Item = f64>) {
         #[allow(clippy::cast_possible_truncation)] // rounded to what is reported
         let rounded = |value: f64| value as f32;
@@ -221,7 +221,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Attribution<FEATURES, EXPERTS>
         self.residual = rounded(f64::from(self.output) - sum);
     }
 
-    /// Leaves nothing but the score of what the memory held before, maybe a larger model's values.
+    /// Clears everything except the score; the memory may hold the values of a larger model.
     fn start(&mut self, method: Method, space: Space) {
         (self.method, self.space) = (method, space);
         (self.gate_share, self.background, self.evaluations) = (None, None, 0);
@@ -241,7 +241,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// Explains a record by [`Method::Path`], the device's default.
     ///
     /// # Errors
-    /// As [`Model::score`].
+    /// The same as [`Model::score`].
     pub fn explain(&self, record: &Record<'_, FEATURES>) -> Result<Attribution<FEATURES, EXPERTS>, PredictError> {
         let mut attribution = Attribution::new();
         self.path_into(record, &mut attribution)?;

@@ -1,5 +1,5 @@
-//! The score along the straight path from the mean record: Aumann-Shapley values of p, gate
-//! included.
+//! The attribution of the score along the straight path from the mean record: Aumann-Shapley values
+//! of p, gate included.
 //!
 //! With `R = logits(x) - bias` and nodes `t_q` of weight `w_q` on [0, 1]:
 //!
@@ -10,18 +10,18 @@
 //! ```
 //!
 //! The quadrature is adaptive, panel by panel from the left: four Gauss-Legendre nodes, and two
-//! checks that need no further evaluation of the mixture but p at the panel's end. The integral of
-//! dp/dt over the panel must be the change of p ([`TOLERANCE`]); and over its part up to each node
-//! (the integral of the cubic through the four slopes, as in Gauss's collocation method) the change
-//! of p up to there ([`NODE_TOLERANCE`]). A panel that fails is halved, so nodes gather where the
-//! gate switches. What [`MAX_PANELS`] cannot reach is left in the residual.
+//! checks that only need p at the end of the panel in addition. The integral of dp/dt over the
+//! panel must equal the change of p within [`TOLERANCE`]. The integral up to each node (of the
+//! cubic through the four slopes, as in Gauss's collocation method) must equal the change of p up
+//! to there within [`NODE_TOLERANCE`]. A panel that fails is halved, so nodes are dense where the
+//! gate switches. What [`MAX_PANELS`] do not resolve remains in the residual.
 //!
-//! No check of p at the nodes sees what happens between them: a gate that leaves an expert and
-//! returns, two experts that switch one after the other. But all logits are linear along the path,
-//! so it is known beforehand where that can be. The gate changes its leader at the vertices of the
-//! upper envelope of its logits, and the distance of any other logit from the envelope, which is
-//! convex, is smallest at one of them; an expert switches where its own logit is 0. The path is cut
-//! at each of these that is sharp ([`SHARP`]): then panels end in the middle of every switch, where
+//! Checks of p at the nodes cannot detect what happens between them: a gate that leaves an expert
+//! and returns, or two experts that switch one after the other. But all logits are linear along the
+//! path, so the possible places are known. The gate changes its leader at the vertices of the upper
+//! envelope of its logits; the distance of any other logit from the envelope, which is convex, is
+//! smallest at one of them. An expert switches where its own logit is 0. The path is cut at each of
+//! these points that is sharp ([`SHARP`]), so that panels end in the middle of every switch, where
 //! p shows it.
 
 use super::{Attribution, Method, Space};
@@ -30,22 +30,22 @@ use crate::math::LN_2;
 use crate::model::{Model, UNWRITTEN};
 use crate::record::Record;
 
-/// The whole path may miss the change of p by this much, and a panel by its share; one narrower
-/// than a sixteenth of the path, by a sixteenth's.
+/// The error of the whole path may be this large, and that of a panel its share by length; for a
+/// panel narrower than a sixteenth of the path, the share of a sixteenth.
 pub const TOLERANCE: f32 = 1e-3;
-/// Up to a node within a panel, the change of p may be missed by this much.
+/// The error of the change of p up to a node within a panel may be this large.
 pub const NODE_TOLERANCE: f32 = 1e-2;
-/// Most panels that are tried, of up to five evaluations of the mixture each, besides two for every
-/// cut.
+/// The largest number of panels that are tried, of up to five evaluations of the mixture each,
+/// besides two for every cut.
 pub const MAX_PANELS: u32 = 64;
 /// The path is cut where logits change their order at this rate or faster, in log2 units over the
-/// whole path: a slower switch takes more than the gap between two nodes of a single panel, so that
-/// some node sees it.
+/// whole path. A slower switch is wider than the gap between two nodes of a single panel, so that a
+/// node detects it.
 pub const SHARP: f32 = 16.0;
-/// Cuts nearer to each other, or to an end, than this share of the path are one.
+/// Cuts that are closer to each other, or to an end, than this share of the path are merged.
 const APART: f32 = 1e-5;
 
-/// A stretch between two cuts in units of its narrowest panel: 2^-12 of it.
+/// The length of a stretch between two cuts in units of its narrowest panel, which is 2^-12 of it.
 const FINEST: u32 = 1 << 12;
 
 /// Gauss-Legendre nodes and weights of order 4 on [0, 1].
@@ -88,11 +88,11 @@ impl<const EXPERTS: usize> Gradient<EXPERTS> {
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
-    /// Explains a record by [`Method::Path`], into the caller's memory. Cost over a score: two dot
-    /// products per term and five evaluations of the mixture a panel.
+    /// Explains a record by [`Method::Path`], into the caller's memory. Cost in addition to a
+    /// score: two dot products per term and five evaluations of the mixture per panel.
     ///
     /// # Errors
-    /// As [`Model::score`]; then `attribution` is unchanged.
+    /// The same as [`Model::score`]; then `attribution` is unchanged.
     #[inline(never)]
     pub fn path_into(
         &self,
@@ -111,7 +111,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         let mut gradient = Gradient::zero();
         self.integrate(lanes, base_value, output, &mut gradient);
 
-        // The lanes have served: now they hold the weights of one channel at a time.
+        // The lanes are no longer needed, so they now hold the weights of one channel at a time.
         let Attribution { values, gate_values, .. } = attribution;
         let experts = self.experts();
         lanes.fill(0.0);
@@ -155,8 +155,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         self.integrate_between(change, [start, 1.0], [p_start, last], &mut panels, total);
     }
 
-    /// As [`Model::integrate`], between two places on the path, where p is as given. `panels`: how
-    /// many may be tried; one is left.
+    /// Like [`Model::integrate`], between two points on the path with given p. `panels` is the
+    /// number of panels that may still be tried; one is left over.
     #[inline(never)]
     fn integrate_between(
         &self,
@@ -205,16 +205,16 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
             let share = if width > 0.0625 { width } else { 0.0625 };
             let close = missed(p_to, NODES.map(|(_, weight)| weight)) < TOLERANCE * share
                 && ps.into_iter().zip(UP_TO_NODE).all(|(p, weights)| missed(p, weights) < NODE_TOLERANCE);
-            // One panel for each bit of what is left reaches the end, and one is left for the
-            // stretch after it.
+            // One panel for each set bit of the remaining length reaches the end, and one is left
+            // for the stretch after it.
             let out_of_panels = *panels <= FINEST.wrapping_sub(to).count_ones().wrapping_add(1);
             if close || steps == 1 || out_of_panels {
                 total.add(scale, &panel);
                 if to == FINEST {
                     break;
                 }
-                // On with the widest panel that may start here: a power of two, at a multiple of
-                // itself.
+                // Continue with the widest panel that may start here: a power of two, at a multiple
+                // of itself.
                 (from, p_from, steps) = (to, p_to, to & to.wrapping_neg());
             } else {
                 steps /= 2;
@@ -222,8 +222,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         }
     }
 
-    /// Returns where the path is cut first behind a place: at a sharp vertex of the upper envelope
-    /// of the gate's logits, or where an expert's own logit passes 0 sharply.
+    /// Returns the first cut of the path after a point: a sharp vertex of the upper envelope of the
+    /// gate's logits, or a point where an expert's own logit crosses 0 sharply.
     #[inline(never)]
     fn next_cut(&self, change: &[f32], place: f32) -> Option<f32> {
         let experts = self.experts();
@@ -249,19 +249,19 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     }
 }
 
-/// Returns the first sharp vertex behind `low` of the upper envelope of the lines `bias + t *
-/// change`; 1 where there is none before.
+/// Returns the first sharp vertex after `low` of the upper envelope of the lines `bias + t *
+/// change`; 1 if there is none.
 #[inline(never)]
 fn first_vertex(bias: &[f32], change: &[f32], low: f32) -> f32 {
     let lines = || bias.iter().zip(change);
-    // The leader at the start: of those as high, the steepest.
+    // The leader at the start; among equals, the steepest.
     let (mut u, mut du) = (f32::MIN, f32::MIN);
     for (other, change) in lines() {
         if *other > u || (*other == u && *change > du) {
             (u, du) = (*other, *change);
         }
     }
-    // Each leader is steeper than the one before it: there are no more changes than lines.
+    // Each leader is steeper than the one before it, so there are no more changes than lines.
     for _ in 0..bias.len() {
         let (mut next, mut at) = ((u, du), f32::MAX);
         for (other, change) in lines().filter(|(_, change)| **change > du) {
@@ -281,7 +281,7 @@ fn first_vertex(bias: &[f32], change: &[f32], low: f32) -> f32 {
     1.0
 }
 
-/// Returns where on the path, in [0, 1], a multiple of the narrowest panel lies.
+/// Returns the position, in [0, 1], of a multiple of the narrowest panel.
 #[allow(clippy::cast_precision_loss)] // at most 2^12, a power of two
 fn position(steps: u32) -> f32 {
     steps as f32 / FINEST as f32

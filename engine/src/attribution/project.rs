@@ -1,5 +1,5 @@
-//! Contributions to the logits, feature by feature, projected on a direction: what `frozen` and
-//! `path` share.
+//! Contributions to the logits, feature by feature, projected on a direction; shared by `frozen`
+//! and `path`.
 
 use core::ops::Range;
 
@@ -12,8 +12,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// Writes, for each feature, the dot product of its terms' contributions to the logits with
     /// `weights`, one per lane of a row.
     ///
-    /// Reads `lanes` only, rounded up to whole fours; weights outside of
-    /// `lanes` are to be 0.
+    /// Reads only `lanes`, rounded up to a multiple of four; weights outside of `lanes` must be 0.
     pub(super) fn project(
         &self,
         record: &Record<'_, FEATURES>,
@@ -25,7 +24,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         let from = lanes.start.min(weights.len().saturating_sub(width));
         let weights = weights.get(from..).and_then(|weights| weights.get(..width)).unwrap_or_default();
         // For the usual numbers of experts, with the weights in registers. On a device each copy
-        // takes a kilobyte: one will do.
+        // takes a kilobyte, so there is only one.
         if let Ok(weights) = weights.try_into() {
             self.project_block::<12>(record, weights, from, values);
         } else if let (false, Ok(weights)) = (IS_DEVICE, weights.try_into()) {
@@ -37,7 +36,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         }
     }
 
-    /// As [`Model::project`], to the same bits, for `W` lanes from one on.
+    /// Like [`Model::project`], to the same bits, for `W` lanes from one on.
     #[inline(always)]
     fn project_block<const W: usize>(
         &self,
@@ -53,8 +52,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         });
     }
 
-    /// Writes, for each feature, what `products` gives for its terms, scaled and added up; ends
-    /// where there is none, which a loaded model does not have.
+    /// Writes, for each feature, the sum of the scaled results of `products` for its terms. Ends if
+    /// `products` gives none, which does not happen for a loaded model.
     #[inline(always)]
     fn project_by(
         &self,
@@ -63,8 +62,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         products: impl Fn(&Term) -> Option<[f32; LANE_MULTIPLE]>,
     ) {
         let product = |term: &Term| products(term).map(|sums| sums.map(|sum| term.scale * sum));
-        // Four features are added up together, so that vectors stay whole. A core without vectors
-        // would only have the loop four times over in flash.
+        // Four features are added up together, so that the compiler keeps vectors. On a core
+        // without vectors, this would only repeat the loop four times in flash.
         const AT_ONCE: usize = if cfg!(target_arch = "arm") { 1 } else { 4 };
         let mut terms = record.terms().iter();
         for (values, features) in values.chunks_mut(AT_ONCE).zip(self.layout().features().chunks(AT_ONCE)) {
@@ -101,8 +100,8 @@ pub(super) fn sum(values: &[f32]) -> f32 {
     add_up(sums)
 }
 
-/// Returns the products of two rows, or blocks of rows, summed by their place in a four: these sums
-/// need not wait for each other.
+/// Returns the products of two rows, or blocks of rows, summed by their position modulo four; these
+/// sums are independent of each other.
 #[inline(always)]
 fn products(a: &[f32], b: &[f32]) -> [f32; LANE_MULTIPLE] {
     let mut sums = [0.0_f32; LANE_MULTIPLE];
@@ -114,7 +113,7 @@ fn products(a: &[f32], b: &[f32]) -> [f32; LANE_MULTIPLE] {
     sums
 }
 
-/// Returns the sum over the places of a four.
+/// Returns the sum of the four lanes.
 #[inline(always)]
 pub(super) fn add_up([a, b, c, d]: [f32; LANE_MULTIPLE]) -> f32 {
     (a + c) + (b + d)

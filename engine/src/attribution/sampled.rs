@@ -1,20 +1,19 @@
-//! Shapley values from random orders of the players: for games with more coalitions than there is
-//! time for.
+//! Shapley values from random orders of the players, for games with too many coalitions for exact
+//! values.
 //!
-//! The Shapley value is the mean, over all orders in which the players may join, of what each adds
-//! when it joins (Castro, Gomez and Tejada 2009). A *unit* is an order and its reverse: their
+//! The Shapley value is the mean, over all orders in which the players may join, of the change when
+//! the player joins (Castro, Gomez and Tejada 2009). A *unit* is an order and its reverse: their
 //! errors cancel in part (antithetic; Lomeli et al. 2019, Mitchell et al. 2022). Units come in
 //! pairs against the same background record, so that their difference measures the spread for this
-//! very record, and the mean over the background does not count the spread between records as an
-//! error:
+//! record, and the spread between background records does not count as an error:
 //!
 //! ```text
 //! value_j = mean over all pairs of (u_1j + u_2j) / 2
 //! se_j^2  = sum over all pairs of (u_1j - u_2j)^2 / 2  /  (2 r^2 B^2)          r pairs against each of B background records
 //! ```
 //!
-//! What the players add in one order adds up to `v(all) - v(none)`, so the values do: nothing has
-//! to be projected.
+//! The changes in one order add up to `v(all) - v(none)`, and therefore so do the values, without a
+//! projection.
 
 use rand_pcg::Pcg32;
 use rand_pcg::rand_core::RngCore;
@@ -31,19 +30,20 @@ use crate::mixture::LANE_MULTIPLE;
 use crate::model::Model;
 use crate::record::Record;
 
-/// Fewest pairs of a round, after which the standard errors are first believed: each pair gives
-/// them one degree of freedom.
+/// The smallest number of pairs in a round, after which the standard errors are first used: each
+/// pair gives one degree of freedom.
 const FEWEST_PAIRS: usize = 128;
 
-/// When sampling ends, and from where its orders come.
+/// When sampling ends, and the seed of its orders.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
-    /// The largest standard error to end with, in units of the space, above 0.
+    /// Standard error at which sampling ends, in units of the space, above 0.
     pub tolerance: f32,
-    /// Evaluations of the mixture after which it ends with what it has; the last round is finished.
+    /// Number of evaluations of the mixture after which sampling ends in any case; the last round
+    /// is finished.
     pub most_evaluations: u64,
-    /// Seed of the orders; a record's own are drawn from the seed and its values, whatever was
-    /// explained before.
+    /// Seed of the orders. The orders for a record depend only on the seed and its values, not on
+    /// what was explained before.
     pub seed: u64,
 }
 
@@ -55,13 +55,13 @@ impl Default for Sampling {
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// Explains a record by [`Method::Sampled`], into the caller's memory. After each round,
-    /// `keep_going` receives the evaluations so far; where it says no, sampling ends with what it
-    /// has. Cost: 17 to 35 ns an evaluation on a workstation, at 11 experts: less, the fewer
-    /// background records there are to set up a game for.
+    /// `keep_going` receives the number of evaluations so far; if it returns false, sampling ends
+    /// with the current estimate. Cost: 17 to 35 ns per evaluation on a workstation, with 11
+    /// experts; less if there are fewer background records to set up games for.
     ///
     /// # Errors
     /// [`ExplainError::OtherModel`], [`ExplainError::EmptyBackground`],
-    /// [`ExplainError::PlayerOutOfRange`]; then `attribution` is unchanged.
+    /// [`ExplainError::PlayerOutOfRange`]; `attribution` is then unchanged.
     #[allow(clippy::too_many_arguments)] // record, background, game; how long; memory
     pub fn sampled_into(
         &self,
@@ -90,7 +90,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
             let base = self.round(record, background, game, output, each, &mut random, workspace, evaluations);
             pairs += more;
             let largest = workspace.squares.iter().fold(0.0, |a, b| if *b > a { *b } else { a });
-            // Without any spread there is nothing to come closer to.
+            // Without any spread, the estimate cannot improve.
             let is_close = largest == 0.0 || standard_error(largest, pairs, rows) < f64::from(sampling.tolerance);
             if is_close || *evaluations >= sampling.most_evaluations || !keep_going(*evaluations) {
                 break base;
@@ -106,7 +106,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         Ok(())
     }
 
-    /// Draws `each` pairs of units against each background record; returns the sum of their values.
+    /// Draws `each` pairs of units against each background record, and returns the sum of their
+    /// values.
     #[allow(clippy::too_many_arguments)] // what sampling holds between rounds
     #[inline(never)]
     fn round(
@@ -151,7 +152,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
                     }
                 }
             };
-            // Nobody, and all but the last step of two orders there and back.
+            // The empty coalition, and all but the last step of two orders and their reverses.
             let steps = (players as u64).wrapping_sub(1).wrapping_mul(4).wrapping_mul(each as u64);
             *evaluations = evaluations.wrapping_add(steps).wrapping_add(1);
             match start {
@@ -179,22 +180,22 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     }
 }
 
-/// Returns the standard error where squares add up to `squares`, after that many pairs against each
-/// of `rows` records.
+/// Returns the standard error for a sum of squares, after `pairs` pairs against each of `rows`
+/// records.
 fn standard_error(squares: f64, pairs: f64, rows: f64) -> f64 {
     libm::sqrt(0.5 * squares) / (pairs * rows)
 }
 
 /// A step through an order.
 enum Step {
-    /// Back to nobody.
+    /// Restart from the empty coalition.
     Restart,
     /// The player of this slot joins.
     Join(usize),
 }
 
-/// Draws an order (Fisher and Yates); of 32 random bits, no order is favoured by more than one part
-/// in a hundred million.
+/// Draws an order (Fisher and Yates). With 32 random bits, no order is favoured by more than one
+/// part in a hundred million.
 #[inline(never)]
 fn shuffle(order: &mut [u16], random: &mut Pcg32) {
     for (slot, place) in (0_u16..).zip(order.iter_mut()) {
@@ -203,7 +204,7 @@ fn shuffle(order: &mut [u16], random: &mut Pcg32) {
     for last in (1..order.len()).rev() {
         let pick = u64::from(random.next_u32()).wrapping_mul((last as u64).wrapping_add(1)) >> 32;
         let pick = usize::try_from(pick).unwrap_or(last);
-        // Not `swap`, which could panic for all that the compiler knows.
+        // Not `swap`, for which the compiler would keep a panic path.
         if let (Some(at_last), Some(at_pick)) = (order.get(last).copied(), order.get(pick).copied()) {
             order.get_mut(last).into_iter().for_each(|place| *place = at_pick);
             order.get_mut(pick).into_iter().for_each(|place| *place = at_last);
@@ -211,7 +212,7 @@ fn shuffle(order: &mut [u16], random: &mut Pcg32) {
     }
 }
 
-/// Lets the players join in an order, then in its reverse; writes the mean of what each adds.
+/// Lets the players join in an order, then in its reverse, and writes the mean of their changes.
 #[inline(never)]
 fn join_in_order(order: &[u16], none: f64, all: f64, step: &mut dyn FnMut(Step) -> f64, unit: &mut [f64]) {
     let mut join = |order: &mut dyn ExactSizeIterator<Item = &u16>, is_first: bool| {
@@ -230,13 +231,13 @@ fn join_in_order(order: &[u16], none: f64, all: f64, step: &mut dyn FnMut(Step) 
     join(&mut order.iter().rev(), false);
 }
 
-/// A coalition, as its products of exponentials: all gate factors, then all expert factors, so that
-/// they are worked on in vectors.
+/// A coalition as products of exponentials: all gate factors, then all expert factors, so that they
+/// are processed as vectors.
 struct Products<'p, const EXPERTS: usize> {
     space: Space,
     start: [[f32; EXPERTS]; 2],
     now: [[f32; EXPERTS]; 2],
-    /// What the players multiply when they join lies in `present`, gate factors first.
+    /// The factors of the players when they join are in `present`, gate factors first.
     players: &'p [Player<EXPERTS>],
 }
 
@@ -246,7 +247,7 @@ impl<const EXPERTS: usize> Products<'_, EXPERTS> {
         match step {
             Step::Restart => {
                 self.now = self.start;
-                // Nobody's value is known.
+                // The value of the empty coalition is known.
                 return 0.0;
             }
             Step::Join(slot) => {
@@ -278,8 +279,8 @@ impl<const EXPERTS: usize> Products<'_, EXPERTS> {
     }
 }
 
-/// Returns the products of nobody, and leaves in `present` what each player multiplies when it
-/// joins, gate factors first; `None` where f32 does not hold it.
+/// Returns the products of the empty coalition, and leaves the factors of each player in `present`,
+/// gate factors first; `None` if they exceed the range of f32.
 #[inline(never)]
 fn start<const EXPERTS: usize>(
     experts: usize,
@@ -298,7 +299,7 @@ fn start<const EXPERTS: usize>(
         }
         player.present.as_flattened_mut().iter_mut().zip(ratios.as_flattened()).for_each(|(to, ratio)| *to = *ratio);
     }
-    // Experts past the model's weigh nothing.
+    // Experts beyond the model's have weight 0.
     let mut start = [[0.0; EXPERTS]; 2];
     let [gates, outputs] = &mut start;
     for ([g, o], (gate, output)) in together.iter().zip(gates.iter_mut().zip(outputs)).take(experts) {

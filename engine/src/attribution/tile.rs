@@ -1,26 +1,26 @@
-//! The inner kernel of `exact`: a table of coalitions, evaluated without an exponential.
+//! The inner kernel of `exact`: a table of coalitions, evaluated without exponentials.
 //!
-//! A game's players are split: some make the columns of a tile, some its rows, the rest are fixed
-//! while it is played. Each coalition is then one product per expert of a row's factors and a
-//! column's (Sahni and Horowitz's halves, 1974, for products):
+//! The players of a game are split: some form the columns of a tile, some its rows, and the rest
+//! are fixed while the tile is evaluated. Each coalition is then one product per expert of a row's
+//! factors and a column's (Sahni and Horowitz's halves, 1974, for products):
 //!
 //! ```text
 //! t_k = row_k * column_k        q_k = 1 + row'_k * column'_k        p = sum_k t_k / q_k  /  sum_k t_k
 //! ```
 //!
-//! Lanes run over columns, two rows at a time. Tiles are small, so that all of it stays in the
-//! first-level cache and a device has the memory; the products of fixed players cost a thirtieth of
-//! the work. What is summed in which order depends on the number of players only, so the bits do
-//! not depend on the width of a machine's vectors.
+//! Lanes run over columns, two rows at a time. Tiles are small, so that everything stays in the
+//! first-level cache and a device has enough memory; the products of fixed players take a thirtieth
+//! of the work. The order of sums depends only on the number of players, so the bits do not depend
+//! on the vector width of a machine.
 
 use super::Space;
 use super::factors::{Factors, Player, multiply};
 
-/// Most players that make columns, or rows.
+/// The largest number of players that form columns, or rows.
 pub(super) const SIDE_PLAYERS: usize = 5;
 /// Columns, and rows, of a full tile.
 pub(super) const SIDE: usize = 1 << SIDE_PLAYERS;
-/// Columns that are played at once.
+/// The number of columns that are evaluated at once.
 const BLOCK: usize = 8;
 const BLOCK_PLAYERS: usize = 3;
 const BLOCKS: usize = SIDE / BLOCK;
@@ -30,8 +30,8 @@ const _: () = assert!(1 << BLOCK_PLAYERS == BLOCK);
 pub type Weights = [f32; BLOCK];
 pub(super) const NO_WEIGHTS: Weights = [0.0; BLOCK];
 
-/// Plays tiles: the portable kernel, or one compiled for more of a machine's instructions around
-/// [`Tile::play`].
+/// Evaluates tiles: the portable kernel, or [`Tile::play`] compiled for an instruction set
+/// extension.
 pub trait Kernel {
     /// Calls [`Tile::play`].
     fn play<const EXPERTS: usize>(&self, tile: &mut Tile<EXPERTS>, weights: &[Weights]);
@@ -52,9 +52,10 @@ impl Kernel for Portable {
 pub struct Tile<const EXPERTS: usize> {
     experts: usize,
     space: Space,
-    /// Subtracted from every value: sums of small numbers lose less.
+    /// Subtracted from every value, so that sums are more accurate.
     reference: f32,
-    /// By pair of rows, and expert: gate factor, expert factor of the one row, then of the other.
+    /// By pair of rows and expert: gate factor and expert factor of the first row, then of the
+    /// second.
     rows: [[[f32; 4]; EXPERTS]; SIDE / 2],
     row_pairs: usize,
     /// By block of columns, and expert: gate factors, expert factors.
@@ -68,7 +69,7 @@ pub struct Tile<const EXPERTS: usize> {
     corners: [[f32; BLOCK]; 2],
 }
 
-/// How the players of a game are split: the first make columns, the next rows, the rest are fixed.
+/// How the players of a game are split: the first form columns, the next rows, the rest are fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Split {
     pub columns: usize,
@@ -77,7 +78,7 @@ pub(super) struct Split {
 }
 
 impl Split {
-    /// A block of columns at least, then halves.
+    /// At least a block of columns, then halves.
     pub fn of(players: usize) -> Self {
         let columns = players.min(players.div_ceil(2).clamp(BLOCK_PLAYERS, SIDE_PLAYERS));
         let rows = players.saturating_sub(columns).min(SIDE_PLAYERS);
@@ -85,18 +86,17 @@ impl Split {
     }
 }
 
-/// Writes the weights of a game's coalitions, by the number of players outside of a block, where
-/// `by_size` gives that of each size; returns how many there are.
+/// Writes the weights of a game's coalitions, by the number of players outside of a block, and
+/// returns how many there are. `by_size` has the weight for each size.
 pub(super) fn set_weights(players: usize, by_size: &[f64], weights: &mut [Weights]) -> usize {
     let count = players.saturating_sub(BLOCK_PLAYERS).wrapping_add(1);
     for (others, weights) in weights.iter_mut().enumerate().take(count) {
         for (column, weight) in (0_u32..).zip(weights) {
             let size = others.wrapping_add(column.count_ones() as usize);
-            // Columns past those of fewer than three players repeat others.
+            // With fewer than three players, the remaining columns repeat others.
             let is_column = column.checked_shr(u32::try_from(players).unwrap_or(u32::MAX)).unwrap_or(0) == 0;
             #[allow(clippy::cast_possible_truncation)]
-            // the kernel's precision: a weight errs by its own part in ten million, in every game
-            // alike
+            // The kernel is f32: a weight has a relative error of 1e-7, the same in every game.
             let rounded = by_size.get(size).map_or(0.0, |weight| *weight as f32);
             *weight = if is_column { rounded } else { 0.0 };
         }
@@ -192,8 +192,8 @@ impl<const EXPERTS: usize> Tile<EXPERTS> {
         }
     }
 
-    /// Evaluates all coalitions, and sums them up, weighted by row and by column. `weights`: by the
-    /// number of players that are not those of a block, but for the fixed ones.
+    /// Evaluates all coalitions, and computes weighted sums by row and by column. `weights` are by
+    /// the number of players outside of a block, not counting the fixed ones.
     #[inline(always)]
     pub fn play(&mut self, weights: &[Weights]) {
         match self.space {
@@ -225,20 +225,20 @@ impl<const EXPERTS: usize> Tile<EXPERTS> {
                 sums = [add(sums[0], weighted[0]), add(sums[1], weighted[1])];
                 *column_sums = add(*column_sums, add(weighted[0], weighted[1]));
             }
-            // Not added up here: the compiler would take the vectors above apart for it.
+            // Not added up here, since the compiler would then split the vectors above.
             *row_sums = sums;
         }
         self.corners = [first.unwrap_or(last), last];
     }
 
-    /// Returns the value of the coalition of nobody, where the fixed players are absent.
+    /// Returns the value of the empty coalition, if the fixed players are absent.
     pub(super) fn of_nobody(&self) -> f32 {
         let [first, _] = self.corners;
         let [nobody, ..] = first;
         nobody
     }
 
-    /// Returns the value of the coalition of all, where the fixed players are present.
+    /// Returns the value of the full coalition, if the fixed players are present.
     pub(super) fn of_all(&self, split: Split) -> f32 {
         let [_, last] = self.corners;
         let lane = (1_usize << split.columns).wrapping_sub(1) % BLOCK;
@@ -263,8 +263,8 @@ fn values<const EXPERTS: usize, const LOG_ODDS: bool>(
     columns: &[[[f32; BLOCK]; 2]; EXPERTS],
 ) -> [[f32; BLOCK]; 2] {
     let (mut sums, mut favourable) = ([[0.0_f32; BLOCK]; 2], [[0.0_f32; BLOCK]; 2]);
-    // For log-odds, p and 1 - p apart: their quotient keeps its precision where one of them is
-    // small.
+    // For log-odds, p and 1 - p are computed separately, so that their quotient is accurate if one
+    // of them is small.
     for (rows, [gates, outputs]) in rows.iter().zip(columns) {
         for ((sums, favourable), [gate, output]) in sums.iter_mut().zip(&mut favourable).zip(rows.as_chunks::<2>().0) {
             for (((sum, favourable), g), o) in sums.iter_mut().zip(favourable).zip(gates).zip(outputs) {
@@ -283,8 +283,8 @@ fn values<const EXPERTS: usize, const LOG_ODDS: bool>(
     sums
 }
 
-/// Combines numbers lane by lane. Whole arrays in and out: written lane by lane to memory, they
-/// would not stay vectors.
+/// Combines numbers lane by lane. Takes and returns whole arrays, since they would not stay vectors
+/// if they were written to memory lane by lane.
 #[inline(always)]
 pub(super) fn lanes<const N: usize>(a: [f32; N], b: [f32; N], f: impl Fn(f32, f32) -> f32) -> [f32; N] {
     let mut result = a;

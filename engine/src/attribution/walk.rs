@@ -1,9 +1,9 @@
-//! One coalition after another in f64, by its logits: for what the range of f32 products cannot
-//! hold, and for values at single points.
+//! Evaluates coalitions one by one in f64 from their logits, if f32 products could overflow, and
+//! for values at single points.
 //!
 //! The largest gate logit is subtracted and probabilities are never formed from logarithms out of
-//! range, so logits up to [`crate::limits::MAX_REACH`] are evaluated. Some twenty times slower than
-//! a [tile](super::tile).
+//! range, so logits up to [`crate::limits::MAX_REACH`] are evaluated. About twenty times slower
+//! than a [tile](super::tile).
 
 use super::Space;
 use super::factors::{is_within, player};
@@ -12,28 +12,28 @@ use crate::model::Model;
 use crate::schema::Feature;
 
 const LN_2: f64 = core::f64::consts::LN_2;
-/// A gate this far below the largest, in log2 units, adds less than f64 resolves.
+/// A gate logit this far below the largest, in log2 units, contributes less than f64 resolves.
 const NEGLIGIBLE: f64 = -60.0;
 
-/// Up to this sum of contributions, in log2 units, a player's are added and taken away again: f64
-/// then keeps 2^-22 of a unit. Beyond, logits are summed anew.
+/// Up to this sum of contributions, in log2 units, the contributions of a player are added and
+/// subtracted again; f64 then keeps 2^-22 of a unit. Beyond it, logits are summed again.
 const CHANGEABLE: f32 = 1_073_741_824.0;
 
-/// A coalition, as its logits: those of the background record, but for the players that have
-/// joined.
+/// A coalition as its logits: those of the background record, with the players that have joined
+/// replaced.
 pub(super) struct Walk<'w, const FEATURES: usize, const EXPERTS: usize> {
     model: &'w Model<'w, FEATURES, EXPERTS>,
     record: &'w [Term],
     background: &'w [Term],
     player_of: Option<&'w [u16]>,
     is_changeable: bool,
-    /// By feature: whether it has the record's value.
+    /// Whether each feature has the record's value.
     joined: [bool; FEATURES],
     logits: [[f64; EXPERTS]; 2],
 }
 
 impl<'w, const FEATURES: usize, const EXPERTS: usize> Walk<'w, FEATURES, EXPERTS> {
-    /// Starts with nobody.
+    /// Starts with the empty coalition.
     pub fn new(
         model: &'w Model<'w, FEATURES, EXPERTS>,
         record: &'w [Term],
@@ -47,7 +47,7 @@ impl<'w, const FEATURES: usize, const EXPERTS: usize> Walk<'w, FEATURES, EXPERTS
         walk
     }
 
-    /// Starts again with nobody.
+    /// Restarts with the empty coalition.
     pub fn restart(&mut self) {
         self.joined.fill(false);
         self.sum_up();
@@ -108,8 +108,8 @@ impl<'w, const FEATURES: usize, const EXPERTS: usize> Walk<'w, FEATURES, EXPERTS
                 favourable / sum
             }
             Space::LogOdds => {
-                // log2 of the sums of t f and of t (1 - f): each share by its logarithm, the
-                // largest subtracted.
+                // log2 of the sums of t f and of t (1 - f), from the logarithms of the shares with
+                // the largest subtracted.
                 let log_sum = |sign: f64| {
                     let shares = || mixture().map(|(u, z)| u - softplus(-sign * z));
                     let largest = shares().fold(f64::MIN, larger);
@@ -129,7 +129,7 @@ fn larger(a: f64, b: f64) -> f64 {
     if a > b { a } else { b }
 }
 
-/// Returns `log2(1 + 2^x)`, whatever x.
+/// Returns `log2(1 + 2^x)` for any x.
 fn softplus(x: f64) -> f64 {
     let (above, below) = if x > 0.0 { (x, -x) } else { (0.0, x) };
     above + libm::log1p(libm::exp2(below)) / LN_2

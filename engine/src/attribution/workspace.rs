@@ -3,26 +3,26 @@
 use super::factors::{Factors, Player};
 use super::tile::{NO_WEIGHTS, Tile, Weights};
 
-/// The memory that `exact` and `sampled` work in: 15,000 bytes for 16 features and 12 experts, of
+/// The working memory of `exact` and `sampled`: 15,000 bytes for 16 features and 12 experts, of
 /// which each feature takes 462.
 #[derive(Clone, Debug)]
 pub struct Workspace<const FEATURES: usize, const EXPERTS: usize> {
     pub(super) bias: Factors<EXPERTS>,
-    /// Of the record, by feature.
+    /// Factors of the record, by feature.
     pub(super) record: [Factors<EXPERTS>; FEATURES],
-    /// Of a background record that has none stored.
+    /// Factors of a background record without stored factors.
     pub(super) other: [Factors<EXPERTS>; FEATURES],
-    /// What the features multiply that are no players in this game.
+    /// Product of the factors of features that are not players in this game.
     pub(super) common: Factors<EXPERTS>,
-    /// Those of this game come first.
+    /// The players; those of this game come first.
     pub(super) players: [Player<EXPERTS>; FEATURES],
     /// The values of this game.
     pub(super) shares: [f64; FEATURES],
     /// Sums over the games, by player's index.
     pub(super) totals: [f64; FEATURES],
-    /// Of `sampled`: sums of squares for the standard errors, by player's index.
+    /// For `sampled`: sums of squares for the standard errors, by player's index.
     pub(super) squares: [f64; FEATURES],
-    /// What the players of the game at hand added in two pairs of orders.
+    /// The changes of the players of the current game in two units.
     pub(super) units: [[f64; FEATURES]; 2],
     pub(super) order: [u16; FEATURES],
     pub(super) reference: f32,
@@ -34,7 +34,7 @@ pub struct Workspace<const FEATURES: usize, const EXPERTS: usize> {
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Workspace<FEATURES, EXPERTS> {
-    /// Returns an empty workspace, in a `const` so that it can live in a `static`.
+    /// Returns an empty workspace. This is `const`, so that a workspace can be in a `static`.
     #[must_use]
     pub const fn new() -> Self {
         Self {

@@ -23,15 +23,15 @@ pub fn interval<N: Cell>(measure: Measure, u: &Counts<N>, r: &Counts<N>) -> Opti
 }
 
 /// Returns the interval of a measure between counts of group `u` and reference `r`, at the
-/// two-sided quantile `z` of the standard normal distribution. `None` for the burdens, whose spread
-/// [`Counts`] do not know, where a rate has no records, and for [`Measure::Impact`] where nobody of
-/// the reference was selected.
+/// two-sided quantile `z` of the standard normal distribution. Returns `None` for the burdens,
+/// since [`Counts`] do not contain their spread, if a rate has no records, and for
+/// [`Measure::Impact`] if nobody in the reference group was selected.
 ///
 /// - SPD, EOpp: difference of proportions from Wilson's score intervals (Newcombe 1998, method 10).
-/// - AOD: half sum of two such differences by the same square-and-add rule (MOVER: Donner and Zou
-///   2012). The error rates are independent, as they come from different labels.
-/// - EOdds: the larger lower and the larger upper end of both magnitudes. The lower ends are taken
-///   at a quantile that is passed half as often, as either of two gaps may exclude 0 by chance.
+/// - AOD: half the sum of two such differences by the same square-and-add rule (MOVER: Donner and
+///   Zou 2012). The error rates are independent, since they come from rows with different labels.
+/// - EOdds: the larger lower and the larger upper end of both magnitudes. The lower ends use a
+///   quantile that is exceeded half as often, since either of two gaps may exclude 0 by chance.
 /// - Impact: ratio of proportions from Wilson's intervals by MOVER-R (Donner and Zou 2012;
 ///   Fagerland and Newcombe 2013).
 ///
@@ -67,8 +67,8 @@ pub fn interval_at<N: Cell>(measure: Measure, u: &Counts<N>, r: &Counts<N>, z: f
     }
 }
 
-/// Returns the 95 % interval of a rate, `part` of `whole` records: Wilson's score interval (1927).
-/// `None` without records.
+/// Returns the 95 % interval of a rate, `part` of `whole` records, by Wilson's score interval
+/// (1927). Returns `None` if there are no records.
 #[must_use]
 pub fn rate_interval(part: u64, whole: u64) -> Option<Interval> {
     Wilson::new(part, whole, Z_95).map(|Wilson { low, high, .. }| Interval { low, high })
@@ -97,7 +97,7 @@ impl Wilson {
     }
 }
 
-/// A difference of two proportions, and how far its interval reaches below and above.
+/// A difference of two proportions, and how far its interval extends below and above.
 #[derive(Clone, Copy)]
 struct Difference {
     gap: f32,
@@ -125,10 +125,10 @@ impl Difference {
     }
 }
 
-/// Returns the interval of `u / r`; `None` where `r` is 0.
+/// Returns the interval of `u / r`; `None` if `r` is 0.
 ///
-/// The published closed form, rearranged so that nothing of nearly equal size is subtracted:
-/// `l (2 p - l) = p^2 - (p - l)^2`.
+/// The published closed form, rearranged so that nearly equal numbers are not subtracted: `l (2 p -
+/// l) = p^2 - (p - l)^2`.
 fn ratio_of(u: Wilson, r: Wilson) -> Option<Interval> {
     if r.rate <= 0.0 {
         return None;
@@ -140,7 +140,7 @@ fn ratio_of(u: Wilson, r: Wilson) -> Option<Interval> {
     let (a, b) = (u.high - u.rate, r.rate - r.low);
     let below = (r.rate - b) * (r.rate + b);
     let high = if below > 0.0 { (product + root(a, b)) / below } else { f32::INFINITY };
-    // Nobody of the group was selected: 0 / 0 stands for 0.
+    // Nobody in the group was selected; 0 / 0 counts as 0.
     Some(Interval { low: if low > 0.0 { low } else { 0.0 }, high })
 }
 

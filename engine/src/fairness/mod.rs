@@ -1,8 +1,8 @@
-//! Group fairness: what is counted per group, and every measure defined on the counts.
+//! Group fairness: counts per group, and the measures defined on them.
 //!
-//! One definition for the learner's controllers, the evaluator, and a device that watches itself.
-//! Decisions are hard (`p >= threshold`); `u` is an unprivileged group, `r` the privileged
-//! reference (design: "Fairness measures").
+//! The learner's controllers, the evaluator and a device that monitors itself share these
+//! definitions. Decisions are hard (`p >= threshold`); `u` is an unprivileged group and `r` is the
+//! privileged reference group.
 //!
 //! | measure | definition |
 //! | --- | --- |
@@ -14,8 +14,8 @@
 //! | [`Measure::RecourseBurden`] | the same, `B` = mean distance of those records to the decision boundary, see [`Distances`] |
 //! | [`Measure::Impact`] | `P(yhat=1 given u) / P(yhat=1 given r)`: the four-fifths rule |
 //!
-//! All but the last are gaps, 0 where both groups are treated alike; impact is a ratio, then 1.
-//! A rate without a record behind it is NaN, and so is every measure that needs it.
+//! All but the last are gaps, which are 0 if both groups are treated alike; impact is a ratio,
+//! which is then 1. A rate without records is NaN, and so is every measure that needs it.
 //!
 //! ```
 //! use feamoe_engine::fairness::{Counts, Measure};
@@ -76,8 +76,8 @@ impl Measure {
         matches!(self, Self::Aod | Self::Eodds | Self::Eopp)
     }
 
-    /// Returns the largest limit that can be asked for: rates and scores differ by 1 at most,
-    /// distances by more.
+    /// Returns the largest limit that is accepted: rates and scores differ by at most 1, distances
+    /// by more.
     #[must_use]
     pub const fn largest(self) -> f32 {
         match self {
@@ -87,8 +87,8 @@ impl Measure {
     }
 
     /// Returns the value of group `u` against the reference `r`: a signed gap, of
-    /// [`Measure::Eodds`] a magnitude, of [`Measure::Impact`] a ratio. NaN where a rate is, and
-    /// for impact where nobody of either group was selected.
+    /// [`Measure::Eodds`] a magnitude, of [`Measure::Impact`] a ratio. NaN if a rate is, and for
+    /// impact where nobody of either group was selected.
     #[must_use]
     pub fn gap(self, u: &Rates, r: &Rates) -> f32 {
         let tpr = u.true_positive - r.true_positive;
@@ -96,7 +96,7 @@ impl Measure {
         match self {
             Self::Spd => u.positive - r.positive,
             Self::Aod => 0.5 * (tpr + fpr),
-            // Not `f32::max`, which passes over a NaN.
+            // Not `f32::max`, which ignores a NaN.
             Self::Eodds if tpr.abs() > fpr.abs() => tpr.abs(),
             Self::Eodds => fpr.abs() + 0.0 * tpr,
             Self::Eopp => tpr,
@@ -106,9 +106,9 @@ impl Measure {
         }
     }
 
-    /// Returns how unequally a value treats the groups, from 0 for alike: the magnitude of a gap;
-    /// of a ratio, how much the smaller selection rate lacks of the larger one,
-    /// `1 - min(x, 1 / x)`.
+    /// Returns the inequality that a value stands for, 0 if the groups are treated alike: the
+    /// magnitude of a gap; for a ratio, `1 - min(x, 1 / x)`, the relative shortfall of the smaller
+    /// selection rate.
     #[must_use]
     pub fn magnitude(self, value: f32) -> f32 {
         match self {
@@ -118,8 +118,8 @@ impl Measure {
         }
     }
 
-    /// Returns the largest [`Measure::magnitude`] within a limit: that of a gap is the limit
-    /// itself; [`Measure::Impact`] has a smallest ratio as its limit, such as 0.8.
+    /// Returns the largest [`Measure::magnitude`] within a limit. For a gap this is the limit
+    /// itself; the limit of [`Measure::Impact`] is the smallest ratio allowed, such as 0.8.
     #[must_use]
     pub fn allowance(self, limit: f32) -> f32 {
         match self {
@@ -140,14 +140,14 @@ pub struct Rates {
     pub false_positive: f32,
     /// Mean of `threshold - p` over the records with `yhat=0`, in [0, 1].
     pub burden: f32,
-    /// Mean distance of those with a recourse, in standard deviations. [`Counts`] do not know it:
-    /// it is NaN unless [`Distances::mean`] is put here.
+    /// Mean distance of the declined records with a recourse, in standard deviations. [`Counts`] do
+    /// not contain it, so it is NaN unless it is set to [`Distances::mean`].
     pub recourse_burden: f32,
 }
 
 impl Rates {
-    /// Returns the rates of a group: of all `decisions` where no label is needed, else of those
-    /// whose outcome is known.
+    /// Returns the rates of a group: from all `decisions` if no label is needed, otherwise from the
+    /// records with a known outcome (`labelled`).
     #[must_use]
     pub fn new<N: Cell>(decisions: &Counts<N>, labelled: &Counts<N>, distances: &Distances) -> Self {
         let Self { positive, burden, .. } = decisions.rates();
@@ -155,33 +155,32 @@ impl Rates {
     }
 }
 
-/// Bits of the unit in which burdens and scores are summed: 2^-24, the resolution of an f32 in
-/// [0.5, 1].
+/// Burdens and scores are summed in units of 2^-24, the resolution of an f32 in [0.5, 1].
 const UNIT_BITS: u32 = 24;
 /// One over that unit.
 const UNITS: f32 = (1_u32 << UNIT_BITS) as f32;
 
-/// Returns a probability, or a difference of two that is not negative, in units of 2^-24: at most
-/// 2^24 of them.
+/// Converts a probability, or a non-negative difference of two, to units of 2^-24; the result is at
+/// most 2^24.
 pub(crate) fn units(share: f32) -> u64 {
     // Float to integer saturates and maps NaN to 0.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     u64::from((share * UNITS) as u32)
 }
 
-/// Returns the mean of `count` summands from their sum in [`units`]; NaN without one.
+/// Returns the mean of `summands` values from their sum in [`units`]; NaN if there are none.
 pub(crate) fn mean(units: u64, summands: u64) -> f32 {
     ratio(units, summands) / UNITS
 }
 
-/// Whether a sum in [`units`] is possible for `count` summands.
+/// Returns whether a sum in [`units`] is possible for this number of summands.
 pub(crate) fn can_be_sum(units: u64, summands: u64) -> bool {
     units <= summands.saturating_mul(1 << UNIT_BITS)
 }
 
-/// What counts the records of a cell: 32 bits on a device, 64 where streams are longer than that.
+/// The integer type of a cell count: 32 bits on a device, 64 bits for longer streams.
 pub trait Cell: Copy + Ord + Into<u64> + sealed::Sealed {
-    /// The most it counts to.
+    /// The largest count.
     const MAX: Self;
 
     /// Returns the sum, at most [`Cell::MAX`].
@@ -206,17 +205,17 @@ impl Cell for u64 {
 }
 
 mod sealed {
-    /// Nobody else counts.
+    /// Implemented only by the two integer types.
     pub trait Sealed: From<bool> {}
     impl Sealed for u32 {}
     impl Sealed for u64 {}
 }
 
-/// The decisions of one group, counted: 24 bytes, any number of records up to `u32::MAX` a cell
-/// (then it saturates); as [`WideCounts`] up to `u64::MAX`.
+/// Counts of the decisions on one group. Takes 24 bytes. A cell saturates at `u32::MAX` records, in
+/// [`WideCounts`] at `u64::MAX`.
 ///
-/// The burden is summed in units of 2^-24, as an integer: the sum is exact, needs no f64 on a
-/// device and does not depend on the order.
+/// The burden is summed as an integer in units of 2^-24: the sum is exact, needs no f64 on a device
+/// and does not depend on the order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts<N = u32> {
     true_positive: N,
@@ -227,7 +226,7 @@ pub struct Counts<N = u32> {
 }
 
 impl Counts {
-    /// Returns empty counts, in a `const` so that they can live in a `static`.
+    /// Returns empty counts. This is `const`, so that counts can be in a `static`.
     #[must_use]
     pub const fn new() -> Self {
         Self { true_positive: 0, false_positive: 0, true_negative: 0, false_negative: 0, burden: 0 }
@@ -235,7 +234,7 @@ impl Counts {
 }
 
 impl<N: Cell> Counts<N> {
-    /// Counts one record with its label, score and threshold.
+    /// Counts a record with its label, score and threshold.
     pub fn observe(&mut self, label: bool, probability: f32, threshold: f32) {
         let decision = probability >= threshold;
         let cell = match (label, decision) {
@@ -250,7 +249,7 @@ impl<N: Cell> Counts<N> {
         }
     }
 
-    /// Adds the counts of another stretch of the same group.
+    /// Adds the counts of other records of the same group.
     pub fn merge(&mut self, other: &Self) {
         self.true_positive = self.true_positive.plus(other.true_positive);
         self.false_positive = self.false_positive.plus(other.false_positive);
@@ -286,25 +285,25 @@ impl<N: Cell> Counts<N> {
         }
     }
 
-    /// Returns the number of records decided so.
+    /// Returns the number of records with this decision.
     #[must_use]
     pub fn decided(&self, decision: bool) -> u64 {
         self.cell(true, decision).saturating_add(self.cell(false, decision))
     }
 
-    /// Returns the share of right decisions; NaN without records.
+    /// Returns the share of correct decisions; NaN without records.
     #[must_use]
     pub fn accuracy(&self) -> f32 {
         ratio(self.cell(true, true).saturating_add(self.cell(false, false)), self.rows())
     }
 
-    /// Returns the share of right ones among the favourable decisions; NaN without one.
+    /// Returns the share of correct decisions among the favourable ones; NaN if there are none.
     #[must_use]
     pub fn precision(&self) -> f32 {
         ratio(self.cell(true, true), self.decided(true))
     }
 
-    /// Returns the mean of the true positive and the true negative rate; NaN where one label is
+    /// Returns the mean of the true positive and the true negative rate; NaN if one label is
     /// missing.
     #[must_use]
     pub fn balanced_accuracy(&self) -> f32 {
@@ -325,13 +324,13 @@ impl<N: Cell> Counts<N> {
         }
     }
 
-    /// Returns whether a cell can count no further: from then on rates would be wrong.
+    /// Returns whether a cell is saturated, so that rates would be wrong from then on.
     #[must_use]
     pub fn is_full(&self) -> bool {
         [self.true_positive, self.false_positive, self.true_negative, self.false_negative].contains(&N::MAX)
     }
 
-    /// Whether records can have given these counts.
+    /// Returns whether these counts are consistent.
     pub(crate) fn is_sound(&self) -> bool {
         can_be_sum(self.burden, self.decided(false))
     }
@@ -357,11 +356,11 @@ const DISTANCE_UNIT_BITS: u32 = 16;
 /// One over that unit.
 const DISTANCE_UNITS: f32 = (1_u32 << DISTANCE_UNIT_BITS) as f32;
 
-/// How far the declined records of one group are from a favourable decision (see
-/// [`crate::recourse`]): 16 bytes. Apart from [`Counts`], as a device that counts its decisions
-/// seldom has the time to look for each one's recourse.
+/// The distances of the declined records of one group from a favourable decision (see
+/// [`crate::recourse`]). Takes 16 bytes. Separate from [`Counts`], since a device that counts its
+/// decisions seldom has the time to search for recourse.
 ///
-/// Distances are summed in units of 2^-16, as integers: the sum does not depend on the order.
+/// Distances are summed as integers in units of 2^-16, so the sum does not depend on the order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Distances {
     sum: u64,
@@ -370,13 +369,13 @@ pub struct Distances {
 }
 
 impl Distances {
-    /// Returns no distances, in a `const` so that they can live in a `static`.
+    /// Returns empty distances. This is `const`, so that they can be in a `static`.
     #[must_use]
     pub const fn new() -> Self {
         Self { sum: 0, found: 0, none: 0 }
     }
 
-    /// Adds the distance of a declined record, `None` where no recourse was found.
+    /// Adds the distance of a declined record, `None` if no recourse was found.
     pub fn observe(&mut self, distance: Option<f32>) {
         let Some(distance) = distance else {
             self.none = self.none.saturating_add(1);
@@ -389,20 +388,20 @@ impl Distances {
         self.sum = self.sum.saturating_add(units);
     }
 
-    /// Adds the distances of another stretch of the same group.
+    /// Adds the distances of other records of the same group.
     pub fn merge(&mut self, other: &Self) {
         self.sum = self.sum.saturating_add(other.sum);
         self.found = self.found.saturating_add(other.found);
         self.none = self.none.saturating_add(other.none);
     }
 
-    /// Returns whether a number of records can grow no further.
+    /// Returns whether a number of records is saturated.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.found == u32::MAX || self.none == u32::MAX
     }
 
-    /// Whether distances, none past `largest`, can have given this sum.
+    /// Returns whether the sum is possible for distances of at most `largest`.
     pub(crate) fn is_sound(&self, largest: u16) -> bool {
         self.sum <= self.found().saturating_mul(u64::from(largest)).saturating_mul(1 << DISTANCE_UNIT_BITS)
     }
@@ -413,7 +412,7 @@ impl Distances {
         u64::from(self.found)
     }
 
-    /// Returns the number of records for which none was found.
+    /// Returns the number of records for which no recourse was found.
     #[must_use]
     pub fn without(&self) -> u64 {
         u64::from(self.none)
@@ -427,7 +426,7 @@ impl Distances {
     }
 }
 
-/// Returns `part / whole`, NaN where `whole` is 0.
+/// Returns `part / whole`, NaN if `whole` is 0.
 #[allow(clippy::cast_precision_loss)] // a rate needs no more than the 24 bits of an f32
 fn ratio(part: u64, whole: u64) -> f32 {
     if whole == 0 { f32::NAN } else { part as f32 / whole as f32 }
@@ -449,7 +448,7 @@ mod tests {
         counts
     }
 
-    /// Past 2^32 records of a cell, rates are still right where counts are wide.
+    /// With more than 2^32 records in a cell, the rates of wide counts are still correct.
     #[test]
     fn wide_counts_go_on_where_a_device_s_are_full() {
         let full = Counts { true_positive: u32::MAX, false_negative: u32::MAX, ..Counts::new() };
@@ -520,7 +519,7 @@ mod tests {
         assert_eq!((full.cell(true, true), full.rows()), (u64::from(u32::MAX), u64::from(u32::MAX) + 2));
     }
 
-    /// The integer sum is the sum of each burden cut to 2^-24, whatever the order.
+    /// The integer sum is the sum of the burdens truncated to 2^-24, in any order.
     #[test]
     fn burden_is_exact_to_its_unit() {
         let mut counts = Counts::new();
@@ -530,7 +529,7 @@ mod tests {
         }
         let expected = scores.iter().take(5).map(|p| 0.5 - f64::from(*p)).sum::<f64>() / 5.0;
         assert!((f64::from(counts.rates().burden) - expected).abs() < 6e-8);
-        // Neither NaN nor a score past the threshold can turn the sum about.
+        // Neither NaN nor a score above the threshold can make the sum wrap.
         counts.observe(false, f32::NAN, THRESHOLD);
         assert!(counts.rates().burden > 0.0);
     }

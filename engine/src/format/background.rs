@@ -1,6 +1,7 @@
-//! The background section: records that stand for the data a model learned from, kept in the blob
-//! as raw values. Shapley values of a record are taken against them (see
-//! [`crate::attribution::Background`]); scores need none, so a copy for a device may go without.
+//! The background section: records that represent the training data, stored in the blob as raw
+//! values. Shapley values of a record are computed against them (see
+//! [`crate::attribution::Background`]). Scores do not need them, so a copy for a device may leave
+//! them out.
 //!
 //! ```text
 //! section = number of records (1 to 65,535, a varint), then the records, each feature by feature:
@@ -16,11 +17,11 @@ use super::{Kinds, Reader};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::limits::MAX_BACKGROUND_ROWS;
 
-/// What stands for a missing number: the quiet NaN without sign or payload.
+/// The value for a missing number: the quiet NaN without sign or payload.
 pub const MISSING_NUMBER: f32 = f32::from_bits(0x7fc0_0000);
 
-/// Checks a section; returns its records. `record_bytes`: of a record. Errors are placed from the
-/// section's start. Cost: one pass over the bytes.
+/// Checks a section and returns its records. `record_bytes` is the size of a record. Error offsets
+/// are relative to the start of the section. Cost: one pass over the bytes.
 pub(super) fn check<'a>(section: &'a [u8], record_bytes: usize, kinds: Kinds<'_>) -> Result<&'a [u8], LoadError> {
     let mut reader = Reader { blob: section, at: 0 };
     let rows = reader.u32()?;
@@ -32,10 +33,10 @@ pub(super) fn check<'a>(section: &'a [u8], record_bytes: usize, kinds: Kinds<'_>
     if rows > MAX_BACKGROUND_ROWS || rows.checked_mul(record_bytes) != Some(records.len()) {
         return Err(reader.error(LoadErrorKind::Malformed));
     }
-    // Feature by feature: a kind is decoded once, whatever the number of records.
+    // Feature by feature, so that each kind is decoded only once.
     let mut start = 0_usize;
     for (feature, kind) in kinds.enumerate() {
-        // Never 0, which the compiler cannot see: a record has a feature.
+        // Never 0, since a record has a feature, but the compiler does not know that.
         for (record, bytes) in records.chunks(record_bytes.max(1)).enumerate() {
             if !is_value(kind, bytes.get(start..).unwrap_or_default()) {
                 let at = reader.at.wrapping_add(record.wrapping_mul(record_bytes)).wrapping_add(start);

@@ -1,4 +1,5 @@
-//! The calibration section: what makes a probability of a score, in [`crate::calibration`].
+//! The calibration section: the numbers with which [`crate::calibration`] turns a score into a
+//! probability.
 //!
 //! ```text
 //! slope f32, bias f32, then an f32 for each row of weights but the bias row
@@ -18,25 +19,25 @@ pub(crate) struct Calibration<'a> {
 }
 
 impl<'a> Calibration<'a> {
-    /// Checks the section of a blob with this number of rows.
+    /// Checks the section of a blob with this number of weight rows.
     pub fn check(section: &'a [u8], rows: usize) -> Result<Self, LoadErrorKind> {
         let (numbers, rest) = section.as_chunks::<4>();
         if numbers.len() != rows.wrapping_add(2) || !rest.is_empty() {
             return Err(LoadErrorKind::Malformed);
         }
-        // Not a number is not at most anything.
+        // The comparison is false for NaN.
         let fits = |bytes: &[u8; 4]| f32::from_le_bytes(*bytes).abs() <= MOST;
         if numbers.iter().all(fits) { Ok(Self { numbers }) } else { Err(LoadErrorKind::InvalidCalibration) }
     }
 
-    /// Returns slope, bias and rows; `None` where there is no section.
+    /// Returns slope, bias and rows; `None` if there is no section.
     #[inline]
     pub fn parts(&self) -> Option<(f32, f32, &'a [[u8; 4]])> {
         let ([slope, bias], rows) = self.numbers.split_first_chunk()?;
         Some((f32::from_le_bytes(*slope), f32::from_le_bytes(*bias), rows))
     }
 
-    /// Returns whether a row of weights adds to the calibrated probability.
+    /// Returns whether a weight row contributes to the calibrated probability.
     pub fn sees(&self, row: u32) -> bool {
         let row = self.parts().and_then(|(_, _, rows)| rows.get(row as usize));
         row.is_some_and(|row| f32::from_le_bytes(*row) != 0.0)

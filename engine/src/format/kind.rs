@@ -1,4 +1,4 @@
-//! What a feature is, as the blob declares it.
+//! The kinds of features, as a blob declares them.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,20 +24,20 @@ impl Transform {
     }
 }
 
-/// What a feature is. The order of variants and fields is the format.
+/// The kind of a feature. The order of variants and fields is part of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Kind {
     /// A number.
     Number {
         /// Applied after clamping.
         transform: Transform,
-        /// Smallest value of the training range; smaller ones are clamped and flagged.
+        /// Smallest value of the training range; smaller values are clamped and noted.
         low: f32,
         /// Largest value of the training range.
         high: f32,
-        /// Mean of `t(x)` over the training rows where it was present.
+        /// Mean of `t(x)` over the training rows in which it was present.
         centre: f32,
-        /// Number of bins, 0 for none; `bins - 1` edges lie in the blob.
+        /// Number of bins, 0 for none; the blob has `bins - 1` edges.
         bins: u16,
     },
     /// A category.
@@ -57,7 +57,7 @@ impl Kind {
         }
     }
 
-    /// Returns the bytes of such a feature's value in a background record, see
+    /// Returns the size in bytes of such a feature's value in a background record, see
     /// [`crate::format::background`].
     #[must_use]
     pub const fn value_bytes(self) -> usize {
@@ -76,7 +76,7 @@ impl Kind {
         }
     }
 
-    /// Returns the number of named levels of such a feature: 0 for a number.
+    /// Returns the number of named levels of such a feature; 0 for a number.
     pub(crate) const fn levels(self) -> u16 {
         match self {
             Self::Number { .. } => 0,

@@ -1,5 +1,5 @@
-//! The model file, format version 1 (`.feamoe`): layout, checks and reader. The writer is the
-//! trainer's `export`, on the same types.
+//! The model file (blob), format version 1 (`.feamoe`): layout, checks and reader. The trainer's
+//! `export` writes it with the same types.
 //!
 //! ```text
 //! byte 0        4         6        8              12         16
@@ -13,22 +13,23 @@
 //! values  = f32: bias row, the weight rows of each feature, the bin edges of each feature; starts on a multiple of 4
 //! ```
 //!
-//! - The header is a [`crate::frame`]. Its integers are little endian; postcard is little endian by
-//!   definition; so are the values: a big-endian target copies them.
+//! - The header is a [`crate::frame`]. Its integers are little endian, postcard is little endian by
+//!   definition, and so are the values, which a big-endian target has to copy.
 //! - Flags: one bit for each optional part of the payload. Bits 0..8 are *mandatory*: a reader that
-//!   does not know one refuses the blob. Bits 8..16 are *optional*: a reader skips an unknown one
-//!   by its length, and so [`FLAG_CARD`], which is the host's, and [`FLAG_SIGNATURE`], which
-//!   [`crate::signature`] reads. [`FLAG_INTEGER`], [`FLAG_NAMES`],
-//!   [`FLAG_BACKGROUND`], [`FLAG_DEVIATIONS`] and [`FLAG_CALIBRATION`] are known. With
+//!   does not know one refuses the blob. Bits 8..16 are *optional*: a reader skips an unknown
+//!   section by its length. This reader also skips [`FLAG_CARD`], which is for the host, and
+//!   [`FLAG_SIGNATURE`], which [`crate::signature`] reads. It knows [`FLAG_INTEGER`],
+//!   [`FLAG_NAMES`], [`FLAG_BACKGROUND`], [`FLAG_DEVIATIONS`] and [`FLAG_CALIBRATION`]. With
 //!   [`FLAG_INTEGER`] the values are integers, drawn in [`crate::integer`].
 //! - A weight row has [`stride`] lanes: gate lanes, expert lanes, zeros. Weights are in log2 units
 //!   and centred (see [`crate::schema`]). [`crate::Model::load`] uses the values in place and
-//!   copies nothing. They must then lie on a multiple of 4 in memory: reading unaligned bytes costs
-//!   28 % more instructions on a Cortex-M4F in every score, and `include_model!` aligns them.
-//!   Elsewhere [`crate::Model::load_into`] copies them.
+//!   copies nothing. They must then be aligned to 4 bytes in memory, since reading unaligned bytes
+//!   takes 28 % more instructions per score on a Cortex-M4F; `include_model!` aligns them.
+//!   Otherwise [`crate::Model::load_into`] copies them.
 //! - Every float is finite, no sum of a logit can overflow ([`crate::limits::MAX_REACH`]), every
-//!   length is exact, every varint the shortest, no name stands twice: a model has one encoding.
-//!   Nothing is decoded before length and CRC were checked, and nothing is kept on failure.
+//!   length is exact, every varint is the shortest, and no name occurs twice, so a model has
+//!   exactly one encoding. Nothing is decoded before length and CRC are checked, and nothing is
+//!   kept on failure.
 //!
 //! Worked example, `Kind::Category { levels: 300 }`: `01` (variant) `ac 02` (varint 300).
 
@@ -53,7 +54,7 @@ pub(crate) use reader::Reader;
 use values::Shape;
 pub use values::{Fixed, Format as IntegerFormat, MAX_FRACTION, MAX_SCALE, Weights, stride};
 
-/// First bytes of every blob.
+/// The first bytes of every blob.
 pub const MAGIC: [u8; 4] = *b"FEAM";
 /// The format version this crate reads and writes. Version 1: the first.
 pub const VERSION: u16 = 1;
@@ -71,28 +72,28 @@ pub const FLAG_INTEGER: u16 = 1 << 0;
 pub const FLAG_NAMES: u16 = 1 << 8;
 /// The background section, drawn in [`background`]: records that stand for the training data.
 pub const FLAG_BACKGROUND: u16 = 1 << 9;
-/// The deviations section: an f32 for each feature, the standard deviation of a number after its
-/// transform over the training rows, above 0; 0 for a category. It is what [`crate::recourse`]
-/// measures distances in.
+/// The deviations section: an f32 for each feature. For a number it is the standard deviation after
+/// the transform over the training rows, above 0; for a category it is 0. It is the unit of
+/// distances in [`crate::recourse`].
 pub const FLAG_DEVIATIONS: u16 = 1 << 10;
-/// The card section: a JSON object, for people and for the host, that says how the model was made.
-/// This reader skips it.
+/// The card section: a JSON object, for people and for the host, that states how the model was
+/// made. This reader skips it.
 pub const FLAG_CARD: u16 = 1 << 11;
-/// The calibration section: f32 each, slope, bias and a number for each row of weights but the bias
-/// row, at most [`MOST_CALIBRATION`] in magnitude. [`crate::calibration`] turns a score into a
-/// probability by it.
+/// The calibration section: slope, bias and a number for each weight row except the bias row, each
+/// an f32 of at most [`MOST_CALIBRATION`] in magnitude. [`crate::calibration`] uses it to turn a
+/// score into a probability.
 pub const FLAG_CALIBRATION: u16 = 1 << 12;
 /// The signature section, drawn in [`crate::signature`]: who made the model. This reader skips it.
 pub const FLAG_SIGNATURE: u16 = 1 << 13;
 /// Sections this reader knows.
 const KNOWN_FLAGS: u16 = FLAG_INTEGER | FLAG_NAMES | FLAG_BACKGROUND | FLAG_DEVIATIONS | FLAG_CALIBRATION;
 
-/// What stands first in the payload.
+/// The start of the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Description {
     /// Number of experts, K.
     pub experts: u8,
-    /// A record is decided favourably when `p >= threshold`; inside (0, 1).
+    /// A decision is favourable if `p >= threshold`; inside (0, 1).
     pub threshold: f32,
     /// Where the model comes from.
     pub provenance: Provenance,
@@ -103,7 +104,7 @@ pub struct Description {
 /// Where a model comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
-    /// Records it learned from, repeated passes counted again.
+    /// The number of rows learned from, counting every pass.
     pub training_rows: u64,
     /// SHA-256 of the training files' bytes, in the order they were read.
     pub data_sha256: [u8; 32],
@@ -113,15 +114,15 @@ pub struct Provenance {
     pub trainer_version: (u16, u16, u16),
 }
 
-/// Returns the header of a blob with these flags and payload, or `None` where the payload is past
+/// Returns the header of a blob with these flags and payload, or `None` if the payload exceeds
 /// [`crate::limits::MAX_BLOB_BYTES`].
 #[must_use]
 pub fn header(flags: u16, payload: &[u8]) -> Option<[u8; HEADER_BYTES]> {
     frame::seal(MAGIC, VERSION, flags, payload)
 }
 
-/// Returns whether bytes have the magic of a blob and the length that its header declares: what can
-/// be checked when a program is compiled.
+/// Returns whether bytes have the magic of a blob and the length that its header declares. This can
+/// be checked at compile time.
 #[must_use]
 pub const fn is_whole(bytes: &[u8]) -> bool {
     match bytes.split_first_chunk::<HEADER_BYTES>() {
@@ -132,15 +133,15 @@ pub const fn is_whole(bytes: &[u8]) -> bool {
     }
 }
 
-/// Checks the header of a blob against its length and content; returns its flags and checksum. What
-/// only copies blobs needs no more.
+/// Checks the header of a blob against its length and content, and returns its flags and checksum.
+/// Code that only copies blobs needs no more.
 pub(crate) fn check_header(bytes: &[u8]) -> Result<(u16, u32), LoadError> {
     let Frame { flags, crc32, .. } = frame::open(bytes, MAGIC, VERSION)
         .map_err(|error| LoadError { kind: LoadErrorKind::Frame(error), at: error.at() })?;
     Ok((flags, crc32))
 }
 
-/// Returns a section of a blob that loads, and where it starts; `None` where there is none.
+/// Returns a section of a valid blob and its offset; `None` if there is none.
 pub(crate) fn section(bytes: &[u8], flag: u16) -> Option<(&[u8], usize)> {
     let flags = u16::from_le_bytes(*bytes.get(FLAGS_AT..)?.first_chunk()?);
     if flags & flag == 0 {
@@ -157,36 +158,36 @@ pub(crate) fn section(bytes: &[u8], flag: u16) -> Option<(&[u8], usize)> {
     Some((section, reader.at.wrapping_sub(section.len())))
 }
 
-/// A model file that passed every check: one that exists is valid. It owns nothing and has no
-/// capacity: what a build can hold is the concern of [`crate::Model`] and
-/// [`crate::integer::Model`], and whether their arithmetic could overflow.
+/// A model file that passed every check, so every `Blob` is valid. It borrows the bytes and has no
+/// capacity. Whether a build can hold the model, and whether its arithmetic could overflow, is
+/// checked by [`crate::Model`] and [`crate::integer::Model`].
 #[derive(Clone, Copy, Debug)]
 pub struct Blob<'a> {
     bytes: &'a [u8],
     crc32: u32,
     description: Description,
-    /// Where the first kind starts.
+    /// The offset of the first kind.
     kinds_at: usize,
     pub(crate) names: Option<Names<'a>>,
-    /// The background records, one after the other, or none.
+    /// The background records, one after the other; empty if there are none.
     pub(crate) background: &'a [u8],
-    /// An f32 for each feature, or none.
+    /// An f32 for each feature; empty if there are none.
     pub(crate) deviations: &'a [[u8; 4]],
     pub(crate) calibration: Calibration<'a>,
     weights: Weights<'a>,
     /// The number of bin edges.
     pub(crate) edges: usize,
-    /// Where the values start.
+    /// The offset of the values.
     pub(crate) values_at: usize,
 }
 
 impl<'a> Blob<'a> {
-    /// Checks a blob, whatever its bytes, in the order length, magic, version, flags, exact length,
-    /// CRC, message, sections, values. Cost: one pass over the bytes for the checksum, a few over
-    /// the weights.
+    /// Checks arbitrary bytes in the order length, magic, version, flags, exact length, CRC,
+    /// message, sections, values. Cost: one pass over the bytes for the checksum and a few over the
+    /// weights.
     ///
     /// # Errors
-    /// What is wrong, and at which byte.
+    /// The problem and its byte offset.
     pub fn new(bytes: &'a [u8]) -> Result<Self, LoadError> {
         let parsed = Self::parse(bytes)?;
         match parsed.integer {
@@ -195,8 +196,8 @@ impl<'a> Blob<'a> {
         }
     }
 
-    /// As [`Blob::new`], for a blob of float weights: a device without integer models does without
-    /// their checks.
+    /// Like [`Blob::new`], for a blob with float weights: a device without integer models does not
+    /// need their checks.
     pub(crate) fn of_floats(bytes: &'a [u8]) -> Result<Self, LoadError> {
         let parsed = Self::parse(bytes)?;
         match parsed.integer {
@@ -205,7 +206,7 @@ impl<'a> Blob<'a> {
         }
     }
 
-    /// As [`Blob::new`], for a blob of integer weights.
+    /// Like [`Blob::new`], for a blob with integer weights.
     pub(crate) fn of_integers(bytes: &'a [u8]) -> Result<Self, LoadError> {
         let parsed = Self::parse(bytes)?;
         match parsed.integer {
@@ -214,7 +215,7 @@ impl<'a> Blob<'a> {
         }
     }
 
-    /// Checks all but the values.
+    /// Checks everything except the values.
     fn parse(bytes: &'a [u8]) -> Result<Parsed<'a>, LoadError> {
         let (flags, crc32) = check_header(bytes)?;
         let unknown = flags & MANDATORY_FLAGS & !KNOWN_FLAGS;
@@ -234,7 +235,8 @@ impl<'a> Blob<'a> {
             if let Some(wrong) = wrong_kind(kind, feature) {
                 return Err(LoadError { kind: wrong, at });
             }
-            // At most 4096 features of at most 65,535 rows: none of these can wrap.
+            // At most 4096 features with at most 65,535 weight rows each, so none of these can
+            // wrap.
             rows = rows.wrapping_add(kind.rows());
             edges = edges.wrapping_add(kind.edges());
             record_bytes = record_bytes.wrapping_add(kind.value_bytes());
@@ -298,19 +300,19 @@ impl<'a> Blob<'a> {
         Ok(Parsed { blob, values, shape, integer })
     }
 
-    /// Returns all its bytes.
+    /// Returns the bytes of the blob.
     #[must_use]
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// Returns its checksum, which identifies the model.
+    /// Returns the checksum, which identifies the model.
     #[must_use]
     pub fn crc32(&self) -> u32 {
         self.crc32
     }
 
-    /// Returns what stands first in it: experts, threshold, provenance, features.
+    /// Returns the description: experts, threshold, provenance, number of features.
     #[must_use]
     pub fn description(&self) -> &Description {
         &self.description
@@ -322,35 +324,35 @@ impl<'a> Blob<'a> {
         self.description.experts.into()
     }
 
-    /// Returns what each feature is, in their order.
+    /// Returns the kinds of the features, in order.
     #[must_use]
     pub fn kinds(&self) -> Kinds<'a> {
         Kinds { reader: Reader { blob: self.bytes, at: self.kinds_at }, left: self.description.features }
     }
 
-    /// Returns the number of its background records.
+    /// Returns the number of background records.
     #[must_use]
     pub fn background_rows(&self) -> usize {
         let record_bytes = self.kinds().map(Kind::value_bytes).sum();
         self.background.len().checked_div(record_bytes).unwrap_or(0)
     }
 
-    /// Returns whether it holds the names of features and levels.
+    /// Returns whether the blob has the names of features and levels.
     #[must_use]
     pub fn has_names(&self) -> bool {
         self.names.is_some()
     }
 
-    /// Returns its values, by the type of their weights.
+    /// Returns the values, by the type of the weights.
     #[must_use]
     pub fn weights(&self) -> Weights<'a> {
         self.weights
     }
 }
 
-/// A blob whose values are not checked yet.
+/// A blob whose values have not been checked.
 struct Parsed<'a> {
-    /// Without its weights.
+    /// The blob without its weights.
     blob: Blob<'a>,
     values: &'a [u8],
     shape: Shape,
@@ -369,7 +371,7 @@ impl<'a> Parsed<'a> {
         self.with(fixed.map(|fixed| if format.bits == 8 { Weights::I8(fixed) } else { Weights::I16(fixed) }))
     }
 
-    /// An error comes with its offset in the values.
+    /// Completes the blob. Errors of the weights come with their offset in the values.
     fn with(self, weights: Result<Weights<'a>, (LoadErrorKind, usize)>) -> Result<Blob<'a>, LoadError> {
         let placed =
             |(kind, offset): (LoadErrorKind, usize)| LoadError { kind, at: self.blob.values_at.wrapping_add(offset) };
@@ -377,7 +379,7 @@ impl<'a> Parsed<'a> {
     }
 }
 
-/// What the features of a blob are, in their order. Each is decoded as it is asked for.
+/// The kinds of the features of a blob, in order, decoded one by one.
 #[derive(Clone, Debug)]
 pub struct Kinds<'a> {
     reader: Reader<'a>,
@@ -394,7 +396,7 @@ impl Iterator for Kinds<'_> {
     }
 }
 
-/// Returns what is wrong with a description, if anything.
+/// Returns the error of a description, if any.
 fn wrong_description(description: &Description) -> Option<LoadErrorKind> {
     let (experts, features) = (usize::from(description.experts), usize::from(description.features));
     if experts == 0 || features == 0 {
@@ -410,7 +412,7 @@ fn wrong_description(description: &Description) -> Option<LoadErrorKind> {
     }
 }
 
-/// Returns what is wrong with a feature's declaration, if anything.
+/// Returns the error of a feature's declaration, if any.
 fn wrong_kind(kind: Kind, feature: usize) -> Option<LoadErrorKind> {
     match kind {
         Kind::Number { transform, low, high, centre, bins } => {
@@ -429,8 +431,8 @@ fn wrong_kind(kind: Kind, feature: usize) -> Option<LoadErrorKind> {
     }
 }
 
-/// Checks that the deviations section holds one number for each feature, in its range; returns
-/// them.
+/// Checks that the deviations section has one number in range for each feature, and returns the
+/// numbers.
 fn check_deviations<'a>(section: &'a [u8], kinds: Kinds<'_>) -> Result<&'a [[u8; 4]], LoadErrorKind> {
     let (deviations, rest) = section.as_chunks::<4>();
     if deviations.len() != usize::from(kinds.left) || !rest.is_empty() {

@@ -15,9 +15,9 @@ pub(crate) struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// Checks that the section holds exactly the strings that the features need, and no name twice.
-    /// Errors are placed from the section's start. Cost: one pass over the bytes, one more for
-    /// every 32 names on a device, for every 4,096 elsewhere.
+    /// Checks that the section has exactly the strings that the features need, and no name twice.
+    /// Error offsets are relative to the start of the section. Cost: one pass over the bytes, and
+    /// one more for every 32 names on a device, for every 4,096 elsewhere.
     pub fn new(bytes: &'a [u8], kinds: Kinds<'a>) -> Result<Self, LoadError> {
         let mut reader = Reader { blob: bytes, at: 0 };
         reader.string()?;
@@ -49,13 +49,13 @@ impl<'a> Names<'a> {
         core::iter::from_fn(move || reader.string().ok())
     }
 
-    /// Returns where each feature's name lies in the section, in the order of the features.
+    /// Returns the offset of each feature's name in the section, in the order of the features.
     pub fn feature_offsets(&self, kinds: Kinds<'a>) -> impl Iterator<Item = u32> {
         let mut walk = Walk { reader: Reader { blob: self.bytes, at: 0 }, kinds: None };
         _ = walk.next();
         walk.kinds = Some(kinds);
         core::iter::from_fn(move || {
-            // A section is shorter than a blob, whose length fits a u32.
+            // A section is shorter than its blob, whose length fits a u32.
             #[allow(clippy::cast_possible_truncation)]
             let at = walk.reader.at as u32;
             walk.next().map(|_| at)
@@ -63,7 +63,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Names that were read once: one after the other, or, with the kinds of the features, those of the
+/// An iterator over checked names: all of them or, with the kinds of the features, those of the
 /// features.
 #[derive(Clone)]
 struct Walk<'a> {
@@ -86,22 +86,22 @@ impl<'a> Iterator for Walk<'a> {
     }
 }
 
-/// Slots of the hash table: of 8 bytes, on the stack.
+/// The number of slots of the hash table, which is on the stack; a slot has 8 bytes.
 const SLOTS: usize = if IS_DEVICE { 64 } else { 8192 };
 
 /// Returns whether the first `count` names differ.
 ///
-/// Without memory for all of them, the names are compared in groups by their hash: each pass puts
-/// those of one group into a small table. Two names count as equal where 64 bits of their hashes
-/// are: distinct names of a real model collide with a chance below 1e-9, and the exporter, which
-/// loads what it writes, would say so.
+/// Since there is no memory for all names, they are compared in groups by their hashes: each pass
+/// puts the names of one group into a small table. Two names count as equal if their 64-bit hashes
+/// are equal. Distinct names of a real model collide with a probability below 1e-9, and the
+/// exporter, which loads what it writes, would report it.
 #[inline(never)]
 fn are_distinct(names: &Walk<'_>, count: usize) -> bool {
     if count < 2 {
         return true;
     }
-    // Groups of half the table on average. One that overflows it all the same was made to: more
-    // groups then.
+    // A group fills half the table on average. If one overflows nevertheless, the names were
+    // crafted, and more groups are used.
     let mut groups = count.div_ceil(SLOTS / 2).next_power_of_two() as u64;
     loop {
         let sorted = (0..groups).try_for_each(|group| {
@@ -122,8 +122,8 @@ enum Insert {
     Full,
 }
 
-/// Inserts hashes into a table that holds nothing else: by linear probing, from the upper bits, as
-/// the lower ones are the same in a group.
+/// Inserts hashes into an empty table by linear probing, starting from the upper bits, since the
+/// lower bits are the same within a group.
 #[inline(always)]
 fn insert_all(hashes: impl Iterator<Item = u64>) -> Result<(), Insert> {
     let mut table = [0_u64; SLOTS];
@@ -147,8 +147,8 @@ fn insert_all(hashes: impl Iterator<Item = u64>) -> Result<(), Insert> {
     Ok(())
 }
 
-/// Returns a hash of a name, never 0: FNV-1a of 64 bits, then mixed so that every bit of it depends
-/// on every byte.
+/// Returns the hash of a name, never 0: 64-bit FNV-1a, mixed so that every bit depends on every
+/// byte.
 fn hash(name: &[u8]) -> u64 {
     let hash = name
         .iter()
@@ -176,8 +176,8 @@ mod tests {
         are_distinct(&Walk { reader: Reader { blob: &bytes, at: 0 }, kinds: None }, names.len())
     }
 
-    /// Against sorting, for counts around the table's size, with one name repeated anywhere or
-    /// none.
+    /// Compared with sorting, for counts around the table's size, with one name repeated anywhere
+    /// or none.
     #[test]
     fn one_name_twice_is_found_wherever_it_stands() {
         let mut rng = rand_pcg::Pcg64Mcg::new(7);

@@ -1,14 +1,14 @@
-//! Reads the payload of a blob: postcard's encodings, each in its shortest form.
+//! Reads the payload of a blob, which has postcard's encodings in their shortest form.
 //!
-//! By hand and not by the readers that serde derives from the types: those take four times the code
-//! at opt-level s (2.4 kB), keep a panic path for f32, and accept longer encodings of the same
-//! value. A test here checks that both read the same values.
+//! The reader is written by hand and not derived with serde: the derived code has four times the
+//! size at opt-level s (2.4 kB), keeps a panic path for f32, and accepts longer encodings of the
+//! same value. A test checks that both read the same values.
 
 use super::kind::{Kind, Transform};
 use super::{Description, Provenance};
 use crate::error::{LoadError, LoadErrorKind};
 
-/// Walks a payload, value by value.
+/// Reads a payload value by value.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader<'a> {
     pub blob: &'a [u8],
@@ -20,7 +20,7 @@ impl<'a> Reader<'a> {
         LoadError { kind, at: self.at }
     }
 
-    /// Takes `length` bytes.
+    /// Reads `length` bytes.
     pub fn take(&mut self, length: usize) -> Result<&'a [u8], LoadError> {
         let end = self.at.checked_add(length);
         let bytes = end.and_then(|end| self.blob.get(self.at..end)).ok_or(self.error(LoadErrorKind::Malformed))?;
@@ -28,15 +28,15 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    /// Takes a whole number of at most `bits` bits: seven in a byte, the lowest first, the eighth
-    /// says that more follow.
+    /// Reads an integer of at most `bits` bits: seven bits per byte, lowest first; the eighth bit
+    /// is set if more bytes follow.
     #[inline(never)]
     fn varint(&mut self, bits: u32) -> Result<u64, LoadError> {
         let rest = self.blob.get(self.at..).unwrap_or_default();
         let mut value = 0_u64;
         for (index, byte) in (0_u32..).zip(rest) {
             let (shift, part) = (index.wrapping_mul(7), u64::from(byte & 0x7f));
-            // Of the last byte only the bits that are left may be set.
+            // In the last byte, only the remaining bits may be set.
             if shift >= bits || part.unbounded_shr(bits.wrapping_sub(shift)) != 0 {
                 break;
             }
@@ -67,21 +67,21 @@ impl<'a> Reader<'a> {
         Ok(f32::from_le_bytes(bytes.copied().unwrap_or_default()))
     }
 
-    /// Takes a byte string: its length, then its bytes.
+    /// Reads a byte string: its length, then its bytes.
     pub fn bytes(&mut self) -> Result<&'a [u8], LoadError> {
         let start = self.at;
         let length = self.u32()? as usize;
         self.take(length).map_err(|error| LoadError { at: start, ..error })
     }
 
-    /// Takes a byte string that is UTF-8.
+    /// Reads a byte string that is UTF-8.
     pub fn string(&mut self) -> Result<&'a str, LoadError> {
         let start = self.at;
         let bytes = self.bytes()?;
         core::str::from_utf8(bytes).map_err(|_| LoadError { kind: LoadErrorKind::Malformed, at: start })
     }
 
-    /// Takes the description, of which it returns the number of features.
+    /// Reads the description and returns the number of features.
     pub fn features(&mut self) -> Result<u16, LoadError> {
         self.take(5)?;
         self.varint(64)?;
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
         self.u16()
     }
 
-    /// Takes the description.
+    /// Reads the description.
     pub fn description(&mut self) -> Result<Description, LoadError> {
         let [experts] = *self.take(1)?.first_chunk().unwrap_or(&[0]);
         Ok(Description {
@@ -108,7 +108,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Takes the declaration of a feature.
+    /// Reads the declaration of a feature.
     #[inline(never)]
     pub fn kind(&mut self) -> Result<Kind, LoadError> {
         let unknown = self.error(LoadErrorKind::Malformed);
@@ -135,7 +135,8 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
 
-    /// What the writer, postcard with the types' derived encodings, writes of a value.
+    /// Returns a value as the writer encodes it, by postcard with the derived encodings of the
+    /// types.
     fn written(value: &impl serde::Serialize) -> std::vec::Vec<u8> {
         let mut buffer = [0; 128];
         postcard::to_slice(value, &mut buffer).unwrap().to_vec()

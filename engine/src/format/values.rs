@@ -1,16 +1,16 @@
 //! The values of a blob: the weights with the bias and the bin edges, as floats or as integers.
-//! Checked here as bytes, wherever they lie; a model reads them in place or copies them.
+//! They are checked here as bytes, at any alignment; a model reads them in place or copies them.
 
 use super::Kinds;
 use super::LANE_MULTIPLE;
 use crate::error::LoadErrorKind;
 use crate::invariant::certain;
 
-/// Most fraction bits of a scale.
+/// The largest number of fraction bits of a scale.
 pub const MAX_FRACTION: u8 = 22;
 
-/// Largest scale of a lane: its product with 19 bits and a sign fits an i32, with a gate weight a
-/// u32.
+/// Largest scale of a lane: its product with a signed 19-bit number fits an i32, and with a gate
+/// weight a u32.
 pub const MAX_SCALE: u16 = 4095;
 
 /// Returns the number of lanes of a weight row for `experts` experts: `2 * experts`, rounded up to
@@ -21,8 +21,8 @@ pub const fn stride(experts: usize) -> usize {
     experts.saturating_mul(2).next_multiple_of(LANE_MULTIPLE)
 }
 
-/// How the weights of an integer blob are encoded: the section of flag [`super::FLAG_INTEGER`], one
-/// byte for each field.
+/// The encoding of the weights of an integer blob: the section of [`super::FLAG_INTEGER`], one byte
+/// per field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Format {
     /// Bits of a weight, 8 or 16.
@@ -34,7 +34,7 @@ pub struct Format {
 }
 
 impl Format {
-    /// Reads the section; `None` where it is not one.
+    /// Reads the section; `None` if it is not one.
     pub(super) fn read(section: &[u8]) -> Option<Self> {
         let [bits, fraction, shift] = *section else { return None };
         let sound = matches!(bits, 8 | 16) && (1..=MAX_FRACTION).contains(&fraction) && shift < 32;
@@ -45,7 +45,7 @@ impl Format {
 /// The values of a blob, by the type of their weights.
 #[derive(Clone, Copy, Debug)]
 pub enum Weights<'a> {
-    /// Floats: bias, weight rows, bin edges, each an f32.
+    /// Floats: bias, weight rows and bin edges, each an f32.
     F32(&'a [[u8; 4]]),
     /// Integer weights of 16 bits.
     I16(Fixed<'a>),
@@ -56,19 +56,19 @@ pub enum Weights<'a> {
 /// The values of an integer blob.
 #[derive(Clone, Copy, Debug)]
 pub struct Fixed<'a> {
-    /// How the weights are encoded.
+    /// The encoding of the weights.
     pub format: Format,
-    /// i32, one for each lane.
+    /// The bias: an i32 for each lane.
     pub bias: &'a [[u8; 4]],
-    /// i32, in the unit of the feature.
+    /// The bin edges: i32, in the unit of the feature.
     pub edges: &'a [[u8; 4]],
-    /// u16, one for each lane, 1 to [`MAX_SCALE`]; 0 in padding.
+    /// The scales: a u16 for each lane, 1 to [`MAX_SCALE`]; 0 in padding.
     pub scales: &'a [[u8; 2]],
     /// The weight rows.
     pub rows: &'a [u8],
 }
 
-/// How many of everything the values hold.
+/// The numbers of weights and edges.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
     pub experts: usize,
@@ -82,7 +82,7 @@ impl Shape {
         if found == expected { Ok(()) } else { Err((LoadErrorKind::WrongWeightCount { found, expected }, 0)) }
     }
 
-    /// Returns the bytes of the values; `None` past what a `usize` holds.
+    /// Returns the size of the values in bytes; `None` if it overflows.
     fn bytes(self, integer: Option<Format>) -> Option<usize> {
         let stride = stride(self.experts);
         let (weights, edges) = (self.rows.checked_mul(stride)?, self.edges.checked_mul(4)?);
@@ -98,7 +98,7 @@ impl Shape {
 }
 
 /// Checks the values of a float blob: their number, that they are finite, that padding is zero and
-/// edges ascend. An error comes with its offset in bytes.
+/// that edges ascend. An error comes with its byte offset.
 pub(super) fn floats<'a>(
     values: &'a [u8],
     shape: Shape,
@@ -115,8 +115,8 @@ pub(super) fn floats<'a>(
     let (lanes, mut edges) = certain!(values.split_at_checked(lanes), Default::default());
     let live = shape.experts.wrapping_mul(2);
     let padded = |row: &[[u8; 4]]| row.iter().skip(live).any(|lane| *lane != [0; 4]);
-    // The maximum shows the compiler that rows are not empty, which no model's are: `chunks` would
-    // panic.
+    // The maximum shows the compiler that rows are never empty; `chunks` would panic on an empty
+    // row.
     if let Some(row) = lanes.chunks(stride.max(1)).position(padded) {
         return Err((LoadErrorKind::PaddingNotZero, row.wrapping_mul(stride).wrapping_mul(4)));
     }
@@ -133,7 +133,7 @@ pub(super) fn floats<'a>(
 
 impl<'a> Fixed<'a> {
     /// Checks the values of an integer blob: their number, scales, edges and padding. An error
-    /// comes with its offset in bytes.
+    /// comes with its byte offset.
     pub(super) fn new(
         values: &'a [u8],
         shape: Shape,
@@ -154,7 +154,7 @@ impl<'a> Fixed<'a> {
         Ok(fixed)
     }
 
-    /// Checks the values; an error comes with its offset in bytes.
+    /// Checks the values. An error comes with its byte offset.
     fn check(&self, experts: usize, kinds: Kinds<'_>) -> Result<(), (LoadErrorKind, usize)> {
         let (half, width) = (self.scales.len() / 2, usize::from(self.format.bits / 8));
         let (bias, edges, scales) = (self.bias.as_flattened(), self.edges.as_flattened(), self.scales.as_flattened());
@@ -163,7 +163,7 @@ impl<'a> Fixed<'a> {
         let rows_at = scales_at.wrapping_add(scales.len());
         // Each half of a row ends in zeros: bytes, of `width` a lane, that start at `at`.
         for (bytes, width, at) in [(bias, 4, 0), (scales, 2, scales_at), (self.rows, width, rows_at)] {
-            // Never 0, which the compiler cannot see.
+            // Never 0, but the compiler does not know that.
             let half = half.wrapping_mul(width).max(1);
             let live = experts.wrapping_mul(width);
             let wrong = bytes.chunks(half).position(|half| half.iter().skip(live).any(|byte| *byte != 0));
@@ -181,7 +181,7 @@ impl<'a> Fixed<'a> {
         let (mut edges, mut at) = (self.edges, edges_at);
         for (feature, kind) in kinds.enumerate() {
             let (own, rest) = certain!(edges.split_at_checked(kind.edges() as usize), Default::default());
-            // Equal ones may stand side by side: two floats can round to one integer.
+            // Neighbouring edges may be equal, since two floats can round to the same integer.
             if own.iter().zip(own.iter().skip(1)).any(|(a, b)| i32::from_le_bytes(*a) > i32::from_le_bytes(*b)) {
                 return Err((LoadErrorKind::EdgesNotAscending { feature }, at));
             }

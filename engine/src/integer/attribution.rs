@@ -1,4 +1,4 @@
-//! [`crate::Method::Frozen`] in integers: the gate held at the record.
+//! [`crate::Method::Frozen`] in integers: explanations with the gate held fixed.
 
 use super::kernel::{Term, Weight, average, average_any};
 use super::model::{Model, Rows, Score};
@@ -10,9 +10,9 @@ const LN_2: u32 = 45_426;
 /// Bits of a gate's product with a scale that are dropped.
 const GATE_SHIFT: u32 = 12;
 
-/// Why a record got its score, with the gate held still: natural log-odds, in units of 2^-16.
+/// The explanation of a score with the gate held fixed, in natural log-odds in units of 2^-16.
 ///
-/// `base_value + sum(values) = output` exactly. What the values add up to is `sum_k g_k z_k` (see
+/// `base_value + sum(values) = output` exactly, and the output is `sum_k g_k z_k` (see
 /// [`crate::Method::Frozen`]).
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,14 +22,14 @@ pub struct Attribution<const FEATURES: usize, const EXPERTS: usize> {
     pub score: Score<EXPERTS>,
     /// The value of the mean record.
     pub base_value: i32,
-    /// What base and values add up to.
+    /// The sum of base and values.
     pub output: i32,
-    /// One value per feature; 0 past the model's features.
+    /// One value per feature; 0 beyond the model's features.
     pub values: [i32; FEATURES],
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Attribution<FEATURES, EXPERTS> {
-    /// Returns an attribution of nothing, in a `const` so that it can live in a `static`.
+    /// Returns an empty attribution. This is `const`, so that an attribution can be in a `static`.
     #[must_use]
     pub const fn new() -> Self {
         Self { score: Score::new(), base_value: 0, output: 0, values: [0; FEATURES] }
@@ -47,14 +47,14 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// memory.
     ///
     /// # Errors
-    /// As [`Model::score`]; then `attribution` is unchanged.
+    /// The same as [`Model::score`]; `attribution` is then unchanged.
     pub fn frozen_into(
         &self,
         record: &Record<'_, FEATURES>,
         attribution: &mut Attribution<FEATURES, EXPERTS>,
     ) -> Result<(), PredictError> {
         self.score_into(record, &mut attribution.score)?;
-        // The gate's share of each expert's unit: what a weight of 1 adds to the averaged log-odds.
+        // The contribution of a weight of 1 to the averaged log-odds, by expert.
         let mut shares = [0_i32; EXPERTS];
         let half = self.bias.len() / 2;
         let lanes = self.bias.iter().zip(self.scales).skip(half).zip(&attribution.score.gate);
@@ -82,7 +82,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
             }
             *value = self.log_odds(product);
         }
-        // The memory may have held the values of a larger model.
+        // The memory may hold the values of a larger model.
         values.for_each(|value| *value = 0);
         let sum = |sum: i32, value: &i32| sum.wrapping_add(*value);
         attribution.output = attribution.values.iter().fold(attribution.base_value, sum);

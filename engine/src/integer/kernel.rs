@@ -81,7 +81,7 @@ fn add_rows<W: Weight, const N: usize, const TERMS: usize>(
     }
 }
 
-/// As [`sum`], for rows of any length: that of `sums`. Twice as slow.
+/// Like [`sum`], for rows of any length: that of `sums`. Twice as slow.
 #[inline(never)]
 pub(super) fn sum_any<W: Weight>(bias: &[[u8; 4]], rows: &[W], terms: &[Term], sums: &mut [i32]) {
     for (sum, bias) in sums.iter_mut().zip(bias) {
@@ -114,7 +114,7 @@ pub(super) fn average<W: Weight, const N: usize>(
     }
 }
 
-/// As [`average`], for rows of any length: twice that of `shares`.
+/// Like [`average`], for rows of any length: twice that of `shares`.
 #[inline(never)]
 pub(super) fn average_any<W: Weight>(rows: &[W], terms: &[Term], shares: &[i32], averages: &mut [i32]) {
     for (term, average) in terms.iter().zip(averages) {

@@ -1,8 +1,8 @@
-//! Integer models, for cores without floats: Cortex-M0 and M3, RV32IMAC.
+//! Integer models, for cores without a floating-point unit: Cortex-M0 and M3, RV32IMAC.
 //!
-//! `feamoe export MODEL --quantize i16` (or `i8`) writes one, and says what it loses. Its blob
-//! differs from a float model's in flag bit 0, whose section says how the weights are written, and
-//! in the values:
+//! `feamoe export MODEL --quantize i16` (or `i8`) writes one, and reports the loss. Its blob
+//! differs from that of a float model in flag bit 0, whose section states the encoding of the
+//! weights, and in the values:
 //!
 //! ```text
 //! section = bits of a weight (8 or 16), fraction F (1..=22), shift S (0..=31): a byte each
@@ -10,8 +10,8 @@
 //! ```
 //!
 //! all little endian, and read in place. A half row is the number of experts rounded up to an even
-//! one: gate lanes, zeros up to half a row, expert lanes, zeros. Weights were rounded, with one
-//! scale a lane. Where half a row is the build's `EXPERTS`, all is twice as fast.
+//! one: gate lanes, zeros up to half a row, expert lanes, zeros. Weights are rounded, with one
+//! scale per lane. If half a row equals the `EXPERTS` of the build, everything is twice as fast.
 //!
 //! ```text
 //! sum  = bias + sum over terms of scale * row[lane]        i32, at most 2^31 - 1 for any record: checked by `load`
@@ -22,18 +22,18 @@
 //! ```
 //!
 //! A looked-up row has scale `2^F`; a number's is `(t(x) - centre)`, shifted so that the training
-//! range fills `F` bits. All operations are of 32 bits but for the last product of an attribution,
-//! none is of floats: every target computes the same integers.
+//! range fills `F` bits. All operations have 32 bits, except for the last product of an
+//! attribution, and none uses floats, so every target computes the same integers.
 //!
 //! # Numbers
 //! Each numeric feature has its own fixed-point unit, `2^-q` of [`Number::fraction_bits`], in which
-//! the larger end of its training range takes 29 bits. A value comes as `raw / 2^b` by
-//! [`Record::set_fixed`], such as a converter's reading (`b = 0`, or the bits after the point), or
-//! as f32 by [`Record::set_number`]; both are integer operations. Numbers are distinguished to a
-//! unit: by bin edges too.
+//! the larger end of its training range takes 29 bits. A value is set as `raw / 2^b` with
+//! [`Record::set_fixed`], such as a converter's reading (`b` is the number of bits after the
+//! point), or as f32 with [`Record::set_number`]; both use only integer operations. Numbers and bin
+//! edges are rounded to the unit.
 //!
-//! # What it does not do
-//! Explanations other than `frozen`, recourse and background records need the float model.
+//! # Limitations
+//! Recourse, background records and explanations other than `frozen` need the float model.
 
 mod attribution;
 mod kernel;

@@ -1,4 +1,4 @@
-//! A validated integer model: loads a blob in place, scores records.
+//! The integer model: loads a blob in place and scores records.
 
 use bytemuck::try_cast_slice;
 use serde::ser::{Serialize, SerializeStruct as _, Serializer};
@@ -11,12 +11,12 @@ use crate::format::{Blob, FLAGS_AT, Fixed, HEADER_BYTES, IntegerFormat, Provenan
 use crate::schema::{Feature, Kind, Layout, Note, Schema};
 use crate::scorer::{Scored, impl_scorer, sealed};
 
-/// A model with integer weights, of at most `FEATURES` features and `EXPERTS` experts, read in
-/// place from its blob: see [`crate::integer`].
+/// A model with integer weights and at most `FEATURES` features and `EXPERTS` experts, used in
+/// place in its blob; see [`crate::integer`].
 ///
-/// A `Model` that exists is valid: [`Model::load`] checked every index, shape and number, and that
-/// no sum can overflow. It holds 48 bytes a feature; the weights stay in the blob. `EXPERTS` must
-/// be even, as for [`crate::Model`].
+/// Every `Model` is valid: [`Model::load`] checked every index, shape and number, and that no sum
+/// can overflow. It takes 48 bytes per feature; the weights stay in the blob. `EXPERTS` must be
+/// even, as for [`crate::Model`].
 #[derive(Debug)]
 pub struct Model<'a, const FEATURES: usize, const EXPERTS: usize> {
     pub(super) fixed: FixedLayout<'a, FEATURES>,
@@ -56,7 +56,7 @@ impl Rows<'_> {
 /// The unit of gate weights and of experts' probabilities, 2^-16.
 const UNIT: f32 = 1.0 / 65536.0;
 
-/// What a model says of one record, in fixed point.
+/// The score of a record, in fixed point.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -65,20 +65,20 @@ pub struct Score<const EXPERTS: usize> {
     pub probability: u32,
     /// `p >= threshold`.
     pub decision: bool,
-    /// Gate weights, in units of 2^-16, summing to 2^16 exactly; 0 past the model's experts.
+    /// Gate weights, in units of 2^-16, which sum to exactly 2^16; 0 beyond the model's experts.
     pub gate: [u32; EXPERTS],
-    /// The experts' probabilities, in units of 2^-16; 0 past the model's experts.
+    /// The experts' probabilities, in units of 2^-16; 0 beyond the model's experts.
     pub expert_probabilities: [u16; EXPERTS],
-    /// Some value was missing.
+    /// Whether some value was missing.
     pub missing: bool,
-    /// Some number was clamped to the training range.
+    /// Whether some number was clamped to the training range.
     pub clamped: bool,
-    /// Some level was not seen in training.
+    /// Whether some level was not seen in training.
     pub unseen: bool,
 }
 
 impl<const EXPERTS: usize> Score<EXPERTS> {
-    /// Returns a score of nothing, in a `const` so that it can live in a `static`.
+    /// Returns an empty score. This is `const`, so that a score can be in a `static`.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -93,7 +93,7 @@ impl<const EXPERTS: usize> Score<EXPERTS> {
     }
 }
 
-/// With the gate and the experts' probabilities as sequences of `EXPERTS` numbers.
+/// The gate and the experts' probabilities are sequences of `EXPERTS` numbers.
 impl<const EXPERTS: usize> Serialize for Score<EXPERTS> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_struct("Score", 7)?;
@@ -151,11 +151,11 @@ impl<const EXPERTS: usize> Scored for Score<EXPERTS> {
 }
 
 impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERTS> {
-    /// Loads a blob, whatever its bytes, and checks all of it; copies no weights. 16-bit weights
-    /// must lie on a multiple of 2 in memory.
+    /// Loads a blob and checks all of it, for arbitrary bytes, without copying weights. 16-bit
+    /// weights must be aligned to 2 bytes in memory.
     ///
     /// # Errors
-    /// What is wrong, and at which byte: see [`crate::error::LoadErrorKind`].
+    /// The problem and its byte offset, see [`crate::error::LoadErrorKind`].
     pub fn load(blob: &'a [u8]) -> Result<Self, LoadError> {
         const {
             assert!(EXPERTS > 0 && EXPERTS.is_multiple_of(2), "EXPERTS must be even and not 0: round it up");
@@ -237,7 +237,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         self.threshold
     }
 
-    /// Returns how the weights are written.
+    /// Returns the encoding of the weights.
     #[must_use]
     pub fn format(&self) -> IntegerFormat {
         self.format
@@ -249,7 +249,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         &self.provenance
     }
 
-    /// Returns the blob's checksum, which names the model.
+    /// Returns the checksum of the blob, which identifies the model.
     #[must_use]
     pub fn crc32(&self) -> u32 {
         self.crc32
@@ -261,10 +261,10 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         self.blob_bytes
     }
 
-    /// Scores a record. Takes no float, and one division.
+    /// Scores a record, without float operations and with a single division.
     ///
     /// # Errors
-    /// [`PredictError::OtherModel`] for a record that another model made.
+    /// [`PredictError::OtherModel`] for a record that another model created.
     pub fn score(&self, record: &Record<'_, FEATURES>) -> Result<Score<EXPERTS>, PredictError> {
         let mut score = Score::new();
         self.score_into(record, &mut score)?;
@@ -274,7 +274,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
     /// Scores a record into the caller's memory, which saves two copies.
     ///
     /// # Errors
-    /// As [`Model::score`]; then `score` is unchanged.
+    /// The same as [`Model::score`]; `score` is then unchanged.
     #[inline]
     pub fn score_into(&self, record: &Record<'_, FEATURES>, score: &mut Score<EXPERTS>) -> Result<(), PredictError> {
         if !core::ptr::eq(record.fixed, &raw const self.fixed) {
@@ -291,7 +291,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
         let live = (gate.get_mut(..self.experts), outputs.get_mut(..self.experts));
         let live = (live.0.unwrap_or_default(), live.1.unwrap_or_default());
         score.probability = combine(sums.into(), scales.into(), self.shift, live.0, live.1);
-        // The memory may have held the score of a larger model.
+        // The memory may hold the score of a larger model.
         gate.iter_mut().skip(self.experts).for_each(|lane| *lane = 0);
         outputs.iter_mut().skip(self.experts).for_each(|lane| *lane = 0);
         score.decision = score.probability >= self.least;

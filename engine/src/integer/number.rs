@@ -1,4 +1,4 @@
-//! Numbers without floats: what the blob says of a numeric feature, in fixed point.
+//! Numeric features in fixed point.
 
 use super::table::log2;
 use crate::schema::{Kind, Transform};
@@ -6,15 +6,15 @@ use crate::schema::{Kind, Transform};
 /// Bits of a feature's largest magnitude in its own unit: differences of two then fit an i32 with
 /// one to spare.
 const MAGNITUDE_BITS: i32 = 29;
-/// What larger numbers are held at: past every range.
+/// Larger numbers saturate here, which is beyond every range.
 const LIMIT: u32 = (1 << 30) - 1;
 /// Fraction bits of a logarithm.
 const LOG_BITS: i8 = 20;
 /// log2(e), in units of 2^-30.
 const LOG2_E: i64 = 1_549_082_005;
 
-/// A numeric feature in fixed point. It follows from the feature's [`Kind`] by integer operations
-/// alone, so that trainer and device have the same.
+/// A numeric feature in fixed point. It is computed from the feature's [`Kind`] with integer
+/// operations only, so that trainer and device agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Number {
     low: i32,
@@ -128,9 +128,9 @@ impl Number {
     }
 }
 
-/// Returns an f32 in units of `2^-fraction_bits`, without float operations: rounded, half away from
-/// 0. Numbers too large are held at 2^30 units, infinities count as 2^128: both are past every
-/// range.
+/// Returns an f32 in units of `2^-fraction_bits`, without float operations, rounded half away from
+/// 0. Larger numbers saturate at 2^30 units and infinities count as 2^128; both are beyond every
+///    range.
 #[inline]
 #[must_use]
 pub fn fixed(x: f32, fraction_bits: i8) -> i32 {

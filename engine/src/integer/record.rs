@@ -1,4 +1,4 @@
-//! One record of an integer model: its values, already resolved to the terms of the forward pass.
+//! Records of an integer model: values, resolved to the terms of the forward pass.
 
 use super::kernel::Term;
 use super::number::{Number, fixed, rescaled};
@@ -6,7 +6,7 @@ use crate::error::RecordError;
 use crate::record::{Value, impl_values};
 use crate::schema::{Feature, FeatureIndex, FeatureKey, Kind, Layout, Note, bin_by};
 
-/// What a record needs of its model.
+/// The parts of a model that its records need.
 #[derive(Debug)]
 pub(super) struct FixedLayout<'a, const FEATURES: usize> {
     pub layout: Layout<'a, FEATURES>,
@@ -18,10 +18,10 @@ pub(super) struct FixedLayout<'a, const FEATURES: usize> {
     pub one: i32,
 }
 
-/// One record of a model: 17 bytes a feature. Made by [`super::Model::record`], with every value
-/// missing.
+/// A record of a model, created by [`super::Model::record`] with every value missing. Takes 17
+/// bytes per feature.
 ///
-/// As for [`crate::Record`], with one more way in: [`Record::set_fixed`] takes numbers without
+/// Like [`crate::Record`], with [`Record::set_fixed`] in addition, which sets numbers without
 /// floats.
 #[derive(Clone, Debug)]
 pub struct Record<'m, const FEATURES: usize> {
@@ -47,11 +47,11 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         }
     }
 
-    /// Sets a number; NaN makes it missing. Its bits are taken apart by integer operations: no
-    /// float routine is linked for it.
+    /// Sets a number; NaN makes it missing. Uses only integer operations on its bits, so that no
+    /// float routine is linked.
     ///
     /// # Errors
-    /// [`RecordError::NotANumber`] for a category; those of the key.
+    /// [`RecordError::NotANumber`] for a category, and the errors of the key.
     #[inline]
     pub fn set_number(&mut self, key: impl FeatureKey, value: f32) -> Result<Note, RecordError> {
         let (index, feature, number) = self.number(key)?;
@@ -67,7 +67,7 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// [`Number::fraction_bits`] of [`super::Model::number`] names the unit that needs no rounding.
     ///
     /// # Errors
-    /// [`RecordError::NotANumber`] for a category; those of the key.
+    /// [`RecordError::NotANumber`] for a category, and the errors of the key.
     #[inline]
     pub fn set_fixed(&mut self, key: impl FeatureKey, raw: i32, fraction_bits: i8) -> Result<Note, RecordError> {
         let (index, feature, number) = self.number(key)?;
@@ -75,12 +75,12 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         Ok(self.write_number(index, feature, number, x))
     }
 
-    /// Sets a category by its level's name; a name the model does not know uses the *unseen* row
-    /// and returns [`Note::Unseen`]. Where that would be a mistake, use
-    /// [`Record::set_known_category`]. Takes time in the number of levels.
+    /// Sets a category by the name of its level. A name that the model does not know uses the
+    /// *unseen* row and returns [`Note::Unseen`]; if it should be an error, use
+    /// [`Record::set_known_category`]. Takes time proportional to the number of levels.
     ///
     /// # Errors
-    /// [`RecordError::NotACategory`] for a number, [`RecordError::NamesStripped`]; those of the
+    /// [`RecordError::NotACategory`] for a number, [`RecordError::NamesStripped`], and the errors of the
     /// key.
     pub fn set_category(&mut self, key: impl FeatureKey, level: &str) -> Result<Note, RecordError> {
         let (index, feature) = self.feature(key)?;
@@ -92,7 +92,7 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// Sets a category by the name of a level that the model knows.
     ///
     /// # Errors
-    /// As [`Record::set_category`], and [`RecordError::UnknownLevel`] for another name.
+    /// The same as [`Record::set_category`], and [`RecordError::UnknownLevel`] for another name.
     pub fn set_known_category(&mut self, key: impl FeatureKey, level: &str) -> Result<(), RecordError> {
         let (index, feature) = self.feature(key)?;
         let levels = levels(index, feature)?;
@@ -102,10 +102,11 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         Ok(())
     }
 
-    /// Sets a category by its level's code, or, with `None`, to a level that training had not seen.
+    /// Sets a category by the code of its level, or with `None` to a level that was not seen in
+    /// training.
     ///
     /// # Errors
-    /// [`RecordError::NotACategory`] for a number, [`RecordError::LevelOutOfRange`]; those of the
+    /// [`RecordError::NotACategory`] for a number, [`RecordError::LevelOutOfRange`], and the errors of the
     /// key.
     #[inline]
     pub fn set_level(&mut self, key: impl FeatureKey, code: Option<u16>) -> Result<Note, RecordError> {
@@ -117,10 +118,10 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         }
     }
 
-    /// Sets a value that is already resolved.
+    /// Sets a value of any kind.
     ///
     /// # Errors
-    /// As [`Record::set_number`], [`Record::set_level`] and [`Record::set_missing`].
+    /// The same as [`Record::set_number`], [`Record::set_level`] and [`Record::set_missing`].
     pub fn set_value(&mut self, key: impl FeatureKey, value: Value) -> Result<Note, RecordError> {
         match value {
             Value::Number(number) => self.set_number(key, number),
@@ -133,8 +134,8 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// Sets every value, in the order of the features.
     ///
     /// # Errors
-    /// [`RecordError::WrongValueCount`]; then the record is unchanged. As [`Record::set_value`];
-    /// then every value is missing, so that no score mixes old values with new ones.
+    /// [`RecordError::WrongValueCount`]; the record is then unchanged. The errors of [`Record::set_value`];
+    /// every value is then missing, so that no score mixes old and new values.
     pub fn set_all(&mut self, values: &[Value]) -> Result<(), RecordError> {
         let (found, features) = (values.len(), self.fixed.layout.features().len());
         if found != features {
@@ -149,10 +150,10 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         Ok(())
     }
 
-    /// Makes one value missing.
+    /// Sets a value to missing.
     ///
     /// # Errors
-    /// Those of the key.
+    /// The errors of the key.
     pub fn set_missing(&mut self, key: impl FeatureKey) -> Result<Note, RecordError> {
         let (index, feature) = self.feature(key)?;
         Ok(self.write_missing(index, feature))

@@ -1,11 +1,11 @@
-//! A device that watches itself: what it decides by group, what it is given, and whether any of
-//! that changes, in fixed memory.
+//! Monitoring on a device, in fixed memory: its decisions by group, its inputs, and changes in
+//! them.
 //!
-//! A [`Monitor`] observes every score. Without a label it counts decisions, so that the
-//! statistical parity difference, its interval and the probability burden are known; when the
-//! outcome comes later, in whatever order, the [`Token`] of the score is handed back with it, and
-//! the measures that need labels follow. The counters and measures are those of
-//! [`crate::fairness`], the detectors those of [`crate::drift`].
+//! A [`Monitor`] observes every score. Without labels it counts decisions, which gives the
+//! statistical parity difference, its interval and the probability burden. When an outcome becomes
+//! known later, in any order, return the [`Token`] of the score with it, and the measures that need
+//! labels are updated. The counters and measures are those of [`crate::fairness`], the detectors
+//! those of [`crate::drift`].
 //!
 //! ```
 //! use feamoe_engine::fairness::Measure;
@@ -36,20 +36,20 @@
 //! # }
 //! ```
 //!
-//! - **Several attributes** are several monitors, one for each: give each score to all of them. An
-//!   intersection is an attribute whose groups are the combinations.
-//! - **Periods.** [`Monitor::reset`] starts the counts anew; detectors keep their windows, so that
-//!   a drift across the border is found. Statuses of periods, or of devices, add up exactly
+//! - **Several attributes** need one monitor each; give every score to all of them. An intersection
+//!   is an attribute whose groups are the combinations.
+//! - **Periods.** [`Monitor::reset`] resets the counts; detectors keep their windows, so that a
+//!   drift across periods is detected. Statuses of periods or of devices add up exactly
 //!   ([`Tally::merge`]).
-//! - **Who sent it.** [`Monitor::write_from`] adds the device's id and a counter; with the feature
+//! - **Sender.** [`Monitor::write_from`] adds the device's id and a counter; with the feature
 //!   `mac`, `write_authenticated` adds a message authentication code, so that nobody without the
 //!   device's key can write or change a status.
-//! - **Nothing wraps.** A tally of which a counter is at its end counts no further as a whole, so
-//!   that its rates stay right: after 4 billion records.
+//! - **Nothing wraps.** If a counter of a tally reaches its maximum, after 4 billion records, the
+//!   whole tally stops counting, so that its rates stay correct.
 //!
-//! *Memory:* 2,304 bytes a group, 12 a feature, some 700 besides: 7.8 kB for 3 groups and 14
-//! features. *Cost* on a device: [`crate::costs`]. f32 and integers only; measures are computed
-//! when asked for.
+//! *Memory:* 2,304 bytes per group, 12 per feature and about 700 more: 7.8 kB for 3 groups and 14
+//! features. *Cost* on a device: [`crate::costs`]. Uses only f32 and integers; measures are
+//! computed on request.
 
 mod sender;
 mod state;
@@ -71,15 +71,17 @@ pub use state::RestoreError;
 pub use status::{MAX_STATUS_BYTES, Status, StatusError};
 pub use tally::{InputCounts, Tally};
 
-/// Events that are kept. If there are more, the newest are kept and the others counted.
+/// The number of events that are kept. If there are more, the newest are kept and the others are
+/// counted.
 pub const EVENTS: usize = 16;
-/// Most groups: a group is a byte, and one value is left for none.
+/// The largest number of groups: a group is a byte, and one value is reserved for none.
 pub const MAX_GROUPS: usize = 255;
-/// Chance of a false alarm that a look of a detector is allowed; those found are a thousandth of it
-/// (see the tests of [`crate::drift`]).
+/// The bound on the probability of a false alarm per search of a detector; the measured rate is a
+/// thousandth of it (see the tests of [`crate::drift`]).
 const DELTA: f32 = 0.002;
 
-/// What is watched for drift: over all records, and as a gap of each group to the reference.
+/// The quantities that are monitored for drift, over all records and as a gap of each group to the
+/// reference.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Watched {
@@ -87,12 +89,12 @@ pub enum Watched {
     Favourable,
     /// The mean score.
     Score,
-    /// The share of decisions that turned out wrong, of the labelled ones.
+    /// The share of wrong decisions among the labelled ones.
     Error,
 }
 
 impl Watched {
-    /// How many there are.
+    /// The number of quantities.
     const COUNT: usize = 3;
 
     /// The name used in reports.
@@ -106,24 +108,24 @@ impl Watched {
     }
 }
 
-/// A drift that was found.
+/// A detected drift.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// What changed.
+    /// The quantity that changed.
     pub watched: Watched,
-    /// 0: over all records; else in this group, minus the reference.
+    /// 0 for all records; otherwise the group whose gap to the reference changed.
     pub group: u8,
-    /// Observations of the period so far.
+    /// Number of observations in the period when it was detected.
     pub at: u64,
-    /// From what to what; for a gap, in pairs of records.
+    /// The change; for a gap, its records are pairs.
     pub change: Change,
 }
 
-/// What a label belongs to: a score that was observed. Hand it back once, when the outcome is
-/// known; it may be stored meanwhile. 12 bytes.
+/// Identifies an observed score for its label. Return it once, when the outcome is known; it may be
+/// stored meanwhile. Takes 12 bytes.
 ///
-/// It cannot be copied, so that no record is labelled twice.
+/// It is not `Copy`, so that no record is labelled twice.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct Token {
     model: u32,
@@ -132,44 +134,45 @@ pub struct Token {
     group: Option<u8>,
 }
 
-/// Why a monitor refused an input; it is unchanged.
+/// Why a monitor refused an input. The monitor is unchanged.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum MonitorError {
     /// [`Monitor::start`] was not called.
     NotStarted,
-    /// The group is past the monitor's groups.
+    /// The group is out of range.
     GroupOutOfRange {
         /// The group.
         found: u8,
-        /// The monitor's `GROUPS`; groups are below.
+        /// The `GROUPS` of the monitor; groups are below it.
         groups: usize,
     },
     /// The score is not in [0, 1].
     NotAProbability {
-        /// What was given.
+        /// The number given.
         found: f32,
     },
-    /// There are not as many notes as the model has features: the record is another model's.
+    /// The number of notes differs from the number of features, so the record belongs to another
+    /// model.
     WrongFeatureCount {
-        /// Notes given.
+        /// The number of notes given.
         found: usize,
-        /// Features of the model.
+        /// The number of features of the model.
         expected: usize,
     },
-    /// The token belongs to a score of another model, whose errors are not this one's.
+    /// The token belongs to a score of another model.
     OtherModel {
         /// Checksum of the token's model.
         found: u32,
-        /// Checksum of the model that is watched.
+        /// Checksum of the model that is monitored.
         expected: u32,
     },
-    /// A distance was given for a record that was decided favourably.
+    /// A distance was given for a record with a favourable decision.
     NotDeclined,
-    /// The distance is not in 0 to [`Tally::LARGEST_DISTANCE`].
+    /// The distance is not between 0 and [`Tally::LARGEST_DISTANCE`].
     NotADistance {
-        /// What was given.
+        /// The number given.
         found: f32,
     },
     /// The status is longer than the buffer.
@@ -184,22 +187,24 @@ pub enum MonitorError {
 impl core::fmt::Display for MonitorError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::NotStarted => f.write_str("the monitor watches no model yet: call start"),
+            Self::NotStarted => f.write_str("the monitor has no model yet; call start"),
             Self::GroupOutOfRange { found, groups } => {
-                write!(f, "group {found}, the monitor has {groups} (raise GROUPS, or give None)")
+                write!(f, "found group {found}, but the monitor has {groups} groups (raise GROUPS, or give None)")
             }
             Self::NotAProbability { found } => write!(f, "score {found} is not in [0, 1]"),
             Self::WrongFeatureCount { found, expected } => {
-                write!(f, "{found} notes, the model has {expected} features")
+                write!(f, "found {found} notes, but the model has {expected} features")
             }
             Self::OtherModel { found, expected } => {
-                write!(f, "the token is of model {found:08x}, the monitor watches {expected:08x}")
+                write!(f, "the token belongs to model {found:08x}, but the monitor is for {expected:08x}")
             }
             Self::NotDeclined => f.write_str("only a declined record has a distance to a favourable decision"),
             Self::NotADistance { found } => {
-                write!(f, "distance {found} is not in 0 to {}", Tally::LARGEST_DISTANCE)
+                write!(f, "distance {found} is not between 0 and {}", Tally::LARGEST_DISTANCE)
             }
-            Self::BufferTooSmall { found, enough } => write!(f, "the buffer has {found} bytes, {enough} are enough"),
+            Self::BufferTooSmall { found, enough } => {
+                write!(f, "the buffer has {found} bytes, but needs up to {enough}")
+            }
         }
     }
 }
@@ -247,7 +252,7 @@ impl Detector {
         }
     }
 
-    /// Returns whether it can be the detector of a group, counted from 0.
+    /// Returns whether it can be the detector of a group (counted from 0).
     fn is_sound(&self, group: usize) -> bool {
         match self {
             Self::Overall(all) => group == 0 && all.is_sound(DELTA, 0.0, 1.0),
@@ -256,10 +261,10 @@ impl Detector {
     }
 }
 
-/// Watches a model's decisions on `GROUPS` groups of one protected attribute, the reference group
+/// Monitors a model's decisions on `GROUPS` groups of one protected attribute, the reference group
 /// first, and the values of at most `FEATURES` features.
 ///
-/// A build without a group, or with more than [`MAX_GROUPS`], does not compile:
+/// A monitor without groups, or with more than [`MAX_GROUPS`], does not compile:
 ///
 /// ```
 /// let _ = feamoe_engine::monitor::Monitor::<2, 16>::new();
@@ -286,19 +291,19 @@ pub struct Monitor<const GROUPS: usize, const FEATURES: usize> {
     /// Records without a group.
     ungrouped: Tally,
     groups: [Tally; GROUPS],
-    /// By group, in the order of [`Watched`]. The reference has no gap to itself: there, all
-    /// records are watched.
+    /// By group, in the order of [`Watched`]. Index 0, the reference, has the detectors over all
+    /// records.
     detectors: [[Detector; Watched::COUNT]; GROUPS],
     events: Events,
 }
 
 impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
-    /// Bytes that the longest status of such a monitor takes.
+    /// The size of the longest status of this monitor, in bytes.
     pub const STATUS_BYTES: usize = status::bytes(GROUPS, FEATURES);
-    /// Bytes that the longest stored state of such a monitor takes, see [`Monitor::store`].
+    /// The size of the longest stored state of this monitor, in bytes; see [`Monitor::store`].
     pub const STATE_BYTES: usize = state::bytes(GROUPS, FEATURES);
 
-    /// Returns a monitor that watches nothing yet, in a `const` so that it can live in a `static`.
+    /// Returns a monitor without a model. This is `const`, so that a monitor can be in a `static`.
     #[must_use]
     pub const fn new() -> Self {
         const {
@@ -328,11 +333,12 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         }
     }
 
-    /// Starts to watch a model, of float or of integer weights; forgets all of another. `since`:
-    /// when that is, by the caller's clock, in seconds since 1970 where it knows; else 0.
+    /// Starts monitoring a model with float or integer weights, and forgets everything about an
+    /// earlier one. `since` is the current time of the caller's clock, in seconds since 1970, or 0
+    /// if unknown.
     ///
     /// # Errors
-    /// [`MonitorError::WrongFeatureCount`] for a model of more than `FEATURES` features.
+    /// [`MonitorError::WrongFeatureCount`] for a model with more than `FEATURES` features.
     pub fn start<'a>(&mut self, model: &impl Scorer<'a>, since: u64) -> Result<(), MonitorError> {
         let features = model.schema().features().len();
         if features > FEATURES {
@@ -346,8 +352,8 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         Ok(())
     }
 
-    /// Starts a new period: counts and events restart, the detectors continue. A label of an
-    /// earlier period's score counts in the period in which it comes.
+    /// Starts a new period: counts and events restart, and the detectors continue. The label of a
+    /// score from an earlier period counts in the period in which it arrives.
     pub fn reset(&mut self, since: u64) {
         self.since = since;
         self.observed = 0;
@@ -359,9 +365,9 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         self.events.dropped = 0;
     }
 
-    /// Counts a score: its probability ([`crate::Scored::probability`], which for integers too
-    /// reaches the threshold exactly where the decision is favourable), the notes of the record's
-    /// values, its group (`None` where that is not known). Returns the token for its label.
+    /// Counts a score: its probability ([`crate::Scored::probability`], which also for integers
+    /// reaches the threshold if and only if the decision is favourable), the notes of the record's
+    /// values, and its group (`None` if unknown). Returns the token for its label.
     ///
     /// # Errors
     /// [`MonitorError::NotStarted`], [`MonitorError::NotAProbability`],
@@ -376,7 +382,7 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         self.observed = self.observed.saturating_add(1);
         let mut all = 0;
         for (counts, note) in self.by_feature.iter_mut().zip(notes) {
-            // Most values are usual: one look each.
+            // Most values are usual and take one comparison.
             if *note != Note::Usual {
                 counts.observe(*note as u8);
                 all |= *note as u8;
@@ -391,7 +397,7 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
     /// Counts the outcome of a score that was observed, in any order.
     ///
     /// # Errors
-    /// [`MonitorError::OtherModel`]; for a token that was stored and damaged, those of
+    /// [`MonitorError::OtherModel`], and for a stored token that was damaged, the errors of
     /// [`Monitor::observe`].
     pub fn label(&mut self, token: Token, favourable: bool) -> Result<(), MonitorError> {
         let Token { model, probability, group } = token;
@@ -403,11 +409,11 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         Ok(())
     }
 
-    /// Counts how far a declined record is from a favourable decision, in standard deviations;
-    /// `None` where [`crate::recourse`] found nothing.
+    /// Counts the distance of a declined record from a favourable decision, in standard deviations;
+    /// `None` if [`crate::recourse`] found no recourse.
     ///
     /// # Errors
-    /// [`MonitorError::NotDeclined`], [`MonitorError::NotADistance`]; those of [`Monitor::label`].
+    /// [`MonitorError::NotDeclined`], [`MonitorError::NotADistance`], and the errors of [`Monitor::label`].
     pub fn distance(&mut self, token: &Token, distance: Option<f32>) -> Result<(), MonitorError> {
         self.check_model(token.model)?;
         let threshold = self.threshold;
@@ -426,31 +432,31 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         }
     }
 
-    /// Returns the observations of this period.
+    /// Returns the number of observations in this period.
     #[must_use]
     pub fn observed(&self) -> u64 {
         self.observed
     }
 
-    /// Returns how many of them had such a value.
+    /// Returns the number of records with missing, clamped or unseen values.
     #[must_use]
     pub fn inputs(&self) -> &InputCounts {
         &self.inputs
     }
 
-    /// Returns the same for each feature of the model.
+    /// Returns the number of missing, clamped and unseen values of each feature.
     #[must_use]
     pub fn features(&self) -> &[InputCounts] {
         self.by_feature.get(..self.features).unwrap_or(&self.by_feature)
     }
 
-    /// Returns what was counted of each group, the reference first.
+    /// Returns the tally of each group, the reference first.
     #[must_use]
     pub fn groups(&self) -> &[Tally; GROUPS] {
         &self.groups
     }
 
-    /// Returns what was counted of records without a group.
+    /// Returns the tally of the records without a group.
     #[must_use]
     pub fn ungrouped(&self) -> &Tally {
         &self.ungrouped
@@ -461,13 +467,13 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         self.events.ring.iter()
     }
 
-    /// Returns the number of older ones, which there was no room for.
+    /// Returns the number of older drifts, which were dropped.
     #[must_use]
     pub fn events_dropped(&self) -> u32 {
         self.events.dropped
     }
 
-    /// Returns the tally of a group, or of those without one, where the score can be counted.
+    /// Returns the tally of a group, or of the records without one, if the score can be counted.
     fn tally(&mut self, probability: f32, group: Option<u8>) -> Result<&mut Tally, MonitorError> {
         if self.threshold == 0.0 {
             return Err(MonitorError::NotStarted);
@@ -484,7 +490,7 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         if found == self.model { Ok(()) } else { Err(MonitorError::OtherModel { found, expected: self.model }) }
     }
 
-    /// Gives a value of a record to the detectors it concerns.
+    /// Passes a value of a record to its detectors.
     fn watch(&mut self, watched: Watched, value: f32, group: Option<u8>) {
         for (index, detectors) in (0..=u8::MAX).zip(&mut self.detectors) {
             let Some(detector) = detectors.get_mut(watched as usize) else { continue };

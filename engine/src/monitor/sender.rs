@@ -1,5 +1,5 @@
-//! Who sends a status: its device, a counter, and with the feature `mac` proof that the sender
-//! holds the key of that device.
+//! The sender of a status: its device, a counter and, with the feature `mac`, proof that the sender
+//! has the key of that device.
 
 use core::fmt;
 
@@ -12,9 +12,9 @@ use super::{Monitor, MonitorError};
 const DEVICE_BYTES: usize = 16;
 /// Bytes of a MAC.
 const MAC_BYTES: usize = 16;
-/// Most bytes by which a sender makes a status longer.
+/// The largest number of bytes by which a sender makes a status longer.
 pub(super) const SENDER_BYTES: usize = DEVICE_BYTES + size_of::<u64>() + MAC_BYTES;
-/// A flag of the frame: a MAC stands at the end.
+/// A flag of the frame: the payload ends with a MAC.
 pub(super) const FLAG_MAC: u16 = 1;
 
 /// A message authentication code: the first half of an HMAC-SHA-256.
@@ -22,8 +22,8 @@ pub(super) type Mac = [u8; MAC_BYTES];
 
 /// The id of a device: 16 bytes of any meaning, such as a serial number or a UUID.
 ///
-/// Its text is that of its bytes up to the zeros at the end where they are printable ASCII, without
-/// a space; else 32 hexadecimal digits.
+/// It is displayed as text, without trailing zeros, if its bytes are printable ASCII without
+/// spaces; otherwise as 32 hexadecimal digits.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DeviceId([u8; DEVICE_BYTES]);
@@ -55,19 +55,19 @@ impl fmt::Display for DeviceId {
     }
 }
 
-/// Who sends a status.
+/// The sender of a status.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sender {
     /// The device.
     pub device: DeviceId,
-    /// Of each of its statuses a larger one, over restarts too: of two statuses of a device the
-    /// newer has the larger counter, and one that was seen before is refused.
+    /// A counter that increases with each status, also over restarts. The newer of two statuses of
+    /// a device has the larger counter, and a status that was seen before is refused.
     #[serde(with = "fixed")]
     pub counter: u64,
 }
 
-/// A counter in 8 bytes, whatever its value.
+/// Encodes a counter in exactly 8 bytes.
 mod fixed {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -81,12 +81,12 @@ mod fixed {
 }
 
 impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
-    /// Bytes that suffice for the status of a sender.
+    /// A buffer size in bytes that suffices for the status of a sender.
     pub const SENT_STATUS_BYTES: usize = Self::STATUS_BYTES + SENDER_BYTES;
 
-    /// Writes the status with its sender to the caller's memory, at best of
-    /// [`Monitor::SENT_STATUS_BYTES`], and returns the part it takes. Nothing shows that the sender
-    /// is who it says: see [`Monitor::write_authenticated`].
+    /// Writes the status with its sender to the caller's memory ([`Monitor::SENT_STATUS_BYTES`]
+    /// suffice), and returns the part that was written. The sender is not authenticated; see
+    /// [`Monitor::write_authenticated`].
     ///
     /// # Errors
     /// [`MonitorError::BufferTooSmall`], [`MonitorError::NotStarted`].
@@ -123,21 +123,22 @@ mod mac {
 
     /// A secret key of 32 bytes, for statuses that cannot be forged.
     ///
-    /// The owner of a fleet holds one key, and each device only [`Key::of_device`], which `feamoe
-    /// sign --device-key` writes: who reads the key of a device can speak for that device, and for no
-    /// other.
+    /// The owner of a fleet has one key, and each device only its [`Key::of_device`], which `feamoe
+    /// sign --device-key` writes. Whoever reads the key of a device can impersonate only that
+    /// device.
     #[derive(Clone)]
     pub struct Key([u8; 32]);
 
     impl Key {
-        /// Returns the key of these bytes, which must come from a generator for secrets.
+        /// Returns the key with these bytes, which must come from a cryptographic random number
+        /// generator.
         #[must_use]
         pub const fn new(bytes: [u8; 32]) -> Self {
             Self(bytes)
         }
 
-        /// Returns the key of a device, where this is that of its fleet: the HMAC-SHA-256 of its
-        /// id, 16 bytes.
+        /// Returns the key of a device if this is the key of its fleet: the HMAC-SHA-256 of the 16
+        /// bytes of its id.
         #[must_use]
         pub fn of_device(&self, device: &DeviceId) -> Self {
             let mut hmac = self.hmac();
@@ -145,7 +146,7 @@ mod mac {
             Self(hmac.finalize().into_bytes().into())
         }
 
-        /// Returns its bytes, to be put into a device.
+        /// Returns the bytes of the key, to be stored in a device.
         #[must_use]
         pub const fn as_bytes(&self) -> &[u8; 32] {
             &self.0
@@ -158,8 +159,8 @@ mod mac {
             Hmac::new(&block.into())
         }
 
-        /// Returns the HMAC of a frame: of its header up to the CRC, which says too whether there
-        /// is a MAC, and of its payload up to the MAC.
+        /// Returns the HMAC of a frame: over its header up to the CRC, including the flag for the
+        /// MAC, and over its payload up to the MAC.
         fn of_frame(&self, frame: &[u8]) -> Hmac<Sha256> {
             let mut hmac = self.hmac();
             hmac.update(frame.get(..CRC_AT).unwrap_or_default());
@@ -176,8 +177,8 @@ mod mac {
     }
 
     impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
-        /// Writes the status with its sender and a MAC by the device's key, so that nobody without
-        /// the key can write or change it; as [`Monitor::write_from`].
+        /// Like [`Monitor::write_from`], with a MAC by the device's key, so that nobody without the
+        /// key can write or change the status.
         ///
         /// # Errors
         /// [`MonitorError::BufferTooSmall`], [`MonitorError::NotStarted`].
@@ -204,8 +205,8 @@ mod mac {
     }
 
     impl Status<'_> {
-        /// Returns whether the status was written with this key: a MAC is there and right. Takes as
-        /// long for a wrong one as for the right one.
+        /// Returns whether the status has a MAC, and it is the one by this key. The comparison
+        /// takes constant time.
         #[must_use]
         pub fn is_authentic(&self, key: &Key) -> bool {
             let parts = self.as_bytes().split_last_chunk::<MAC_BYTES>().filter(|_| self.has_mac());

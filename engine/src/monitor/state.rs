@@ -1,5 +1,5 @@
-//! The state of a monitor, for a reset or deep sleep: everything, so that a monitor that is
-//! restored counts and alarms as if it had never stopped.
+//! The complete state of a monitor, to be stored over a reset or deep sleep. A restored monitor
+//! counts and raises alarms as if it had never stopped.
 //!
 //! ```text
 //! frame of magic "FEMT", version 1 (see crate::frame)
@@ -28,12 +28,12 @@ pub(super) const fn bytes(groups: usize, features: usize) -> usize {
     status::bytes(groups, features) + groups * Watched::COUNT * DETECTOR_BYTES
 }
 
-/// Why a state was not restored; the monitor is unchanged.
+/// Why a state was not restored. The monitor is unchanged.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RestoreError {
-    /// The bytes are damaged, or no state of a monitor.
+    /// The bytes are damaged, or not the state of a monitor.
     State(StatusError),
     /// The state belongs to a monitor of another model.
     OtherModel {
@@ -42,23 +42,23 @@ pub enum RestoreError {
         /// Checksum of the model given.
         expected: u32,
     },
-    /// The state belongs to a monitor of another number of groups.
+    /// The state belongs to a monitor with another number of groups.
     WrongGroupCount {
         /// Groups of the state.
         found: usize,
         /// The monitor's `GROUPS`.
         expected: usize,
     },
-    /// The model has more features than the monitor holds, or not as many as the state.
+    /// The model has more features than the monitor supports, or another number than the state.
     WrongFeatureCount {
         /// Features of the state.
         found: usize,
         /// Features of the model.
         expected: usize,
     },
-    /// A detector is in a state that no records can give.
+    /// The state of a detector is impossible.
     ImpossibleDetector {
-        /// Of which group, 0 for all records.
+        /// The group, 0 for all records.
         group: u8,
     },
 }
@@ -68,15 +68,17 @@ impl fmt::Display for RestoreError {
         match self {
             Self::State(_) => f.write_str("the stored state is refused"),
             Self::OtherModel { found, expected } => {
-                write!(f, "the stored state is of model {found:08x}, the model is {expected:08x}")
+                write!(f, "the stored state belongs to model {found:08x}, but the model is {expected:08x}")
             }
             Self::WrongGroupCount { found, expected } => {
-                write!(f, "the stored state has {found} groups, the monitor {expected}")
+                write!(f, "the stored state has {found} groups, but the monitor has {expected}")
             }
             Self::WrongFeatureCount { found, expected } => {
-                write!(f, "the stored state has {found} features, the model {expected}")
+                write!(f, "the stored state has {found} features, but the model has {expected}")
             }
-            Self::ImpossibleDetector { group } => write!(f, "the stored state of the detectors of group {group}"),
+            Self::ImpossibleDetector { group } => {
+                write!(f, "the stored state of the detectors of group {group} is impossible")
+            }
         }
     }
 }
@@ -91,8 +93,8 @@ impl core::error::Error for RestoreError {
 }
 
 impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
-    /// Writes the whole state to the caller's memory, at best of [`Monitor::STATE_BYTES`], and
-    /// returns the part it takes: some 700 bytes a group and watched value.
+    /// Writes the whole state to the caller's memory ([`Monitor::STATE_BYTES`] suffice), and
+    /// returns the part that was written: about 700 bytes per group and monitored quantity.
     ///
     /// # Errors
     /// [`MonitorError::BufferTooSmall`], [`MonitorError::NotStarted`].
@@ -106,12 +108,12 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         stored.ok_or(MonitorError::BufferTooSmall { found, enough: Self::STATE_BYTES })
     }
 
-    /// Restores a state: from here on the monitor counts and alarms as the one that stored it.
-    /// `model` is the one that was watched. All of the bytes are checked, values too, before
+    /// Restores a state: from here on, the monitor counts and raises alarms like the one that
+    /// stored it. `model` is the model that was monitored. All bytes and values are checked before
     /// anything is changed. Cost: three passes over the bytes.
     ///
     /// # Errors
-    /// See [`RestoreError`]; then the monitor is unchanged.
+    /// See [`RestoreError`]; the monitor is then unchanged.
     pub fn restore<'a>(&mut self, model: &impl Scorer<'a>, bytes: &[u8]) -> Result<(), RestoreError> {
         status::check_header(bytes, MAGIC, VERSION).map_err(RestoreError::State)?;
         let (status, detectors) = Status::parse(bytes).map_err(RestoreError::State)?;

@@ -1,4 +1,4 @@
-//! The status of a monitor: what a device sends home. Drawn in [`Status`].
+//! The status of a monitor, which a device sends. See [`Status`] for a drawing.
 
 use core::fmt;
 
@@ -22,7 +22,7 @@ const TALLY_BYTES: usize = 2 * COUNTS_BYTES + (10 + 2 * 5) + 10;
 const INPUT_BYTES: usize = 3 * 5;
 const EVENT_BYTES: usize = 1 + 1 + 10 + 2 * 4 + 2 * 5;
 const HEAD_BYTES: usize = 5 + 4 + 1 + 3 + 1 + 5 + 10 + 10 + INPUT_BYTES + TALLY_BYTES;
-/// Bytes that no status of any monitor passes.
+/// The size of the longest status of any monitor, in bytes.
 pub const MAX_STATUS_BYTES: usize = bytes(MAX_GROUPS, MAX_FEATURES) + SENDER_BYTES;
 
 /// Bytes of the longest status of this many groups and features, both within their limits.
@@ -31,7 +31,7 @@ pub(super) const fn bytes(groups: usize, features: usize) -> usize {
     HEADER_BYTES + HEAD_BYTES + groups * TALLY_BYTES + features * INPUT_BYTES + EVENTS * EVENT_BYTES
 }
 
-/// What stands first in the payload.
+/// The start of the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Head {
     model: u32,
@@ -61,7 +61,7 @@ impl Head {
 
     fn is_sound_event(&self, event: &Event) -> bool {
         let change = &event.change;
-        // A gap is 1 at most, but for what rounding adds to a mean.
+        // A gap is 1 at most, except for what rounding adds to a mean.
         let in_range = |mean: f32| mean.abs() <= 1.001;
         event.group < self.groups
             && event.at <= self.observed
@@ -73,8 +73,8 @@ impl Head {
 }
 
 impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
-    /// Writes the status to the caller's memory, at best of [`Monitor::STATUS_BYTES`], and returns
-    /// the part it takes: some hundred bytes.
+    /// Writes the status to the caller's memory ([`Monitor::STATUS_BYTES`] suffice), and returns
+    /// the part that was written: some hundred bytes.
     ///
     /// # Errors
     /// [`MonitorError::BufferTooSmall`], [`MonitorError::NotStarted`].
@@ -86,13 +86,13 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         self.write_to(buffer).ok_or(MonitorError::BufferTooSmall { found, enough: Self::STATUS_BYTES })
     }
 
-    /// `None` where the buffer is too small.
+    /// `None` if the buffer is too small.
     fn write_to<'b>(&self, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
         self.framed(MAGIC, VERSION, 0, buffer, |_| Some(()))
     }
 
-    /// Writes a frame around the content of a status and what `more` adds; `None` where the buffer
-    /// is too small.
+    /// Writes a frame around the content of a status and what `more` adds; `None` if the buffer is
+    /// too small.
     #[allow(clippy::cast_possible_truncation)] // within MAX_GROUPS, MAX_FEATURES and EVENTS
     pub(super) fn framed<'b>(
         &self,
@@ -126,7 +126,7 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
     }
 }
 
-/// The payload in the making.
+/// A payload that is being written.
 pub(super) struct Payload<'b> {
     bytes: &'b mut [u8],
     used: usize,
@@ -140,8 +140,8 @@ impl Payload<'_> {
     }
 }
 
-/// The status of a monitor, read in place. One that exists is valid: [`Status::read`] checked all
-/// of it.
+/// The status of a monitor, read in place. Every `Status` is valid: [`Status::read`] checked all of
+/// it.
 ///
 /// ```text
 /// byte 0        4         6        8              12         16
@@ -159,7 +159,7 @@ impl Payload<'_> {
 ///
 /// As in a model ([`crate::format`]): little endian; the CRC (ISO-HDLC) covers what stands before
 /// it and after it; every length is exact and every varint the shortest; nothing is decoded before
-/// the CRC was checked.
+/// the CRC is checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Status<'a> {
     head: Head,
@@ -172,11 +172,11 @@ pub struct Status<'a> {
 }
 
 impl<'a> Status<'a> {
-    /// Reads a status, whatever its bytes, and checks all of it, values too: what no records can
-    /// have given is refused. Cost: two passes over the bytes.
+    /// Reads a status from arbitrary bytes and checks all of it, including the values: impossible
+    /// counts are refused. Cost: two passes over the bytes.
     ///
     /// # Errors
-    /// What is wrong: see [`StatusError`].
+    /// See [`StatusError`].
     pub fn read(bytes: &'a [u8]) -> Result<Self, StatusError> {
         let flags = frame::open(bytes, MAGIC, STATUS_OF_A_SENDER).map_err(StatusError::Frame)?.flags;
         let version = frame::version(bytes, HEADER_BYTES, MAGIC, STATUS_OF_A_SENDER).map_err(StatusError::Frame)?;
@@ -248,61 +248,61 @@ impl<'a> Status<'a> {
         (self.head.groups.into(), self.head.features.into())
     }
 
-    /// Returns who sent it; `None` where the device has no name.
+    /// Returns the sender; `None` if the device has no id.
     #[must_use]
     pub fn sender(&self) -> Option<Sender> {
         self.sender
     }
 
-    /// Returns whether it carries a MAC, be it right or not.
+    /// Returns whether the status has a MAC, whether valid or not.
     #[must_use]
     pub fn has_mac(&self) -> bool {
         self.has_mac
     }
 
-    /// Returns all of its bytes.
+    /// Returns the bytes of the status.
     #[must_use]
     pub fn as_bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// Returns the checksum of the model that was watched: [`crate::Model::crc32`].
+    /// Returns the checksum of the model that was monitored: [`crate::Model::crc32`].
     #[must_use]
     pub fn model_crc32(&self) -> u32 {
         self.head.model
     }
 
-    /// Returns its threshold.
+    /// Returns the threshold of the model.
     #[must_use]
     pub fn threshold(&self) -> f32 {
         self.head.threshold
     }
 
-    /// Returns when the period began, by the device's clock; 0 where it has none.
+    /// Returns the start of the period by the device's clock; 0 if it has none.
     #[must_use]
     pub fn since(&self) -> u64 {
         self.head.since
     }
 
-    /// Returns the observations of the period.
+    /// Returns the number of observations in the period.
     #[must_use]
     pub fn observed(&self) -> u64 {
         self.head.observed
     }
 
-    /// Returns how many of them had such a value.
+    /// Returns the number of records with missing, clamped or unseen values.
     #[must_use]
     pub fn inputs(&self) -> &InputCounts {
         &self.head.inputs
     }
 
-    /// Returns what was counted of records without a group.
+    /// Returns the tally of the records without a group.
     #[must_use]
     pub fn ungrouped(&self) -> &Tally {
         &self.head.ungrouped
     }
 
-    /// Returns what was counted of each group, the reference first.
+    /// Returns the tally of each group, the reference first.
     pub fn groups(&self) -> impl Iterator<Item = Tally> + use<'a> {
         items(self.groups)
     }
@@ -317,7 +317,7 @@ impl<'a> Status<'a> {
         items(self.events)
     }
 
-    /// Returns the number of older ones, which there was no room for.
+    /// Returns the number of older drifts, which were dropped.
     #[must_use]
     pub fn events_dropped(&self) -> u32 {
         self.head.events_dropped
@@ -376,21 +376,21 @@ pub(super) fn check_header(bytes: &[u8], magic: [u8; 4], version: u16) -> Result
 pub enum StatusError {
     /// The header does not fit the bytes.
     Frame(FrameError),
-    /// Longer than its content.
+    /// The status is longer than its content.
     TrailingBytes {
         /// The number of bytes.
         found: usize,
         /// The number of bytes of the content.
         expected: usize,
     },
-    /// Not the shortest postcard encoding of what stands here.
+    /// The bytes are not the shortest postcard encoding of the expected value.
     Malformed {
         /// Offset from the start, in bytes.
         at: usize,
     },
-    /// The head, or the sum of all groups, says what cannot be.
+    /// The head, or the sum of all groups, is impossible.
     ImpossibleHead,
-    /// The counts of a group are such as no records can give.
+    /// The counts of a group are impossible.
     ImpossibleGroup {
         /// The group.
         group: u8,
@@ -413,18 +413,20 @@ impl fmt::Display for StatusError {
             Self::Frame(FrameError::WrongMagic { .. }) => {
                 f.write_str("not the status of a feamoe monitor: does not start with FEMS")
             }
-            Self::Frame(error @ FrameError::UnsupportedVersion { .. }) => write!(f, "status {error}: update it"),
+            Self::Frame(error @ FrameError::UnsupportedVersion { .. }) => write!(f, "status {error}; update it"),
             Self::Frame(error @ FrameError::WrongChecksum { .. }) => {
-                write!(f, "{error}: the status is damaged, send it again")
+                write!(f, "{error}; the status is damaged, send it again")
             }
             Self::Frame(error) => write!(f, "status {error}"),
-            Self::TrailingBytes { found, expected } => write!(f, "status has {found} bytes, its content {expected}"),
+            Self::TrailingBytes { found, expected } => {
+                write!(f, "status has {found} bytes, but its content has {expected}")
+            }
             Self::Malformed { at } => write!(f, "not the postcard encoding of a status (at byte {at})"),
             Self::ImpossibleHead => f.write_str("the head contradicts itself or the groups"),
             Self::ImpossibleGroup { group } => write!(f, "group {group}: its counts contradict each other"),
-            Self::ImpossibleFeature { feature } => write!(f, "feature {feature}: counted more often than in all"),
+            Self::ImpossibleFeature { feature } => write!(f, "feature {feature}: its counts exceed the total"),
             Self::ImpossibleEvent { event } => {
-                write!(f, "event {event}: an unknown group, the future, or out of range")
+                write!(f, "event {event}: its group is unknown, it is in the future, or it is out of range")
             }
         }
     }
@@ -439,8 +441,8 @@ mod tests {
     use crate::drift::Change;
     use crate::monitor::Watched;
 
-    /// Every number at its longest: the bound is the length, to the byte, but for the label cells
-    /// of decisions, which are 0 and take a byte each.
+    /// Every number at its longest: the bound is the length, to the byte, except for the label
+    /// cells of decisions, which are 0 and take a byte each.
     #[test]
     fn the_longest_status_is_as_long_as_said() {
         let mut monitor = Monitor::<3, 5>::new();

@@ -1,15 +1,15 @@
-//! What a monitor counts: of the decisions of a group, and of the values of a feature.
+//! The counts of a monitor: the decisions on a group, and the values of a feature.
 
 use serde::{Deserialize, Serialize};
 
 use crate::fairness::{self, Counts, Distances, Interval, Measure, Rates};
 use crate::schema::Note;
 
-/// What was decided on the records of one group, and what came of it: 72 bytes.
+/// The decisions on the records of one group and their outcomes. Takes 72 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
-    /// Every decision. What is read of it depends on no label, so each is counted as if its label
-    /// were unfavourable.
+    /// Every decision, counted as if its label were unfavourable; only results that do not depend
+    /// on labels are used.
     decisions: Counts,
     labelled: Counts,
     distances: Distances,
@@ -18,11 +18,10 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Largest distance that is taken, in standard deviations: sums of as many as can be counted
-    /// fit.
+    /// Largest accepted distance, in standard deviations, so that sums cannot overflow.
     pub const LARGEST_DISTANCE: u16 = u16::MAX;
 
-    /// Returns a tally of no records, in a `const` so that it can live in a `static`.
+    /// Returns an empty tally. This is `const`, so that a tally can be in a `static`.
     #[must_use]
     pub const fn new() -> Self {
         Self { decisions: Counts::new(), labelled: Counts::new(), distances: Distances::new(), scores: 0 }
@@ -34,8 +33,8 @@ impl Tally {
         self.decisions.rows()
     }
 
-    /// Returns every decision, as if each label were unfavourable: whether the outcome is known or
-    /// not.
+    /// Returns the counts of all decisions, with or without a known outcome, as if each label were
+    /// unfavourable.
     #[must_use]
     pub fn decisions(&self) -> &Counts {
         &self.decisions
@@ -47,14 +46,14 @@ impl Tally {
         self.decisions.decided(true)
     }
 
-    /// Returns the decisions whose outcome is known, by outcome.
+    /// Returns the counts of the decisions whose outcome is known.
     #[must_use]
     pub fn labelled(&self) -> &Counts {
         &self.labelled
     }
 
-    /// Returns how far the declined records were from a favourable decision, where that was looked
-    /// for.
+    /// Returns the distances of the declined records from a favourable decision, as far as they
+    /// were given.
     #[must_use]
     pub fn distances(&self) -> &Distances {
         &self.distances
@@ -66,20 +65,20 @@ impl Tally {
         fairness::mean(self.scores, self.rows())
     }
 
-    /// Returns the rates that the measures compare: of decisions where no label is needed, else of
-    /// the labelled ones.
+    /// Returns the rates that the measures compare: from all decisions if no label is needed,
+    /// otherwise from the labelled ones.
     #[must_use]
     pub fn rates(&self) -> Rates {
         Rates::new(&self.decisions, &self.labelled, &self.distances)
     }
 
-    /// Returns the gap to the reference group; NaN where a rate is.
+    /// Returns the gap to the reference group; NaN if a rate is.
     #[must_use]
     pub fn gap(&self, measure: Measure, reference: &Self) -> f32 {
         measure.gap(&self.rates(), &reference.rates())
     }
 
-    /// Returns its 95 % interval, see [`fairness::interval`].
+    /// Returns the 95 % interval of the gap, see [`fairness::interval`].
     #[must_use]
     pub fn interval(&self, measure: Measure, reference: &Self) -> Option<Interval> {
         let counts = |tally: &Self| if measure.needs_labels() { tally.labelled } else { tally.decisions };
@@ -94,8 +93,8 @@ impl Tally {
         self.scores = self.scores.saturating_add(other.scores);
     }
 
-    /// Returns whether a counter is at its end: what it belongs to was counted no further, or was
-    /// not merged exactly.
+    /// Returns whether a counter reached its maximum, so that counting stopped or a merge was not
+    /// exact.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.decisions.is_full() || self.labelled.is_full() || self.distances.is_full()
@@ -120,7 +119,7 @@ impl Tally {
         }
     }
 
-    /// Whether records can have given this tally.
+    /// Returns whether the tally is consistent.
     pub(super) fn is_sound(&self) -> bool {
         self.decisions.labelled(true) == 0
             && fairness::can_be_sum(self.scores, self.rows())
@@ -130,26 +129,26 @@ impl Tally {
     }
 }
 
-/// How many values were not as in training: 12 bytes.
+/// The number of values that differ from training. Takes 12 bytes.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputCounts {
-    /// There was none.
+    /// Missing values.
     pub missing: u32,
-    /// Outside the training range: the nearer end was taken.
+    /// Numbers outside the training range, which were clamped.
     pub clamped: u32,
-    /// A level that training had not seen.
+    /// Levels that were not seen in training.
     pub unseen: u32,
 }
 
 impl InputCounts {
-    /// Returns no values, in a `const` so that it can live in a `static`.
+    /// Returns empty counts. This is `const`, so that they can be in a `static`.
     #[must_use]
     pub const fn new() -> Self {
         Self { missing: 0, clamped: 0, unseen: 0 }
     }
 
-    /// Adds those of another period or device.
+    /// Adds the counts of another period or device.
     pub fn merge(&mut self, other: &Self) {
         self.missing = self.missing.saturating_add(other.missing);
         self.clamped = self.clamped.saturating_add(other.clamped);

@@ -1,14 +1,15 @@
-//! Several answers, so that a person can choose: the nearest one, and others that do without one of
-//! its changes.
+//! Several answers, so that a person can choose: the nearest one, and others that avoid one of its
+//! changes.
 //!
-//! The nearest answer is looked for first; then, for each feature that it changes, the nearest one
-//! that leaves that feature as it is. Where these are fewer than the caller has room for, the same
-//! is done from the second answer on, what it did without left out too (Lawler 1972, of whose K
-//! best solutions these are those that differ in the set of features changed).
+//! First the nearest answer is searched for; then, for each feature that it changes, the nearest
+//! answer that leaves that feature unchanged. If there are fewer answers than the caller has room
+//! for, the same is done from the second answer on, also without the features that it had to avoid
+//! (Lawler 1972; of his K best solutions, these are the ones that differ in the set of features
+//! changed).
 //!
-//! The nearest point of a boundary changes all that helps, most of it by next to nothing. So the
-//! small changes of each answer are left out; where it is not favourable then, it is looked for
-//! once more without them, and that one taken where it is hardly farther.
+//! The nearest point of a boundary changes every feature that helps, most of them by very little.
+//! The small changes of each answer are therefore left out. If it is then not favourable, the
+//! search is repeated without these features, and its result is used if it is hardly farther.
 
 use super::{Change, Recourse, Rules};
 use crate::error::PredictError;
@@ -16,27 +17,27 @@ use crate::model::Model;
 use crate::record::Record;
 use crate::schema::FeatureIndex;
 
-/// Changes below this share of an answer's distance are small; left out, it may be this many times
-/// as far.
+/// Changes below this share of an answer's distance are small. Without them, the answer may be
+/// farther by this share.
 const SMALL: f32 = 0.1;
 const HARDLY_FARTHER: f32 = 1.01;
 
 /// One way to a favourable decision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Answer<const FEATURES: usize> {
-    /// How far it is; 0 for another bin so near that f32 cannot distinguish its numbers from the
-    /// record's after their transform.
+    /// The distance; 0 for another bin so near that f32 cannot distinguish its numbers from the
+    /// record's after the transform.
     pub distance: f32,
     /// The score after the changes, at least the threshold.
     pub probability: f32,
-    /// What to change, by feature.
+    /// The changes, by feature.
     pub changes: [Option<Change>; FEATURES],
-    /// The features that it was to leave as they are, beside those of the rules.
+    /// The features that it had to leave unchanged, besides those of the rules.
     without: [bool; FEATURES],
 }
 
 impl<const FEATURES: usize> Answer<FEATURES> {
-    /// An answer to nothing: a place for one, in a `const` so that it can live in a `static`.
+    /// An empty answer. This is `const`, so that an answer can be in a `static`.
     pub const NONE: Self =
         Self { distance: 0.0, probability: 0.0, changes: [None; FEATURES], without: [false; FEATURES] };
 
@@ -48,17 +49,17 @@ impl<const FEATURES: usize> Answer<FEATURES> {
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// Finds several favourable records that the rules allow, no two of which change the same
-    /// features, the nearest first; returns how many, at most the length of `answers`. The nearest
-    /// is in `recourse` too, with the evaluations of all searches; where that has a distance and
-    /// nothing to change, the record is favourable as it is.
+    /// features, the nearest first. Returns their number, at most the length of `answers`. The
+    /// nearest is also in `recourse`, with the evaluations of all searches. If it has a distance
+    /// but no change, the record is favourable already.
     ///
-    /// Each is verified as that of [`Model::recourse_within`] is, and at most a hundredth farther,
-    /// which small changes left out may cost. Cost: twice as many such searches as the nearest
-    /// answer has changes, and two, at most; where there are fewer answers than room, as many for
-    /// each answer.
+    /// Each is verified like the answer of [`Model::recourse_within`], and is at most a hundredth
+    /// farther because small changes are left out. Cost: at most two searches plus two for each
+    /// change of the nearest answer; if there are fewer answers than room, the same for each
+    /// answer.
     ///
     /// # Errors
-    /// As [`Model::score`]; then all memory is unchanged.
+    /// The same as [`Model::score`]; all memory is then unchanged.
     pub fn recourses_within(
         &self,
         record: &Record<'_, FEATURES>,
@@ -69,12 +70,12 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         self.recourses_while(record, rules, recourse, answers, |_| true)
     }
 
-    /// As [`Model::recourses_within`]. After each evaluation `keep_going` receives the number of
-    /// those of the search under way; where it returns false, all ends with the answers found until
-    /// then, and [`Recourse::stopped`] is set.
+    /// Like [`Model::recourses_within`]. After each evaluation, `keep_going` receives the number of
+    /// evaluations of the current search. If it returns false, the search ends with the answers
+    /// found so far, and [`Recourse::stopped`] is set.
     ///
     /// # Errors
-    /// As [`Model::recourses_within`].
+    /// The same as [`Model::recourses_within`].
     pub fn recourses_while(
         &self,
         record: &Record<'_, FEATURES>,
@@ -88,8 +89,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         self.few_changes_without(record, rules, &everything, recourse, keep_going)?;
         let mut count = keep(answers, 0, recourse, &everything);
         let (mut evaluations, mut looks, mut rank) = (recourse.evaluations, recourse.looks, 0_usize);
-        // From the nearest the others are looked for, whatever the room: the nearest of them are
-        // kept.
+        // Starting from the nearest, all others are searched for, whatever the room, and the
+        // nearest of them are kept.
         while answers.len() > 1 && rank < count && (rank == 0 || count < answers.len()) && !recourse.stopped {
             let Some(parent) = answers.get(rank).copied() else { break };
             for (index, _) in parent.changes.iter().enumerate().filter(|(_, change)| change.is_some()) {
@@ -114,7 +115,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         Ok(count)
     }
 
-    /// Finds the nearest favourable record, or one hardly farther without its small changes.
+    /// Finds the nearest favourable record, or one that is hardly farther without its small
+    /// changes.
     #[inline(never)]
     fn few_changes_without(
         &self,
@@ -153,7 +155,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         Ok(())
     }
 
-    /// Returns the score of a record after changes, where it is favourable.
+    /// Returns the score of a record after changes, if it is favourable.
     #[inline(never)]
     fn favourable_score(
         &self,
@@ -176,9 +178,9 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     }
 }
 
-/// Adds what was found to the answers kept, in the order of their distances, in the place of one
-/// that changes the same features and is farther; not where such a one is as near, or where there
-/// is no room. Returns how many are kept.
+/// Adds an answer to those kept, in the order of their distances. It replaces one that changes the
+/// same features and is farther. It is dropped if such an answer is as near, or if there is no
+/// room. Returns the number of answers kept.
 #[inline(never)]
 fn keep<const FEATURES: usize>(
     answers: &mut [Answer<FEATURES>],
@@ -197,7 +199,7 @@ fn keep<const FEATURES: usize>(
             (count, count)
         }
     };
-    // None where the one alike is among the nearer.
+    // `None` if the similar answer is among the nearer ones.
     let Some(farther) = answers.get_mut(nearer..end) else { return count };
     if let Some(last) = farther.last_mut() {
         *last = Answer { distance, probability: found.probability, changes: found.changes, without: *without };

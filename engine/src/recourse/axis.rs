@@ -71,8 +71,8 @@ impl Axis {
     /// Takes up the pieces nearer than the root of `cost`, where `along` gives what a row adds
     /// along the direction.
     ///
-    /// A piece that adds no more than a nearer one is passed over. Of more than [`PIECES`] the
-    /// least useful is dropped, see [`Axis::drop_least`]. Returns the number of pieces looked at.
+    /// A piece that adds no more than a nearer one is skipped. Of more than [`PIECES`] the least
+    /// useful is dropped, see [`Axis::drop_least`]. Returns the number of pieces looked at.
     pub fn look_along(&mut self, pieces: impl Iterator<Item = Piece>, cost: f32, along: impl Fn(u32) -> f32) -> u32 {
         let mut looks = 0_u32;
         self.slope = self.reach.slope(&along);
@@ -180,7 +180,7 @@ impl Axis {
     }
 
     /// Returns how much less a candidate is worth than the best one; [`f32::MAX`] for the best one
-    /// and where there is none.
+    /// and if there is none.
     pub fn regret(&self, candidate: usize, multiplier: f32) -> f32 {
         match self.candidates().get(candidate) {
             Some(other) if candidate != usize::from(self.best_candidate) => {

@@ -26,8 +26,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
     /// Replaces one change of the best point by a nearer one, of the same or another feature, or
     /// all by one; returns whether that was possible.
     ///
-    /// Changes against the gradient at the best point, which is the direction, are passed over,
-    /// unless there is but one change, to be replaced by one: with one feature, all are tried.
+    /// Changes against the gradient at the best point, which is the direction, are skipped, unless
+    /// there is but one change, to be replaced by one: with one feature, all are tried.
     #[inline(never)]
     pub fn exchange(&mut self) -> bool {
         let changed = self.axes().filter(|axis| axis.is_changed()).count();
@@ -134,7 +134,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
                 }
             }
             let place = |at: f32| reach.on_step(feature, edges, Place { row: piece.row, at });
-            // What the log-odds lack at a position; `None` where it is favourable.
+            // What the log-odds lack at a position; `None` if it is favourable.
             let mut lack = |at: f32| {
                 let mut lanes = self.with_change(&lanes, reach, place(at), 1.0);
                 if self.score(&mut lanes) { None } else { Some(needed - self.log_odds()) }
@@ -161,7 +161,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
 /// Returns the position nearest to `near` that is favourable, on the way to `end`. `near` is not:
 /// its log-odds lack `at_near`, and rise by `steepest` for a position of 1 at most. So each step
 /// goes as far as nothing can be favourable, or a little farther, and halving finds where it was.
-/// `lack`: what the log-odds lack at a position, `None` where it is favourable.
+/// `lack`: what the log-odds lack at a position, `None` if it is favourable.
 #[inline(never)]
 fn first_favourable(
     near: f32,

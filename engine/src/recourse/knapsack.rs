@@ -1,16 +1,16 @@
-//! Whole pieces that together gain enough at the least cost: what a multiplier cannot choose, as it
-//! only finds combinations on the convex hull.
+//! Chooses whole pieces that together gain enough at the least cost. A multiplier cannot do this,
+//! since it only finds combinations on the convex hull.
 //!
-//! A multiple-choice knapsack (Sinha and Zoltners 1979): one piece of each feature, the gains
-//! rounded to that many levels, solved by one pass over the features. Cost: features x pieces x
+//! A multiple-choice knapsack (Sinha and Zoltners 1979): one piece of each feature, with gains
+//! rounded to [`LEVELS`] levels, solved in one pass over the features. Cost: features x pieces x
 //! [`LEVELS`] additions.
 
 use super::axis::{Axis, PIECES};
 
 /// Levels of gain.
 pub(super) const LEVELS: usize = 32;
-/// The level of the gain that is known to do; what is above serves where log-odds are not linear in
-/// the logits.
+/// The level of the gain that is known to suffice; higher levels are for log-odds that are not
+/// linear in the logits.
 const KNOWN: f32 = 24.0;
 
 const _: () = assert!(LEVELS <= 256 && PIECES <= 256, "levels and pieces are kept as bytes");
@@ -38,8 +38,8 @@ pub(super) struct Knapsack {
 }
 
 impl Knapsack {
-    /// Packs the pieces of all features, as they are at a multiplier. `gain`: of a point that is
-    /// known to do.
+    /// Packs the pieces of all features at a multiplier. `gain` is that of a point that is known to
+    /// suffice.
     pub fn pack<'a>(axes: impl Iterator<Item = &'a mut Axis>, multiplier: f32, gain: f32) -> Self {
         let quantum = gain / KNOWN;
         let mut costs = [f32::MAX; LEVELS];

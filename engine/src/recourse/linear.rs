@@ -1,27 +1,27 @@
-//! The search of a logistic model, one expert: its logit is a sum over the features, so that the
-//! nearest point is solved for.
+//! The solver for a logistic model (one expert): its logit is a sum over the features, so the
+//! nearest point can be computed.
 //!
-//! Minimise the squared distance `sum_j c_j` subject to `sum_j g_j >= G`, where `G` is what the
-//! record lacks, and feature j is on one of its pieces, on which its gain is linear and its cost
-//! quadratic. For a multiplier `m` the problem falls apart: with `v_j = max over pieces and
+//! Minimise the squared distance `sum_j c_j` subject to `sum_j g_j >= G`, where `G` is the gain
+//! that the record lacks, and feature j is on one of its pieces, on which its gain is linear and
+//! its cost quadratic. For a multiplier `m` the problem separates: with `v_j = max over pieces and
 //! positions (m g_j - c_j)`, the value `m G - sum_j v_j` is a lower bound of every solution
-//! (Everett 1963). A feature that is on another piece raises the bound by its *regret*, `v_j` less
-//! the most on that piece. The point of the best multiplier has at most one feature off its best
-//! piece, so bound and solution are close, and only the few combinations whose regrets fit between
-//! them are solved for. Each is one bisection without an evaluation of the mixture.
+//! (Everett 1963). A feature on another piece raises the bound by its *regret*, `v_j` minus the
+//! largest value on that piece. The point of the best multiplier has at most one feature off its
+//! best piece, so bound and solution are close, and only the few combinations whose regrets fit
+//! between them have to be solved. Each takes one bisection without an evaluation of the mixture.
 
 use super::axis::PIECES;
 use super::search::Search;
 
 /// Features that leave their piece at the best multiplier together.
 const DEPTH: usize = 8;
-/// Combinations of pieces that are solved for.
+/// The largest number of combinations of pieces that are solved.
 const COMBINATIONS: u32 = 2_000;
 /// Halvings of a multiplier.
 const HALVINGS: u32 = 40;
-/// A multiplier that lets nothing but gain count.
+/// A multiplier so large that only gain counts.
 const UNBOUNDED: f32 = 1e12;
-/// What rounding may hide of a regret, as a share of the best cost.
+/// The rounding error of a regret, as a share of the best cost.
 const SLACK: f32 = 1e-5;
 
 /// Pieces that features are on instead of those of the best multiplier: `feature * PIECES +
@@ -54,17 +54,17 @@ impl Deviations {
 
 impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> {
     /// Finds the nearest favourable point of a logistic model, along the gradient, which is the
-    /// direction; returns whether the search is over: the point is the nearest one, or there is
+    /// direction; returns whether the search is finished: the point is the nearest one, or there is
     /// none.
     #[inline(never)]
     pub fn solve(&mut self) -> bool {
         let Some(gap) = self.gap() else { return false };
         let mut is_exact = self.look_along();
         if self.gain_at_best_pieces(UNBOUNDED) < gap {
-            // No point is favourable, whatever the steps.
+            // No point is favourable.
             return true;
         }
-        // The smallest multiplier that is enough: the bound is largest there.
+        // The smallest sufficient multiplier; the bound is largest there.
         let (mut enough, mut too_little) = (UNBOUNDED, 0.0_f32);
         for _ in 0..HALVINGS {
             let middle = if too_little > 0.0 { libm::sqrtf(enough) * libm::sqrtf(too_little) } else { enough * 1e-3 };
@@ -114,7 +114,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
         self.accept() && is_exact
     }
 
-    /// Returns what the record's logit lacks, in log2 units.
+    /// Returns the gain that the record's logit lacks, in log2 units.
     fn gap(&self) -> Option<f32> {
         let logit = self.lanes.as_flattened().get(self.model.experts())?;
         Some(self.needed_log_odds() - logit)
@@ -126,7 +126,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
     }
 
     /// Puts each feature where the least multiplier has it with which the pieces that it is on gain
-    /// `gap`; returns the cost, `None` where they cannot gain that much.
+    /// `gap`; returns the cost, `None` if they cannot gain that much.
     #[inline(never)]
     fn cost_of_pieces(&mut self, gap: f32) -> Option<f32> {
         let mut gain = |multiplier: f32| -> f32 {

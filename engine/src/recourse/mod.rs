@@ -1,49 +1,49 @@
-//! Recourse: the nearest values with which a declined record would be decided favourably, by the
-//! whole mixture, gate included; of those that [`Rules`] allow, where a person must learn what
-//! to do, and of all, where the distance itself is measured.
+//! Recourse: the nearest values with which a declined record would get a favourable decision from
+//! the whole mixture, gate included. To advise a person, only values that [`Rules`] allow are
+//! considered; to measure the distance itself, all values.
 //!
 //! # The space
-//! The distance is Euclidean, over all features, in units that training has set:
+//! The distance is Euclidean over all features, in units from training:
 //!
 //! | feature | change | its part of the distance |
 //! | --- | --- | --- |
 //! | number | from `x` to `y` | `(t(y) - t(x)) / sd`, `t` the feature's transform, `sd` the standard deviation of `t(x)` in training |
-//! | category | to another level that training had seen | `sqrt(2)`, whatever the levels |
-//! | either, missing | none: how far an unknown value is from another is not known | |
+//! | category | to another level seen in training | `sqrt(2)`, for any levels |
+//! | either, missing | none, since the distance from an unknown value is not known | |
 //!
-//! each part times the cost of the feature's rule, 1 where it has none.
+//! Each part is multiplied by the cost of the feature's rule, or 1 if it has no rule.
 //!
-//! One-hot indicators of two levels are `sqrt(2)` apart; so are, as a root mean square, the
-//! standardised numbers of two records drawn at random. A change of level thus weighs as much as
-//! the usual difference in a number. The indicators are not divided by their deviations: a rare
-//! level would be far away from everyone for being rare. (Mixed distances of this kind: Gower 1971;
-//! for recourse, Ustun, Spangher and Liu 2019 and CERTIFAI, Sharma, Henderson and Ghosh 2020, whose
-//! *burden* is the mean distance over those declined.)
+//! One-hot indicators of two levels are `sqrt(2)` apart, and so are, as a root mean square, the
+//! standardised numbers of two random records. A change of level thus weighs as much as a typical
+//! difference in a number. The indicators are not divided by their deviations, since a rare level
+//! would then be far away from everyone because it is rare. (Mixed distances of this kind: Gower
+//! 1971; for recourse, Ustun, Spangher and Liu 2019 and CERTIFAI, Sharma, Henderson and Ghosh 2020,
+//! whose *burden* is the mean distance over the declined records.)
 //!
-//! Numbers stay within the training range, as scores beyond it are those of its ends. A blob
-//! without [`crate::format::FLAG_DEVIATIONS`] takes `(t(high) - t(low)) / sqrt(12)` for `sd`: that
-//! of values spread evenly over the range.
+//! Numbers stay within the training range, since scores beyond it equal those at its ends. For a
+//! blob without [`crate::format::FLAG_DEVIATIONS`], `sd` is `(t(high) - t(low)) / sqrt(12)`, that
+//! of a uniform distribution over the range.
 //!
-//! # How far it can be trusted
-//! Every answer was verified: [`Recourse::changes`], set in a copy of the record, score at or above
-//! the threshold, and are what the rules allow. So the distance is never below the true one. It may
-//! be above, since the favourable region of a mixture is not convex and its nearest point is
-//! searched for:
+//! # Accuracy
+//! Every answer is verified: a copy of the record with [`Recourse::changes`] scores at or above the
+//! threshold, and the rules allow the changes. The distance is therefore never below the true one.
+//! It may be above, since the favourable region of a mixture is not convex and its nearest point
+//! has to be searched for:
 //!
-//! | model and record | how near |
+//! | model and record | accuracy |
 //! | --- | --- |
-//! | one expert, at most 8 useful bins a number, no steps | exact, to rounding, also that there is none |
-//! | one feature free | exact, but for favourable stretches narrower than 1/32 of a deviation or 1/64 of a bin |
-//! | else | searched; the tests `recourse` and `recourse_rules` state how near it comes |
+//! | one expert, at most 8 useful bins per number, no steps | exact up to rounding, also if there is no recourse |
+//! | one feature free | exact, except for favourable stretches narrower than 1/32 of a deviation or 1/64 of a bin |
+//! | otherwise | found by search; the tests `recourse` and `recourse_rules` state the accuracy |
 //!
 //! # Cost
-//! [`MAX_EVALUATIONS`] evaluations of the mixture and what one more descent takes, about 200, at
-//! most, and [`MAX_LOOKS`] looks at levels and bins; twice as many for two answers. No memory but the
+//! At most [`MAX_EVALUATIONS`] evaluations of the mixture and those of one more descent, about 200,
+//! and [`MAX_LOOKS`] looks at levels and bins; twice as many for two answers. No memory except the
 //! caller's [`Recourse`]. Instructions and stack on a device: [`crate::costs`].
 //! [`Model::recourse_while`] and [`Model::recourses_while`] can be stopped sooner.
 //!
-//! Which features a person can change, in which direction and steps, is not in the blob: [`Rules`]
-//! are the caller's.
+//! The blob does not state which features a person can change, and in which direction and steps;
+//! the caller gives [`Rules`].
 
 mod answers;
 mod axis;
@@ -75,28 +75,28 @@ pub enum Change {
     Level(u16),
 }
 
-/// The nearest favourable record that was found, and the memory to find it with: 292 bytes a
+/// The nearest favourable record that was found, and the memory for the search: 292 bytes per
 /// feature on a 64-bit host.
 #[derive(Clone, Debug)]
 pub struct Recourse<const FEATURES: usize> {
-    /// How far the record is from a favourable decision; 0 where it has one, `None` where none was
+    /// The distance of the record from a favourable decision; 0 if it has one, `None` if none was
     /// found.
     pub distance: Option<f32>,
     /// The score after the changes, at least the threshold; without an answer, the record's own.
     pub probability: f32,
     /// What to change, by feature.
     pub changes: [Option<Change>; FEATURES],
-    /// Evaluations of the mixture that it took.
+    /// The number of evaluations of the mixture.
     pub evaluations: u32,
-    /// Looks at levels and bins along directions that it took.
+    /// The number of looks at levels and bins along directions.
     pub looks: u32,
-    /// Whether the caller stopped the search: the answer is the nearest one found until then.
+    /// Whether the caller stopped the search; the answer is then the nearest one found so far.
     pub stopped: bool,
     axes: [Axis; FEATURES],
 }
 
 impl<const FEATURES: usize> Recourse<FEATURES> {
-    /// Returns a recourse of nothing, in a `const` so that it can live in a `static`.
+    /// Returns an empty recourse. This is `const`, so that it can be in a `static`.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -119,10 +119,10 @@ impl<const FEATURES: usize> Default for Recourse<FEATURES> {
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// Finds the nearest favourable record, into the caller's memory, as if every feature were
-    /// free. See [`crate::recourse`] for the distance and what it is worth.
+    /// free. See [`crate::recourse`] for the distance and its accuracy.
     ///
     /// # Errors
-    /// As [`Model::score`]; then `recourse` is unchanged.
+    /// The same as [`Model::score`]; `recourse` is then unchanged.
     pub fn recourse_into(
         &self,
         record: &Record<'_, FEATURES>,
@@ -134,7 +134,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// Finds the nearest favourable record that the rules allow, into the caller's memory.
     ///
     /// # Errors
-    /// As [`Model::score`]; then `recourse` is unchanged.
+    /// The same as [`Model::score`]; `recourse` is then unchanged.
     pub fn recourse_within(
         &self,
         record: &Record<'_, FEATURES>,
@@ -144,12 +144,12 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         self.recourse_while(record, rules, recourse, |_| true)
     }
 
-    /// As [`Model::recourse_within`]. After each evaluation but the first, which is that of the
-    /// record, `keep_going` receives their number; where it returns false, the search ends with the
-    /// nearest record found until then, and [`Recourse::stopped`] is set.
+    /// Like [`Model::recourse_within`]. After each evaluation except the first, which is that of
+    /// the record, `keep_going` receives their number. If it returns false, the search ends with
+    /// the nearest record found so far, and [`Recourse::stopped`] is set.
     ///
     /// # Errors
-    /// As [`Model::score`]; then `recourse` is unchanged.
+    /// The same as [`Model::score`]; `recourse` is then unchanged.
     pub fn recourse_while(
         &self,
         record: &Record<'_, FEATURES>,
@@ -160,7 +160,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         self.recourse_without(record, rules, &[], recourse, &mut keep_going)
     }
 
-    /// As [`Model::recourse_within`], the features so marked left as they are.
+    /// Like [`Model::recourse_within`], without changing the marked features.
     #[inline(never)]
     fn recourse_without(
         &self,

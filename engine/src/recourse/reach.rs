@@ -64,8 +64,8 @@ pub(super) struct Reach {
     pub origin: Place,
     /// The linear row.
     pub linear: u32,
-    /// What a position of 1 is: the standard deviation by the cost; 0 where there is no linear row
-    /// to move along.
+    /// What a position of 1 is: the standard deviation by the cost; 0 if there is no linear row to
+    /// move along.
     pub unit: f32,
     /// The record's number, transformed and centred.
     value: f32,
@@ -79,7 +79,7 @@ pub(super) struct Reach {
     steps: Steps,
     /// The first of the rows that a value may look up.
     first_row: u32,
-    /// How many there are; 0 where the value is missing and stays so.
+    /// How many there are; 0 if the value is missing and stays so.
     rows: u32,
 }
 
@@ -200,7 +200,7 @@ impl Reach {
         Place { at: if is_own { 0.0 } else { at }, ..place }
     }
 
-    /// Returns the place a step nearer to the record's own, where there is one between.
+    /// Returns the place a step nearer to the record's own, if there is one between.
     pub fn step_nearer(&self, feature: &Feature, edges: &[f32], place: Place) -> Option<Place> {
         if self.steps.is_any() {
             return None;

@@ -1,58 +1,59 @@
-//! What a person can change, and how: a rule for each feature, from the caller.
+//! Rules of what a person can change, and how: one for each feature, given by the caller.
 
 use core::fmt;
 
 use crate::schema::clamp;
 
-/// Which way a feature may go.
+/// The direction in which a feature may change.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Direction {
-    /// Any.
+    /// Any direction.
     #[default]
     Any,
-    /// A number may only grow; a category may change.
+    /// A number may only increase; a category may change.
     Increase,
-    /// A number may only fall; a category may change.
+    /// A number may only decrease; a category may change.
     Decrease,
-    /// None: the feature stays as it is.
+    /// The feature must not change.
     Fixed,
 }
 
-/// What may be done with one feature. Of a category only `cost` counts, and whether it is fixed.
+/// The allowed changes of one feature. For a category, only `cost` and whether it is fixed are
+/// used.
 ///
-/// A number off its range or its steps may stay where it is; where it is changed, it is changed to
-/// one on both.
+/// A number outside its range or off its steps may stay unchanged; if it changes, its new value is
+/// within the range and on a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rule {
-    /// Which way it may go.
+    /// The direction of change.
     pub direction: Direction,
-    /// Lowest number that may be proposed; below the training range's, that counts.
+    /// Lowest number that may be proposed, but not below the training range.
     pub low: f32,
-    /// Highest number that may be proposed; above the training range's, that counts.
+    /// Highest number that may be proposed, but not above the training range.
     pub high: f32,
-    /// Numbers proposed are multiples of it: whole numbers with 1, hundreds with 100. 0 for any
-    /// number. Multiples, not steps from the record's number, since a record keeps that only
-    /// transformed and rounded; and since they are what one would name.
+    /// Proposed numbers are multiples of it: whole numbers with 1, hundreds with 100, any number
+    /// with 0. They are multiples and not steps from the record's number, since a record keeps its
+    /// number only transformed and rounded, and since round numbers are what people would name.
     pub step: f32,
-    /// By how much the feature's part of the distance is multiplied, [`Rule::LEAST_COST`] to
+    /// Factor of the feature's part of the distance, from [`Rule::LEAST_COST`] to
     /// [`Rule::MOST_COST`].
     pub cost: f32,
 }
 
 impl Rule {
-    /// Anything within the training range, at its distance.
+    /// Any change within the training range, at cost 1.
     pub const FREE: Self =
         Self { direction: Direction::Any, low: f32::NEG_INFINITY, high: f32::INFINITY, step: 0.0, cost: 1.0 };
-    /// Nothing.
+    /// No change.
     pub const FIXED: Self = Self { direction: Direction::Fixed, ..Self::FREE };
 
-    /// Lowest cost: squared distances must not vanish in f32.
+    /// Lowest cost; squared distances must not underflow in f32.
     pub const LEAST_COST: f32 = 1e-3;
-    /// Highest cost: nor may they overflow.
+    /// Highest cost; squared distances must not overflow.
     pub const MOST_COST: f32 = 1e3;
 
-    /// Returns why nothing could be searched for by this rule.
+    /// Returns why the rule is invalid, if it is.
     const fn fault(&self) -> Option<RuleErrorKind> {
         if self.low.is_nan() || self.high.is_nan() || self.low > self.high {
             Some(RuleErrorKind::EmptyRange)
@@ -65,8 +66,8 @@ impl Rule {
         }
     }
 
-    /// Returns the ends of what may be proposed within a range, the first above the second where
-    /// that is nothing, and the steps there.
+    /// Returns the ends of the numbers that may be proposed within a range (the first above the
+    /// second if there are none), and the steps.
     pub(super) fn within(&self, low: f32, high: f32) -> ([f32; 2], Steps) {
         let (low, high) = (clamp(low, self.low, f32::INFINITY), clamp(high, f32::NEG_INFINITY, self.high));
         let steps = Steps::new(self.step, low, high);
@@ -74,28 +75,28 @@ impl Rule {
     }
 }
 
-/// Multiples of a step, as decimals write them: the f32 nearest to `n * step`, where *step* is the
-/// decimal that a person wrote (0.01, not 0.00999999977), so that 2,138,913 steps of 0.01 are
-/// 21389.13 and not 21389.129.
+/// Multiples of a step in decimal: the f32 nearest to `n * step`, where *step* is the decimal that
+/// a person wrote (0.01, not 0.00999999977), so that 2,138,913 steps of 0.01 are 21389.13 and not
+/// 21389.129.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Steps {
-    /// 0 for any number.
+    /// The step; 0 for any number.
     step: f32,
-    /// The step as a fraction, `numerator / power_of_ten`; 0 where it is none of few digits.
+    /// The step as a fraction, `numerator / power_of_ten`; 0 if it is not a short decimal.
     numerator: f32,
     power_of_ten: f32,
 }
 
-/// Whole numbers below it are exact in f32.
+/// Integers below it are exact in f32.
 const EXACT: f32 = 16_777_216.0;
-/// Most decimal places of a step. 10^10 is exact in f32.
+/// The largest number of decimal places of a step. 10^10 is exact in f32.
 const PLACES: u32 = 10;
 
 impl Steps {
     pub const NONE: Self = Self { step: 0.0, numerator: 0.0, power_of_ten: 1.0 };
 
-    /// Steps over a range. One that f32 cannot distinguish from its neighbours at the range's
-    /// larger end counts as any number.
+    /// Creates the steps for a range. A step too small for f32 at the larger end of the range
+    /// counts as any number.
     pub fn new(step: f32, low: f32, high: f32) -> Self {
         let (low, high) = (low.abs(), high.abs());
         let largest = if low > high { low } else { high };
@@ -113,17 +114,17 @@ impl Steps {
         Self { step, numerator: 0.0, power_of_ten: 1.0 }
     }
 
-    /// Returns whether any number will do.
+    /// Returns whether any number is allowed.
     pub fn is_any(&self) -> bool {
         self.step == 0.0
     }
 
-    /// Returns the step; 0 for any number.
+    /// Returns the step; The step; 0 for any number.
     pub fn step(&self) -> f32 {
         self.step
     }
 
-    /// Returns `n` steps. Never -0, which would be printed so.
+    /// Returns `n` steps, never -0, which would be printed with its sign.
     pub fn multiple(&self, n: f32) -> f32 {
         let product = n * self.numerator;
         let multiple = if self.numerator == 0.0 {
@@ -131,7 +132,7 @@ impl Steps {
         } else if product.abs() < EXACT {
             product / self.power_of_ten
         } else {
-            // Both are whole numbers, of 2^24 at most each: their product is exact.
+            // Both are integers of at most 2^24, so their product is exact.
             #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
             let multiple = {
                 let product = (n as i64).wrapping_mul(self.numerator as i64);
@@ -147,8 +148,8 @@ impl Steps {
         self.multiple(libm::roundf(x / self.step))
     }
 
-    /// Returns the least number of steps that is not below `x`. By the multiples, as a quotient may
-    /// be rounded past a whole number.
+    /// Returns the smallest number of steps that is not below `x`. Compares multiples, since a
+    /// quotient may be rounded across an integer.
     pub fn count_from(&self, x: f32) -> f32 {
         let mut steps = libm::roundf(x / self.step);
         if self.multiple(steps) < x {
@@ -159,8 +160,8 @@ impl Steps {
         steps
     }
 
-    /// Returns the first and the last multiple within a range, the first above the second where
-    /// there is none; for any number the ends.
+    /// Returns the first and the last multiple within a range (the first above the second if there
+    /// is none); if any number is allowed, the ends.
     pub fn ends(&self, low: f32, high: f32) -> [f32; 2] {
         if self.is_any() {
             [low, high]
@@ -176,13 +177,13 @@ impl Default for Rule {
     }
 }
 
-/// Rules for the features of a model, in their order; those past its features do not count. They
-/// exist only where each can be searched by: 20 bytes a feature.
+/// Valid rules for the features of a model, in order; rules beyond its features are ignored. Takes
+/// 20 bytes per feature.
 ///
 /// ```
 /// use feamoe_engine::recourse::{Direction, Rule, Rules};
 ///
-/// // Age stays, the second feature only grows, in whole numbers up to 60, and counts double.
+/// // Age is fixed; the second feature only increases, in whole numbers up to 60, and counts double.
 /// const RULES: Rules<16> = match Rules::new({
 ///     let mut rules = [Rule::FREE; 16];
 ///     rules[0] = Rule::FIXED;
@@ -203,8 +204,8 @@ impl<const FEATURES: usize> Rules<FEATURES> {
     /// Every feature free.
     pub const FREE: Self = Self { rules: [Rule::FREE; FEATURES], margin: 0.0 };
 
-    /// Checks rules; a `const fn`, so that what is wrong with those of a firmware is found when it
-    /// is built.
+    /// Checks rules. This is a `const fn`, so that the rules of a firmware are checked when it is
+    /// built.
     ///
     /// # Errors
     /// [`RuleError`] for the first rule whose range is empty, or whose step or cost is out of
@@ -220,15 +221,15 @@ impl<const FEATURES: usize> Rules<FEATURES> {
         Ok(Self { rules, margin: 0.0 })
     }
 
-    /// Asks for a score that passes the threshold by this much, in [0, 1), or, where less is left,
-    /// by half of what is left up to 1: a record that only just reaches it is declined by the next
-    /// model of the same rows. `None` for another number.
+    /// Requires a score that exceeds the threshold by this margin, in [0, 1), or by half of the
+    /// distance to 1 if that is less. Without a margin, another model of the same rows may decline
+    /// the answer. Returns `None` for an invalid margin.
     #[must_use]
     pub const fn with_margin(self, margin: f32) -> Option<Self> {
         if margin >= 0.0 && margin < 1.0 { Some(Self { margin, ..self }) } else { None }
     }
 
-    /// Returns the same rules with one feature left as it is.
+    /// Returns the same rules with one feature fixed.
     #[must_use]
     pub fn fixing(mut self, feature: usize) -> Self {
         if let Some(rule) = self.rules.get_mut(feature) {
@@ -237,7 +238,7 @@ impl<const FEATURES: usize> Rules<FEATURES> {
         self
     }
 
-    /// Returns the least score of an answer.
+    /// Returns the lowest score of an answer.
     pub(super) fn sought(&self, threshold: f32) -> f32 {
         clamp(threshold + self.margin, threshold, 0.5 * (1.0 + threshold))
     }
@@ -255,7 +256,7 @@ impl<const FEATURES: usize> Default for Rules<FEATURES> {
     }
 }
 
-/// Why rules were refused, and of which feature.
+/// Why rules were refused, and for which feature.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -266,7 +267,7 @@ pub struct RuleError {
     pub kind: RuleErrorKind,
 }
 
-/// What is wrong with a rule.
+/// Why a rule is invalid.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -284,7 +285,7 @@ impl fmt::Display for RuleError {
         write!(f, "feature {}: ", self.feature)?;
         match self.kind {
             RuleErrorKind::EmptyRange => f.write_str("the range of its rule is empty"),
-            RuleErrorKind::InvalidStep => f.write_str("the step of its rule is neither 0 nor above"),
+            RuleErrorKind::InvalidStep => f.write_str("the step of its rule is not 0 or above"),
             RuleErrorKind::InvalidCost => {
                 write!(f, "the cost of its rule is not from {} to {}", Rule::LEAST_COST, Rule::MOST_COST)
             }
@@ -330,8 +331,8 @@ mod tests {
         assert_eq!(Rule::FREE.within(0.5, 80.0).0, [0.5, 80.0]);
     }
 
-    /// Against decimals written and parsed: every multiple is the f32 nearest to the decimal, and
-    /// the ends stay inside.
+    /// Compared with decimals written and parsed: every multiple is the f32 nearest to the decimal,
+    /// and the ends are inside the range.
     #[test]
     fn multiples_are_as_decimals_write_them() {
         use std::format;

@@ -1,9 +1,9 @@
-//! The search for the nearest favourable point, and what its steps share: scoring a point, the
-//! gradient there, taking it as the answer.
+//! The search for the nearest favourable point, and what its steps share: scoring a point,
+//! computing its gradient, accepting it as the answer.
 //!
 //! Minimise the squared distance `sum_j c_j` subject to `p >= threshold`, or more by a margin.
-//! Features add up in the logits. So where log-odds of p are taken as linear in the logits, with
-//! weights `d` (the *direction*), the problem falls apart by feature for a given multiplier `m`
+//! Features add up in the logits. If the log-odds of p are approximated as linear in the logits,
+//! with weights `d` (the *direction*), the problem separates by feature for a given multiplier `m`
 //! (Everett 1963):
 //!
 //! ```text
@@ -24,8 +24,8 @@
 //!
 //! 2 and 4 repeat until neither finds a nearer point, or the budget is spent.
 //!
-//! Most functions are kept from being inlined: at opt-level 3 their copies would take twice the
-//! flash and save no time.
+//! Most functions are not inlined, since at opt-level 3 their copies would take twice the flash and
+//! save no time.
 
 use super::axis::Axis;
 use super::reach::{Place, Reach};
@@ -37,21 +37,22 @@ use crate::record::Record;
 use crate::schema::FeatureIndex;
 use crate::schema::Kind;
 
-/// Evaluations of the mixture after which the search ends with what it has, but for the last
+/// The number of evaluations of the mixture after which the search ends, except for the last
 /// descent.
 pub const MAX_EVALUATIONS: u32 = 4096;
-/// Pieces (levels, bins) looked at along a direction, after which the search looks at no more: it
-/// bounds the time on features of very many levels. A look takes a few per cent of an evaluation.
+/// The largest number of pieces (levels, bins) that the search looks at along directions. It bounds
+/// the time for features with very many levels. A look takes a few per cent of an evaluation.
 pub const MAX_LOOKS: u32 = 1 << 20;
 
-/// Experts that are headed for, where there is an answer without.
+/// The number of experts that are tried as a direction once there is an answer.
 const EXPERTS_TRIED: usize = 4;
-/// Halvings of a stretch with the boundary on it, on the way and at the end.
+/// The number of halvings of a stretch that contains the boundary, during the search and at the
+/// end.
 const COARSE: u32 = 8;
 pub(super) const FINE: u32 = 20;
-/// A point counts as nearer where its squared distance is below this share of the best.
+/// A point counts as nearer if its squared distance is below this share of the best.
 pub(super) const NEARER: f32 = 0.9999;
-/// Below this p, the gradient's quotients would lose their precision.
+/// Below this p, the quotients of the gradient would be inaccurate.
 const SMALLEST_P: f32 = 1e-30;
 /// Changes of a number below this many standard deviations are left out.
 const SMALLEST_CHANGE: f32 = 1e-5;
@@ -59,18 +60,18 @@ const SMALLEST_CHANGE: f32 = 1e-5;
 /// The logits of a point: one row is used.
 pub(super) type Lanes<const EXPERTS: usize> = [[f32; EXPERTS]; 2];
 
-/// A search on its way.
+/// The state of a search.
 pub(super) struct Search<'s, const FEATURES: usize, const EXPERTS: usize> {
     pub model: &'s Model<'s, FEATURES, EXPERTS>,
     record: &'s Record<'s, FEATURES>,
     pub answer: &'s mut Recourse<FEATURES>,
-    /// Asked after each evaluation: where it says no, the search ends.
+    /// Called after each evaluation; if it returns false, the search ends.
     keep_going: &'s mut dyn FnMut(u32) -> bool,
-    /// The least score of an answer.
+    /// The lowest score of an answer.
     pub sought: f32,
     /// Logits of the record.
     origin: Lanes<EXPERTS>,
-    /// What [`Search::evaluate`] found at the point: logits, gate, experts, p.
+    /// The result of [`Search::evaluate`] at the point: logits, gate, experts, p.
     pub lanes: Lanes<EXPERTS>,
     gate: [f32; EXPERTS],
     outputs: [f32; EXPERTS],
@@ -78,13 +79,13 @@ pub(super) struct Search<'s, const FEATURES: usize, const EXPERTS: usize> {
     direction: Lanes<EXPERTS>,
     /// Squared distance of the best point; [`f32::MAX`] without one.
     pub cost: f32,
-    /// The multiplier that was found last: where to look for the next one.
+    /// The multiplier that was found last, where the search for the next one starts.
     pub multiplier: f32,
     pub halvings: u32,
 }
 
 impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPERTS> {
-    /// Searches from a declined record by the rules, and without the features so marked; returns
+    /// Searches from a declined record by the rules, without changing the marked features. Returns
     /// the distance of the best point, which is then in the answer.
     pub fn run(
         model: &'s Model<'s, FEATURES, EXPERTS>,
@@ -151,7 +152,7 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
             return;
         }
         self.turn_to_best();
-        // A step nearer is an exchange too: of many small ones there is no end in sight.
+        // A step nearer counts as an exchange too; many small ones would take too long.
         while !self.is_spent() && self.exchange() {
             self.turn_to_best();
             self.descend(None);
@@ -161,18 +162,18 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         self.descend(None);
     }
 
-    /// The features' part in the search.
+    /// The axes of the features.
     pub fn axes(&mut self) -> impl DoubleEndedIterator<Item = &mut Axis> + ExactSizeIterator {
         let count = self.model.layout().features().len();
         self.answer.axes.iter_mut().take(count)
     }
 
-    /// Whether the search is to end.
+    /// Returns whether the search has to end.
     pub fn is_spent(&self) -> bool {
         self.answer.evaluations >= MAX_EVALUATIONS || self.answer.stopped
     }
 
-    /// Returns how many pieces may still be looked at.
+    /// Returns the number of pieces that may still be looked at.
     pub fn looks_left(&self) -> u32 {
         MAX_LOOKS.saturating_sub(self.answer.looks)
     }
@@ -182,12 +183,12 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         self.answer.looks = self.answer.looks.saturating_add(looks);
     }
 
-    /// Returns what a row adds along the direction.
+    /// Returns the contribution of a weight row along the direction.
     #[inline(never)]
     pub fn along(&self, row: u32) -> f32 {
         let direction = self.direction.as_flattened().get(..stride(self.model.experts()));
         let (row, direction) = (self.model.row(row), direction.unwrap_or_default());
-        // One sum for each place in a four: they need not wait for each other.
+        // One sum for each position modulo four, which are independent of each other.
         let mut sums = [0.0_f32; LANE_MULTIPLE];
         for (row, direction) in row.as_chunks::<LANE_MULTIPLE>().0.iter().zip(direction.as_chunks::<LANE_MULTIPLE>().0)
         {
@@ -198,14 +199,14 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         sums.into_iter().sum()
     }
 
-    /// Puts the point at the best one, but for one feature.
+    /// Puts the point at the best one, except for one feature.
     pub fn point_at_best(&mut self, without: Option<usize>) {
         for (index, axis) in self.axes().enumerate() {
             axis.point = if without == Some(index) { axis.reach.origin } else { axis.best };
         }
     }
 
-    /// Puts the point at the best one, and takes the gradient there for the direction.
+    /// Moves the point to the best one, and sets the direction to the gradient there.
     #[inline(never)]
     fn turn_to_best(&mut self) {
         self.point_at_best(None);
@@ -213,7 +214,7 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         self.take_gradient();
     }
 
-    /// Puts the point on the steps of the rules and scores it; returns whether it is favourable.
+    /// Moves the point to the steps of the rules and scores it. Returns whether it is favourable.
     #[inline(never)]
     pub fn evaluate(&mut self) -> bool {
         let Self { model, answer, lanes, origin, .. } = self;
@@ -229,23 +230,23 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         self.score(&mut point)
     }
 
-    /// Scores logits, which may be changed for it; returns whether that is favourable.
+    /// Scores logits, which may be changed. Returns whether the score is favourable.
     pub fn score(&mut self, lanes: &mut Lanes<EXPERTS>) -> bool {
         let lanes = self.model.row_of(lanes.as_flattened_mut());
         self.probability = self.model.combine(lanes, &mut self.gate, &mut self.outputs);
         self.count_evaluation();
-        // Once stopped, nothing more is found; what was found is verified already.
+        // Once stopped, nothing more is found; what was found is already verified.
         self.probability >= self.sought && !self.answer.stopped
     }
 
-    /// Counts an evaluation, and asks the caller whether there may be another.
+    /// Counts an evaluation, and asks the caller whether to continue.
     fn count_evaluation(&mut self) {
         self.answer.evaluations = self.answer.evaluations.wrapping_add(1);
         self.answer.stopped = self.answer.stopped || !(self.keep_going)(self.answer.evaluations);
     }
 
-    /// Returns the log-odds of p at the point that was scored last, in log2 units; of a p that f32
-    /// hardly holds, no less than those of the least that it does.
+    /// Returns the log-odds of p at the point that was scored last, in log2 units. A p near the end
+    /// of the range of f32 is clamped.
     pub fn log_odds(&self) -> f32 {
         let p = if self.probability > SMALLEST_P { self.probability } else { SMALLEST_P };
         libm::log2f(p / (1.0 - p))
@@ -256,10 +257,10 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         libm::log2f(self.sought / (1.0 - self.sought))
     }
 
-    /// Returns the most by which the log-odds of p rise along the linear row of a feature, for a
-    /// position of 1 towards larger and towards smaller numbers, in log2 units: the gate's share of
-    /// it is at most the spread of the gate's slopes, the experts' at most the largest of their
-    /// slopes.
+    /// Returns an upper bound of the rise of the log-odds of p along the linear row of a feature,
+    /// for a position of 1 towards larger and towards smaller numbers, in log2 units. The
+    /// contribution of the gate is at most the spread of the gate's slopes, that of the experts at
+    /// most the largest of their slopes.
     pub fn steepest(&self, reach: &Reach) -> [f32; 2] {
         let experts = self.model.experts();
         let row = if reach.unit > 0.0 { self.model.row(reach.linear) } else { &[] };
@@ -283,8 +284,8 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
     pub fn take_gradient(&mut self) {
         let (experts, p) = (self.model.experts(), self.probability);
         let (gates, logits) = self.lanes.as_flattened().split_at_checked(experts).unwrap_or_default();
-        // In a p that f32 hardly holds the largest shares count, by their logarithms, short of the
-        // gate's sum.
+        // For a very small p, the largest shares are used, by their logarithms, up to the sum of
+        // the gate.
         let log_share = |(gate, logit): (&f32, &f32)| gate + if *logit < 0.0 { *logit } else { 0.0 };
         let largest = gates.iter().zip(logits).map(log_share).fold(f32::MIN, |a, b| if a > b { a } else { b });
         let (by_gate, by_expert) = self.direction.as_flattened_mut().split_at_mut_checked(experts).unwrap_or_default();
@@ -303,8 +304,8 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         }
     }
 
-    /// Returns the logit at the record, and the index, of the expert that favours the record next
-    /// less than `last`.
+    /// Returns the logit at the record, and the index, of the expert that favours the record most
+    /// after `last`.
     fn next_expert(&self, last: (f32, usize)) -> (f32, usize) {
         let experts = self.model.experts();
         let logits = self.origin.as_flattened().iter().skip(experts).take(experts);
@@ -319,7 +320,7 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
     }
 
     /// Sets the direction to the gradient of `log(g_k o_k)`, of one expert's share in p, at the
-    /// point that was evaluated last: there it takes over and is favourable.
+    /// point that was evaluated last. In that direction the expert takes over and is favourable.
     #[inline(never)]
     pub fn head_for(&mut self, expert: usize) {
         let experts = self.model.experts();
@@ -330,8 +331,8 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         }
     }
 
-    /// Takes the point for the best where it is nearer and favourable once set in a record; where
-    /// rounding keeps it from that, a little beyond.
+    /// Accepts the point as the best if it is nearer and favourable when set in a record. If
+    /// rounding prevents this, tries a point slightly beyond.
     #[inline(never)]
     pub fn accept(&mut self) -> bool {
         for beyond in [1.0, 1.000_001, 1.000_01, 1.000_1, 1.001] {
@@ -347,8 +348,8 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         false
     }
 
-    /// Sets the point in a copy of the record, numbers `beyond` times as far, and scores that;
-    /// where it is favourable and nearer, it is the answer.
+    /// Sets the point in a copy of the record, with numbers `beyond` times as far, and scores it.
+    /// If it is favourable and nearer, it becomes the answer.
     #[inline(never)]
     fn verify(&mut self, beyond: f32) -> Option<f32> {
         let Self { model, record, answer, .. } = self;
@@ -373,7 +374,7 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
                 let terms = changed.terms().get(feature.term_range())?;
                 *point = Place { row: terms.last()?.row, at: reach.position_of(changed.centred(feature)) };
                 if *point == reach.origin {
-                    // Too near for the record to distinguish.
+                    // Too near for the record to represent.
                     continue;
                 }
                 if !reach.is_allowed(number, point.at) {
@@ -394,7 +395,7 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         Some(cost)
     }
 
-    /// Returns logits with another place of a feature.
+    /// Returns the logits with another place of a feature.
     #[inline(never)]
     pub fn with_change(&self, lanes: &Lanes<EXPERTS>, reach: &Reach, place: Place, scale: f32) -> Lanes<EXPERTS> {
         let mut changed = [[0.0; EXPERTS]; 2];
@@ -405,7 +406,7 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
     }
 }
 
-/// Copies a row: of all lanes, a build's capacity, there may be many more.
+/// Copies one row; all lanes, the capacity of the build, may be many more.
 fn copy<const EXPERTS: usize>(lanes: &Lanes<EXPERTS>, row: &mut [f32]) {
     for (to, from) in row.iter_mut().zip(lanes.as_flattened()) {
         *to = *from;
@@ -413,7 +414,8 @@ fn copy<const EXPERTS: usize>(lanes: &Lanes<EXPERTS>, row: &mut [f32]) {
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
-    /// Adds `scale` times what a place of a feature adds to the logits over the record's own.
+    /// Adds `scale` times the change of the logits from the record's own place of a feature to
+    /// another place.
     #[inline(never)]
     fn add_change(&self, reach: &Reach, place: Place, scale: f32, lanes: &mut [f32]) {
         let mut add = |row: u32, scale: f32| {

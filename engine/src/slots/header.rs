@@ -8,9 +8,9 @@ use crate::frame::{self, FrameError};
 const MAGIC_1: [u8; 4] = *b"FEAS";
 /// First bytes of a slot from version 2 on.
 pub const MAGIC: [u8; 4] = *b"FESL";
-/// The version of the layout that this crate writes. Version 2, of the same magic, and version 1, of
-/// a magic of its own, still read: 1 as a confirmed model, 2 with two marks. Neither has the marks
-/// that vouch for what stands before them: see [`super`].
+/// The version of the layout that this crate writes. Version 2, with the same magic, and version 1,
+/// with its own magic, can still be read: 1 as a confirmed model, 2 with two marks. Neither has the
+/// marks that vouch for what was written before them; see [`super`].
 pub const VERSION: u16 = 3;
 /// Length of the header, in bytes. Padding follows up to the unit.
 pub const HEADER_BYTES: usize = 32;
@@ -18,33 +18,33 @@ pub const HEADER_BYTES: usize = 32;
 const _: () = assert!(frame::HEADER_BYTES + 16 == HEADER_BYTES);
 /// Flag of a flash that erases to zeros.
 const FLAG_ERASED_TO_ZEROS: u16 = 1;
-/// Where version 3 keeps the power of two that the unit is, among the flags.
+/// The position of the unit's power of two in the flags of version 3.
 const UNIT_SHIFT: u32 = 8;
 
-/// Largest word of a flash, in bytes: what a driver writes at once.
+/// Largest write unit (word) of a flash, in bytes.
 pub const MAX_WORD: usize = 512;
 /// Smallest unit. A header and a mark each take one.
 pub const MIN_UNIT: usize = 32;
-/// Fewest bytes of a mark: few enough for one unit, too many for a torn word to come out as all of
-/// them.
+/// The smallest number of bytes in a mark: few enough for one unit, but too many for a torn word to
+/// read as all of them.
 const MARK_BYTES: usize = 16;
 const SEALED: u8 = 0x3c;
 const TRIED: u8 = 0x5a;
 const CONFIRMED: u8 = 0xa5;
 const FAILED: u8 = 0xc3;
 
-/// A mark, written once, in a unit of its own, after those before it.
+/// A mark, written once, in its own unit, after the earlier marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
-    /// The header was written whole.
+    /// The header was written completely.
     Sealed,
     /// The model was used.
     Tried,
-    /// The model has proved itself.
+    /// The model was confirmed.
     Confirmed,
-    /// The mark before was written whole.
+    /// The previous mark was written completely.
     Settled,
-    /// The slot is to be erased though it is the newer one.
+    /// The slot will be erased although it is the newer one.
     Failed,
 }
 
@@ -61,7 +61,8 @@ impl Mark {
         if version < 3 { of_3.wrapping_sub(1) } else { of_3 }
     }
 
-    /// Returns its bytes on a flash of this word: one word, or as many as [`MARK_BYTES`] take.
+    /// Returns its bytes on a flash with this word: one word, or as many words as [`MARK_BYTES`]
+    /// need.
     pub const fn bytes<const WORD: usize>(self) -> &'static [u8] {
         const {
             assert!(WORD <= MAX_WORD && WORD.is_power_of_two(), "WORD must be a power of two, 512 at most");
@@ -79,14 +80,14 @@ impl Mark {
     }
 }
 
-/// Returns the unit of a flash whose words have `word` bytes: [`MIN_UNIT`], or a word where that is
-/// more.
+/// Returns the unit of a flash whose words have `word` bytes: [`MIN_UNIT`] or a word, whichever is
+/// larger.
 #[must_use]
 pub const fn unit(word: usize) -> usize {
     if word > MIN_UNIT { word } else { MIN_UNIT }
 }
 
-/// What a slot's header says.
+/// The contents of a slot's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub sequence: u32,
@@ -94,14 +95,14 @@ pub(super) struct Header {
     pub length: u32,
     /// Where the blob starts.
     pub blob_at: usize,
-    /// Which version of its line the model is, by its signature, 0 where it has none; from version
-    /// 3 on.
+    /// Which version of its line the model is, by its signature, 0 if it has none; from version 3
+    /// on.
     pub model_version: Option<u32>,
     /// From version 2 on.
     pub marks: Option<Marks>,
 }
 
-/// Where the marks of a slot lie, and which stand.
+/// The positions of the marks of a slot, and which are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Marks {
     pub unit: usize,
@@ -127,13 +128,13 @@ impl Marks {
         self.unit.wrapping_mul(mark.units_before(self.version))
     }
 
-    /// Returns whether the model is not to be used: it was tried and not confirmed, or marked so
-    /// before its slot was erased.
+    /// Returns whether the model must not be used: it was tried and not confirmed, or marked as
+    /// failed before its slot was erased.
     pub fn has_failed(&self) -> bool {
         (self.failed && !self.settled_whole) || (self.tried && !self.confirmed())
     }
 
-    /// Takes note that a mark is written whole.
+    /// Records that a mark was written completely.
     pub fn made(&mut self, mark: Mark) {
         match mark {
             Mark::Sealed | Mark::Failed => {}
@@ -143,7 +144,7 @@ impl Marks {
         }
     }
 
-    /// Returns whether the model has proved itself: either of two marks stands whole.
+    /// Returns whether the model is confirmed: either of two marks is complete.
     pub fn confirmed(&self) -> bool {
         self.confirmed_bytes == MARK_BYTES || self.settled_whole
     }
@@ -201,8 +202,8 @@ impl Header {
             let at = unit.wrapping_mul(mark.units_before(version));
             slot.get(at..).and_then(|rest| rest.get(..unit)).unwrap_or_default()
         };
-        // Whatever a cut left of a mark: writing it had begun, so what was written before it is
-        // whole.
+        // Any part of a mark counts: once writing it has begun, everything written before it is
+        // complete.
         let stands = |of: Mark| mark(of).iter().any(|byte| *byte != erased);
         let standing =
             |of: Mark, value: u8| mark(of).iter().take(MARK_BYTES).take_while(|byte| **byte == value).count();
@@ -217,8 +218,8 @@ impl Header {
             failed: is_3 && stands(Mark::Failed),
             failed_whole: is_3 && standing(Mark::Failed, FAILED) == MARK_BYTES,
         };
-        // A header that a cut may have left half written is none: it could read otherwise the next
-        // time.
+        // A header that a power cut may have interrupted does not count, since it could read
+        // differently the next time.
         if is_3 && !stands(Mark::Sealed) && !marks.tried && !stands(Mark::Confirmed) && !marks.settled {
             return Err(SlotError::NotSealed);
         }
@@ -235,10 +236,10 @@ impl Header {
     }
 }
 
-/// Copies bytes out of flash: what their checksum is computed over is then what is used, and not
-/// what a second reading of a bit gives.
+/// Copies bytes out of flash, so that the bytes used are those whose checksum was computed, and are
+/// not read a second time.
 fn read_once<const N: usize>(bytes: &[u8; N]) -> [u8; N] {
-    // So that the compiler does not leave the copy out.
+    // Keeps the compiler from removing the copy.
     core::hint::black_box(*bytes)
 }
 
@@ -270,17 +271,17 @@ pub fn seal(sequence: u32, blob: &[u8], unit: usize, erased: u8) -> Option<[u8; 
     Some(bytes)
 }
 
-/// Returns which version of its line a model is, as its signature claims; 0 where it has none.
+/// Returns the version of a model within its line, as its signature claims; 0 if it is not signed.
 #[inline(never)]
 pub(super) fn model_version(blob: &[u8]) -> u32 {
-    // Its first bytes: a device that verifies nothing links no more of it.
+    // Reads only the first bytes, so that a device that does not verify links no more code.
     let section = format::section(blob, format::FLAG_SIGNATURE);
     section.and_then(|(section, _)| section.first_chunk()).map_or(0, |version| u32::from_le_bytes(*version))
 }
 
-/// Writes a whole slot with a confirmed model into `slot`: what a factory programs. The rest is
-/// filled with `erased`, the byte that the flash erases to; `word` is what its driver writes at
-/// once. A device then starts with no trial.
+/// Writes the image of a whole slot with a confirmed model into `slot`, for a factory to program.
+/// The rest is filled with `erased`, the value of erased flash; `word` is the write unit of its
+/// driver. A device then starts without a trial.
 ///
 /// # Errors
 /// [`SlotError::TooLong`], [`SlotError::Malformed`] for a word that no flash has or for bytes that

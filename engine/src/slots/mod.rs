@@ -1,6 +1,6 @@
-//! Two places in flash for model blobs. A new model is written beside the one in use, checked where
-//! it lies, tried, and kept only when it is confirmed; whatever cuts this short leaves a model that
-//! loads.
+//! Two slots in flash for model blobs. A new model is written into the slot that is not in use,
+//! checked in place, tried, and kept only when it is confirmed. An interruption at any time leaves
+//! a model that loads.
 //!
 //! ```no_run
 //! use feamoe_engine::Model;
@@ -22,8 +22,8 @@
 //! type M<'a> = Model<'a, 16, 12>; // or feamoe_engine::integer::Model
 //! let trust = Anyone; // or feamoe_engine::signature::Signers
 //!
-//! // Once at each start: a model on trial is marked before it is used. (A second call would
-//! // find it tried, and go back.)
+//! // Once per start: a model on trial is marked before it is used. (A second call would
+//! // find it tried, and roll back.)
 //! let (first, second) = flash.slots();
 //! let mut chosen = choose::<M, M>(first, second, &trust)?;
 //! while let Some(step) = chosen.begin::<WORD>() {
@@ -86,68 +86,68 @@
 //! to ones: `46 45 53 4c` `03 00` `00 05` `10 00 00 00` (CRC-32) `01 00 00 00` `1c 00 00 00` `00 00
 //! 00 00` `78 56 34 12`.
 //!
-//! - **Order.** A slot is erased whole, the blob is written, checked *in flash*, and the header is
-//!   written after it, then the mark that seals it: until both stand, the slot holds nothing. Each
-//!   mark has a unit of its own. No word is written twice (but one of a mark that a cut may have
-//!   left torn: by the same bytes; where a flash refuses that, its driver leaves out a word that
-//!   holds them), bits go from erased to written only, and no step reads: so a flash with error
-//!   correction takes it, and one that erases to zeros.
+//! - **Order.** A slot is erased completely, the blob is written and checked *in flash*, then the
+//!   header is written, and then the mark that seals it. Until both are written, the slot is empty.
+//!   Each mark has its own unit. Bits only change from erased to written, and no step reads, so
+//!   flash with error correction and flash that erases to zeros are supported. No word is written
+//!   twice, except a word of a mark that a power cut may have torn, which gets the same bytes; if a
+//!   flash refuses this, its driver must skip a word that already holds them.
 //! - **Trial.** A new model starts on trial. [`Chosen::begin`] marks it as tried before its first
-//!   use; [`Chosen::confirm`] keeps it. A start that finds a model tried and not confirmed goes
-//!   back to the other slot's model. Only where that one does not load either is the unconfirmed
-//!   model used again. While a model is on trial no update is accepted that would overwrite the
-//!   model to go back to. (MCUboot and embassy-boot do the same for firmware.)
+//!   use; [`Chosen::confirm`] keeps it. A start that finds a model tried but not confirmed returns
+//!   to the model in the other slot. Only if that one does not load either is the unconfirmed model
+//!   used again. While a model is on trial, no update is accepted that would overwrite the model to
+//!   return to. (MCUboot and embassy-boot do the same for firmware.)
 //! - **Drivers.** Steps are values and not a trait to implement, so that a blocking driver
-//!   (`embedded_storage::nor_flash::NorFlash` has both calls), an `async` one or a vendor's can
-//!   take them. They start and end on multiples of a word. A slot is a whole number of the driver's
-//!   erase units, read in place, on a multiple of 4.
-//! - **Lifetimes.** The two slots have lifetimes of their own: a model borrows only the slot it
-//!   lies in, so that the other one can be erased and written meanwhile.
-//! - The newer of two sequence numbers is the one that lies ahead by less than half their range:
+//!   (`embedded_storage::nor_flash::NorFlash` has both calls), an `async` driver or a vendor's
+//!   driver can execute them. They start and end on multiples of a word. A slot is a multiple of
+//!   the driver's erase unit, is read in place, and is aligned to 4 bytes.
+//! - **Lifetimes.** The two slots have separate lifetimes: a model borrows only its own slot, so
+//!   that the other one can be erased and written meanwhile.
+//! - The newer of two sequence numbers is the one that is ahead by less than half their range, so
 //!   they may wrap around.
-//! - A blob is in use only after a load: the other slot serves where the newest blob is damaged or
-//!   larger than this build holds. Before a slot is passed over for a checksum, a signature or a
-//!   version that does not fit, it is read once more: reading can fail too.
+//! - A blob is used only after a load; if the newest blob is damaged or too large for this build,
+//!   the other slot is used. Before a slot is skipped because of a wrong checksum, signature or
+//!   version, it is read once more, since reading can fail too.
 //! - **Trust.** A model is loaded, then verified, and only then sealed or used: at each start, and
-//!   when an update is complete. [`Anyone`] verifies nothing; [`crate::signature::Signers`] takes
-//!   the models that a key has signed, of one line. The header repeats the model's version, and
-//!   must state that of the signature: of a confirmed model that is damaged it is what is left to
-//!   know.
-//! - **No way back.** An update must be as new as the model in use, and as a confirmed one that is
-//!   damaged, until the next update begins, refused or not ([`Target::least_version`]). A start
-//!   compares the two slots by sequence number, not by version: where the newer one is damaged, an
-//!   older one is better than none. It takes no version below [`crate::signature::Versions::From`]:
-//!   give it what a counter of the hardware holds that only counts up. [`Chosen::counter`] is what
-//!   to advance it to, once the model is settled. Advancing it gives up an older model in the other
-//!   slot: have a last resort then, a model in the firmware by [`crate::include_model!`]. For a way
-//!   back on purpose, sign the older model once more as a newer version;
-//!   [`crate::signature::Versions::Any`] is for devices without a counter.
-//! - **An update that is refused** has cost the model in the other slot, never the one in use. The
-//!   signature covers all bytes of a blob, so it is verified once all of them have arrived, and
-//!   they arrive in the slot that was erased for them. Nothing shorter would do: whoever can send
-//!   an update has an old signed model to begin one with. Where strangers can send updates,
-//!   authenticate who sends, or receive a blob into other memory and verify it there
-//!   ([`Trust::verify`] with [`Target::least_version`]) before [`Update::erase`].
-//! - **Bits that read by chance.** A cut can leave a word that reads right now and wrong at a later
-//!   start, so nothing is relied on because it was read once. What is written *after* something
-//!   vouches for it: a bit of a later mark says that the power had lasted to the end of what stands
-//!   before it. So *sealed* vouches for the header, and *settled* for *confirmed*; a model that
-//!   reads as confirmed without *settled* gets both once more, by [`Chosen::begin`], before there
-//!   is a [`Chosen::target`]: the other slot is erased only when the model in use is certain to be
-//!   there after any cut. A slot that is newer than the one in use is marked as failed before it is
-//!   erased: half erased, it could read as confirmed. Drivers must have finished a step when the
-//!   next is taken.
-//! - Versions 1 and 2 of the layout still read. Version 1 (magic "FEAS": sequence, length, CRC of
-//!   these and of the blob's header; the blob at byte 32) is a confirmed model. Version 2 has the
-//!   unit in the place of the model version, no flags for it, and of the marks *tried* and
-//!   *confirmed* only; the blob at 3 units. Of both nothing vouches for the header or for
-//!   *confirmed*: such a slot is taken as it reads, counts as settled, states no version of its
-//!   model, and is not marked as failed before it is erased. The first update in layout 3 ends
-//!   that. Version 1 with the magic "FESL" was never written and is refused.
+//!   when an update is complete. [`Anyone`] verifies nothing; [`crate::signature::Signers`] accepts
+//!   models of one line that a trusted key has signed. The header repeats the model's version,
+//!   which must equal that of the signature; it remains readable if a confirmed model is damaged.
+//! - **Rollback protection.** An update must be at least as new as the model in use, and as a
+//!   confirmed model that is damaged, until the next update begins, whether refused or not
+//!   ([`Target::least_version`]). A start compares the two slots by sequence number, not by
+//!   version: if the newer model is damaged, an older one is better than none. It accepts no
+//!   version below [`crate::signature::Versions::From`], which should be the value of a monotonic
+//!   hardware counter. [`Chosen::counter`] gives the value to advance the counter to, once the
+//!   model is settled. Advancing it makes an older model in the other slot unusable, so have a last
+//!   resort: a model in the firmware, with [`crate::include_model!`]. For an intended rollback,
+//!   sign the older model again as a newer version; [`crate::signature::Versions::Any`] is for
+//!   devices without a counter.
+//! - **A refused update** has overwritten the model in the other slot, never the one in use. The
+//!   signature covers all bytes of a blob, so it is verified once all of them have arrived, in the
+//!   slot that was erased for them. Checking less would not help, since an attacker can start an
+//!   update with an old signed model. If strangers can send updates, authenticate the sender, or
+//!   receive a blob into other memory and verify it there ([`Trust::verify`] with
+//!   [`Target::least_version`]) before [`Update::erase`].
+//! - **Unstable bits.** A power cut can leave a word that reads correctly now and wrongly at a
+//!   later start, so a single correct reading is not relied on. What is written *after* something
+//!   vouches for it: a bit of a later mark shows that the power lasted until the earlier write was
+//!   complete. So *sealed* vouches for the header, and *settled* for *confirmed*. A model that
+//!   reads as confirmed without *settled* gets both marks again, by [`Chosen::begin`], before there
+//!   is a [`Chosen::target`]: the other slot is erased only when the model in use is certain to
+//!   survive any power cut. A slot newer than the one in use is marked as failed before it is
+//!   erased, since it could read as confirmed when half erased. Drivers must have finished a step
+//!   before the next is taken.
+//! - Versions 1 and 2 of the layout can still be read. Version 1 (magic "FEAS": sequence, length,
+//!   CRC of these and of the blob's header; the blob at byte 32) is a confirmed model. Version 2
+//!   has the unit in the place of the model version, no flags for it, and of the marks *tried* and
+//!   *confirmed* only; the blob at 3 units. In both, nothing vouches for the header or for
+//!   *confirmed*: such a slot is used as it reads, counts as settled, states no model version, and
+//!   is not marked as failed before it is erased. The first update in layout 3 ends this. Version 1
+//!   with the magic "FESL" was never written and is refused.
 //! - [`image`] makes the first image of a factory.
 //!
-//! Where a torn word raises a bus fault (cores that correct errors), the handler of that fault
-//! belongs to the firmware.
+//! If a torn word raises a bus fault (cores with error correction), the firmware must handle that
+//! fault.
 
 mod header;
 mod trust;
@@ -164,17 +164,17 @@ use header::{Header, Mark, Marks, model_version};
 pub use trust::{Anyone, Trust};
 pub use update::{Seal, Update};
 
-/// A model of one of the two slots, whichever it lies in.
+/// A model from one of the two slots.
 #[derive(Debug)]
 pub enum Loaded<A, B> {
-    /// Of the first slot.
+    /// From the first slot.
     First(A),
-    /// Of the second slot.
+    /// From the second slot.
     Second(B),
 }
 
 impl<M> Loaded<M, M> {
-    /// Returns the model, where both slots live as long.
+    /// Returns the model, if both slots have the same lifetime.
     #[must_use]
     pub fn into_inner(self) -> M {
         match self {
@@ -183,22 +183,22 @@ impl<M> Loaded<M, M> {
     }
 }
 
-/// The model to use, and where the next one goes.
+/// The model to use, and the target of the next one.
 #[derive(Debug)]
 pub struct Chosen<A, B> {
-    /// The newest model that loads, and is not one that failed its trial.
+    /// The newest model that loads and has not failed its trial.
     pub model: Loaded<A, B>,
-    /// The slot it lies in, 0 or 1.
+    /// Its slot, 0 or 1.
     pub slot: usize,
-    /// Where its blob lies in the slot, in bytes: what [`crate::delta::apply`] changes.
+    /// The byte range of its blob in the slot, for [`crate::delta::apply`].
     pub blob: core::ops::Range<usize>,
-    /// Why the other slot was passed over, where it does not hold an older blob.
+    /// Why the other slot was skipped; `None` if it holds an older blob.
     pub passed_over: Option<SlotError>,
-    /// Which version of its line the model is, by the signature that was verified; 0 by [`Anyone`].
+    /// The version of the model within its line, from the verified signature; 0 with [`Anyone`].
     pub model_version: u32,
-    /// The marks of its slot, but of version 1.
+    /// The marks of its slot; `None` for version 1.
     marks: Option<Marks>,
-    /// Where the next blob goes once the model is settled.
+    /// The target of the next blob, once the model is settled.
     next: Target,
 }
 
@@ -209,16 +209,17 @@ impl<A, B> Chosen<A, B> {
         self.marks.is_some_and(|marks| !marks.confirmed())
     }
 
-    /// Returns whether the model is confirmed, and certain to be found so at every later start.
+    /// Returns whether the model is confirmed, and certain to read as confirmed at every later
+    /// start.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.marks.is_none_or(|marks| marks.confirmed() && marks.settled)
     }
 
-    /// Returns the next step to take before the model is used, of two at most: to mark it as tried,
-    /// or, where a cut may have fallen into confirming it, to confirm it once more and as settled.
-    /// `None` once that is done, and for a model that is marked as tried and serves because nothing
-    /// else loads. `WORD`: the bytes that the flash writes at once.
+    /// Returns the next step before the model is used, of at most two: to mark it as tried or, if a
+    /// power cut may have interrupted confirming it, to confirm it again and mark it as settled.
+    /// Returns `None` when done, and for a model that is marked as tried and used because nothing
+    /// else loads. `WORD` is the write unit of the flash in bytes.
     #[must_use]
     pub fn begin<const WORD: usize>(&mut self) -> Option<Step<'static>> {
         if !self.on_trial() {
@@ -229,8 +230,8 @@ impl<A, B> Chosen<A, B> {
         Some(marks.step::<WORD>(Mark::Tried))
     }
 
-    /// Returns the next step that keeps a model: to mark it as confirmed, then as settled; `None`
-    /// once both stand. Take each step before the next call: from then on there is a
+    /// Returns the next step to keep a model: to mark it as confirmed, then as settled; `None` once
+    /// both are written. Execute each step before the next call. After the last one there is a
     /// [`Chosen::target`].
     #[must_use]
     pub fn confirm<const WORD: usize>(&mut self) -> Option<Step<'static>> {
@@ -244,15 +245,15 @@ impl<A, B> Chosen<A, B> {
         Some(step)
     }
 
-    /// Returns where the next blob goes: the other slot. `None` while the model is not settled and
-    /// the other slot holds one to go back to.
+    /// Returns the target of the next blob, the other slot. `None` while the model is not settled
+    /// and the other slot has a model to return to.
     #[must_use]
     pub fn target(&self) -> Option<Target> {
         if !self.is_settled() && self.passed_over.is_none() { None } else { Some(self.next) }
     }
 
-    /// Returns what a monotonic counter of the hardware that holds `counter` is to be advanced to:
-    /// the version of the model, once it is settled; `None` where that is no more.
+    /// Returns the value to which a monotonic hardware counter that holds `counter` should be
+    /// advanced: the version of the model, once it is settled. `None` if it is not higher.
     #[must_use]
     pub fn counter(&self, counter: u32) -> Option<u32> {
         Some(self.model_version).filter(|version| self.is_settled() && *version > counter)
@@ -261,7 +262,7 @@ impl<A, B> Chosen<A, B> {
 
 impl Marks {
     fn step<const WORD: usize>(&self, mark: Mark) -> Step<'static> {
-        // Words that a cut left standing are not written again.
+        // Words that a power cut left complete are not written again.
         let is_torn = mark == Mark::Confirmed && !self.confirmed();
         let standing = if is_torn { self.confirmed_bytes & !WORD.wrapping_sub(1) } else { 0 };
         let bytes = mark.bytes::<WORD>();
@@ -279,7 +280,7 @@ impl Marks {
 pub struct NoModel {
     /// Why, for each slot.
     pub errors: [SlotError; 2],
-    /// Where the first blob goes.
+    /// The target of the first blob.
     pub target: Target,
 }
 
@@ -288,14 +289,14 @@ pub struct NoModel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlotError {
-    /// No blob: the slot is erased, or writing one was cut short.
+    /// The slot is erased, or writing a blob was interrupted.
     Empty,
-    /// The header is damaged, or writing it was cut short.
+    /// The header is damaged, or writing it was interrupted.
     Header(FrameError),
-    /// The header passes its checksum and makes no sense: no unit of a flash, or bytes that are no
-    /// blob.
+    /// The header has a correct checksum but is invalid: it has no valid unit, or the bytes are not
+    /// a blob.
     Malformed,
-    /// The header is not sealed: a cut fell into writing it, or came right after.
+    /// The header is not sealed: a power cut interrupted writing it, or came right after.
     NotSealed,
     /// The blob is not the one that the header was written for.
     OtherBlob,
@@ -312,7 +313,7 @@ pub enum SlotError {
     Untrusted(TrustError),
     /// The model was tried and not confirmed.
     NotConfirmed,
-    /// The update has not received or written all its bytes.
+    /// The update has not received or written all bytes.
     Incomplete {
         /// Bytes written.
         found: u32,
@@ -324,16 +325,20 @@ pub enum SlotError {
 impl fmt::Display for SlotError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("no model: erased, or writing was cut short"),
-            Self::Header(error) => write!(f, "slot {error}: the slot is damaged"),
+            Self::Empty => f.write_str("no model: erased, or writing was interrupted"),
+            Self::Header(error) => write!(f, "slot {error}; the slot is damaged"),
             Self::Malformed => f.write_str("the slot's header is not one that this crate writes"),
-            Self::NotSealed => f.write_str("no model: writing the header was cut short"),
+            Self::NotSealed => f.write_str("no model: writing the header was interrupted"),
             Self::OtherBlob => f.write_str("the slot's blob is not the one that its header declares"),
-            Self::TooLong { found, capacity } => write!(f, "the model needs {found} bytes, the slot has {capacity}"),
+            Self::TooLong { found, capacity } => {
+                write!(f, "the model needs {found} bytes, but the slot has {capacity}")
+            }
             Self::Refused(error) => error.fmt(f),
             Self::Untrusted(error) => error.fmt(f),
             Self::NotConfirmed => f.write_str("the model was tried and not confirmed"),
-            Self::Incomplete { found, expected } => write!(f, "{found} bytes are written, the model has {expected}"),
+            Self::Incomplete { found, expected } => {
+                write!(f, "{found} bytes are written, but the model has {expected}")
+            }
         }
     }
 }
@@ -349,24 +354,24 @@ impl fmt::Display for NoModel {
 
 impl core::error::Error for NoModel {}
 
-/// Where a blob goes, and with which sequence number.
+/// The target of a blob: the slot and the sequence number.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The slot, 0 or 1.
     pub slot: usize,
-    /// What makes it the newest.
+    /// The sequence number, which makes it the newest.
     pub sequence: u32,
-    /// Lowest version of its line that it may be: that of the model in use, or of a confirmed one
-    /// that is damaged where that is higher. Of the damaged one it is known until the next update
-    /// begins, refused or not, for that erases it.
+    /// Lowest accepted version within its line: that of the model in use, or of a damaged confirmed
+    /// model if that is higher. The version of the damaged model is known until the next update
+    /// begins, whether refused or not, since that erases it.
     pub least_version: u32,
-    /// Where the slot is marked as failed before it is erased, in bytes; `None` where it need not
-    /// be.
+    /// The byte offset at which the slot is marked as failed before it is erased; `None` if this is
+    /// not needed.
     pub failed_at: Option<u32>,
 }
 
-/// What a driver has to do next. Offsets are in bytes from the start of the slot.
+/// A step that a driver has to execute. Offsets are in bytes from the start of the slot.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step<'a> {
@@ -377,24 +382,23 @@ pub enum Step<'a> {
         /// One past the last byte.
         to: u32,
     },
-    /// Write bytes to where was erased.
+    /// Write bytes to an erased place.
     Write {
-        /// Where the first one goes.
+        /// The offset of the first byte.
         at: u32,
         /// The bytes.
         bytes: &'a [u8],
     },
 }
 
-/// Loads the newest valid model of two slots, each given with all its bytes, as they lie in flash.
-/// `A` and `B` are the same model, [`crate::Model`] or [`crate::integer::Model`], of the lifetime
-/// of either slot.
+/// Loads the newest valid model of two slots, each given with all its bytes in flash. `A` and `B`
+/// are the same type, [`crate::Model`] or [`crate::integer::Model`], with the lifetimes of the two
+/// slots.
 ///
-/// A model is loaded, then verified by `trust`; one that is not trusted is passed over like one
-/// that is damaged.
+/// A model is loaded, then verified by `trust`. An untrusted model is skipped like a damaged one.
 ///
-/// Cost: that of a load and a verification, twice where the newer blob is refused, and once more
-/// for each checksum, signature or version that does not fit.
+/// Cost: that of a load and a verification, twice if the newer blob is refused, and once more for
+/// each wrong checksum, signature or version.
 ///
 /// # Errors
 /// [`NoModel`], with the reason for each slot, and where to write one.
@@ -409,7 +413,7 @@ pub fn choose<'a, 'b, A: Scorer<'a>, B: Scorer<'b>>(
         (Ok(first), Ok(second)) => is_newer(second.sequence, first.sequence),
         (first, second) => first.is_err() && second.is_ok(),
     };
-    // Past every sequence number there is, that of a blob that is refused too.
+    // Greater than every sequence number in use, including that of a refused blob.
     let newest = if second_is_newer { second_header } else { first_header };
     let sequence = newest.map_or(0, |header| header.sequence.wrapping_add(1));
     let load = |slot: usize| {
@@ -422,10 +426,10 @@ pub fn choose<'a, 'b, A: Scorer<'a>, B: Scorer<'b>>(
     let order = if second_is_newer { [1, 0] } else { [0, 1] };
     let [newer, older] = order;
     let mut errors = [SlotError::Empty; 2];
-    // First those that did not fail a trial; where none of them loads, one that did is better than
-    // none.
+    // First the models that did not fail a trial; if none of them loads, a failed one is better
+    // than none.
     for failed in [false, true] {
-        // Of two that failed, the one before: it was in use when the newer one failed.
+        // If both failed, the older one, which was in use when the newer one failed.
         let [first_choice, second_choice] = if failed { [older, newer] } else { order };
         for (slot, other) in [(first_choice, second_choice), (second_choice, first_choice)] {
             let header = if slot == 0 { first_header } else { second_header };
@@ -455,9 +459,9 @@ pub fn choose<'a, 'b, A: Scorer<'a>, B: Scorer<'b>>(
     Err(NoModel { errors, target: Target { slot: newer, sequence, least_version, failed_at: None } })
 }
 
-/// Returns the highest version among the models that were confirmed and are damaged: damage is no
-/// way back. What a header states counts neither where nobody's trust has taken its model nor where
-/// the model is whole and not for this build.
+/// Returns the highest version among confirmed models that are damaged, since damage must not allow
+/// a rollback. The version in a header does not count if the model was never trusted, or if it is
+/// intact but not for this build.
 fn least_version(headers: [Result<Header, SlotError>; 2], errors: [SlotError; 2]) -> u32 {
     let lost = |(header, error): (Result<Header, SlotError>, SlotError)| {
         let header = header.ok().filter(|header| header.marks.is_some_and(|marks| marks.confirmed()))?;
@@ -466,8 +470,7 @@ fn least_version(headers: [Result<Header, SlotError>; 2], errors: [SlotError; 2]
     headers.into_iter().zip(errors).filter_map(lost).max().unwrap_or(0)
 }
 
-/// Returns why the slot other than the chosen one was passed over: `None` where it holds an older
-/// blob.
+/// Returns why the slot other than the chosen one was skipped: `None` if it holds an older blob.
 fn passed_over(
     chosen: usize,
     [first, second]: [Result<Header, SlotError>; 2],
@@ -491,9 +494,9 @@ impl Header {
 }
 
 impl Header {
-    /// Returns where the mark goes that a newer slot than the one in use gets before it is erased:
-    /// half erased, it could read as a model that is confirmed. `None` where it stands, or there is
-    /// none.
+    /// Returns the offset of the mark that a slot newer than the one in use gets before it is
+    /// erased, since it could read as confirmed when half erased. `None` if it is written already,
+    /// or there is none.
     fn failed_at(&self) -> Option<u32> {
         let marks = self.marks.filter(|marks| marks.version >= 3 && !marks.failed_whole)?;
         u32::try_from(marks.at(Mark::Failed)).ok()
@@ -506,7 +509,7 @@ fn is_newer(a: u32, b: u32) -> bool {
     (1..1 << 31).contains(&a.wrapping_sub(b))
 }
 
-/// Loads the blob of a slot and verifies it; returns the model's version by `trust` too.
+/// Loads the blob of a slot and verifies it. Also returns the model's version from `trust`.
 fn load_slot<'a, M: Scorer<'a>>(
     slot: &'a [u8],
     header: Result<Header, SlotError>,
@@ -520,25 +523,25 @@ fn load_slot<'a, M: Scorer<'a>>(
     Ok((model, (header, version)))
 }
 
-/// Reads the header of a slot, once more where its checksum fails.
+/// Reads the header of a slot, and once more if its checksum is wrong.
 fn read_retried(slot: &[u8]) -> Result<Header, SlotError> {
     retried(|| Header::read(core::hint::black_box(slot)))
 }
 
-/// Loads a blob and verifies it, no version below `least`; returns the model's version by `trust`
-/// too. `stated`: the version that the slot's header states. All of it is done once more where bits
-/// that read by chance can be why it fails.
+/// Loads a blob and verifies it, with no version below `least`. Also returns the model's version
+/// from `trust`. `stated` is the version in the slot's header. Everything is repeated once if
+/// unstable bits may be the reason for a failure.
 fn load_trusted<'a, M: Scorer<'a>>(
     blob: &'a [u8],
     stated: Option<u32>,
     trust: &impl Trust,
     least: u32,
 ) -> Result<(M, u32), SlotError> {
-    // So that the compiler does not take the second reading for the first.
+    // Keeps the compiler from reusing the first reading.
     retried(|| load_once(core::hint::black_box(blob), stated, trust, least))
 }
 
-/// As [`load_trusted`], once; a function of its own, for it is called twice.
+/// Like [`load_trusted`], without repetition; a separate function because it is called twice.
 #[inline(never)]
 fn load_once<'a, M: Scorer<'a>>(
     blob: &'a [u8],
@@ -554,14 +557,14 @@ fn load_once<'a, M: Scorer<'a>>(
     Ok((model, version))
 }
 
-/// Returns whether an error says that the bytes of a blob are not those that were written, and not
-/// that they are for another build.
+/// Returns whether an error means that the bytes of a blob are damaged, and not that they are for
+/// another build.
 fn is_damage(error: &SlotError) -> bool {
     let SlotError::Refused(LoadError { kind: LoadErrorKind::Frame(frame), .. }) = error else { return false };
     !matches!(frame, FrameError::UnsupportedVersion { .. })
 }
 
-/// Returns whether an error can come of a bit that reads by chance, and worth another reading.
+/// Returns whether an unstable bit can cause the error, so that another reading is worthwhile.
 fn is_glitch(error: &SlotError) -> bool {
     match error {
         SlotError::Header(FrameError::WrongChecksum { .. }) | SlotError::OtherBlob | SlotError::Untrusted(_) => true,
@@ -570,7 +573,7 @@ fn is_glitch(error: &SlotError) -> bool {
     }
 }
 
-/// Does something once more where it fails by what can be a glitch.
+/// Repeats something once if it fails with a possible glitch.
 fn retried<T>(mut once: impl FnMut() -> Result<T, SlotError>) -> Result<T, SlotError> {
     match once() {
         Err(error) if is_glitch(&error) => once(),

@@ -1,21 +1,22 @@
-//! Whose models a device takes.
+//! Which models a device trusts.
 
 #[cfg(feature = "signed")]
 use crate::signature::Signers;
 use crate::signature::TrustError;
 
-/// Whose models a device takes: [`Anyone`]'s, or those of [`crate::signature::Signers`] (feature
-/// `signed`). A firmware that has a core for signatures implements it by that.
+/// Decides which models a device trusts: [`Anyone`] trusts all, [`crate::signature::Signers`]
+/// (feature `signed`) those with a trusted signature. Firmware with hardware for signatures can
+/// implement it.
 pub trait Trust {
-    /// Finds out whether a blob that loads is trusted, and is not a version below `least`; returns
-    /// which version of its line it is.
+    /// Checks whether a valid blob is trusted and its version is not below `least`, and returns its
+    /// version within its line.
     ///
     /// # Errors
     /// See [`TrustError`].
     fn verify(&self, blob: &[u8], least: u32) -> Result<u32, TrustError>;
 }
 
-/// Takes any model that loads, of any version: for a device whose flash nobody else writes to.
+/// Trusts any model that loads, of any version, for a device whose flash nobody else can write.
 #[derive(Clone, Copy, Debug)]
 pub struct Anyone;
 

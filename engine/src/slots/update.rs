@@ -1,16 +1,16 @@
-//! Writing a blob into a slot, piece by piece.
+//! Writes a blob into a slot, piece by piece.
 
 use super::header::{HEADER_BYTES, Mark, blob_at, seal, unit};
 use super::{SlotError, Step, Target, Trust, load_trusted};
 use crate::invariant::certain;
 use crate::scorer::Scorer;
 
-/// An update on its way into a slot: erases it, writes the blob in whole words as it arrives,
-/// checks it where it lies, and only then gives out the header. `WORD`: the bytes that the flash
-/// writes at once, a power of two up to 512. Memory: two words.
+/// An update of a slot: erases it, writes the blob in whole words as it arrives, checks it in
+/// place, and only then writes the header. `WORD` is the write unit of the flash in bytes, a power
+/// of two up to 512. Memory: two words.
 ///
-/// Everything before the header can be cut short: the slot then holds nothing, and the other one
-/// its model. So too where [`Update::check`] refuses the blob: see *An update that is refused* in
+/// Everything before the header can be interrupted: the slot is then empty, and the other slot has
+/// its model. The same holds if [`Update::check`] refuses the blob; see *A refused update* in
 /// [`super`].
 #[derive(Debug)]
 pub struct Update<const WORD: usize> {
@@ -20,7 +20,7 @@ pub struct Update<const WORD: usize> {
     /// Bytes of the blob, and how many have been taken.
     length: u32,
     taken: u32,
-    /// The word in the making, and how many bytes of it are there.
+    /// The incomplete word, and the number of its bytes.
     word: [u8; WORD],
     filled: usize,
 }
@@ -31,8 +31,8 @@ impl<const WORD: usize> Update<WORD> {
         unit(WORD)
     };
 
-    /// Starts an update by a blob of `blob_bytes`. `slot_bytes`: of the slot, a whole number of the
-    /// driver's erase units; `erased`: the byte that the flash erases to.
+    /// Starts an update with a blob of `blob_bytes`. `slot_bytes` is the size of the slot, a
+    /// multiple of the driver's erase unit; `erased` is the value of erased flash.
     ///
     /// # Errors
     /// [`SlotError::TooLong`].
@@ -45,16 +45,15 @@ impl<const WORD: usize> Update<WORD> {
         Ok(Self { target, slot_bytes, erased, length: blob_bytes, taken: 0, word: [erased; WORD], filled: 0 })
     }
 
-    /// Returns the first steps: to mark what failed in the slot, where that is needed, and to erase
-    /// it.
+    /// Returns the first steps: to mark the slot as failed, if needed, and to erase it.
     pub fn erase(&self) -> impl Iterator<Item = Step<'static>> + use<WORD> {
         let mark = self.target.failed_at.map(|at| Step::Write { at, bytes: Mark::Failed.bytes::<WORD>() });
         [mark, Some(Step::Erase { from: 0, to: self.slot_bytes })].into_iter().flatten()
     }
 
-    /// Takes bytes off the front of `chunk`; returns the step that writes them, once they make
-    /// whole words. Call it until it returns `None`: then the chunk is empty, and the next one can
-    /// come. Bytes past the blob's length stay in the chunk.
+    /// Takes bytes from the front of `chunk`, and returns the step that writes them once they form
+    /// whole words. Call it until it returns `None`; the chunk is then empty, and the next one can
+    /// follow. Bytes beyond the blob's length stay in the chunk.
     #[must_use]
     pub fn next<'s, 'c: 's>(&'s mut self, chunk: &mut &'c [u8]) -> Option<Step<'s>> {
         let left = self.length.wrapping_sub(self.taken) as usize;
@@ -84,7 +83,7 @@ impl<const WORD: usize> Update<WORD> {
         Some(Step::Write { at, bytes: &self.word })
     }
 
-    /// Returns the step that writes the end of the blob, padded to a word, where it is not written
+    /// Returns the step that writes the end of the blob, padded to a word, if it is not written
     /// yet.
     ///
     /// # Errors
@@ -102,14 +101,14 @@ impl<const WORD: usize> Update<WORD> {
         Ok(Some(Step::Write { at, bytes: &self.word }))
     }
 
-    /// Loads the blob from the slot, given with all its bytes as they lie in flash, verifies it,
-    /// and returns its header, the last steps. A blob that this build cannot use, that `trust`
-    /// refuses, or that is a version below [`Target::least_version`], never gets one. Reads all of it
-    /// once more where a checksum or a signature does not fit.
+    /// Loads the blob from the slot, given with all its bytes in flash, verifies it, and returns
+    /// its header for the last steps. A blob that this build cannot use, that `trust` refuses, or
+    /// whose version is below [`Target::least_version`], never gets a header. Reads everything once
+    /// more if a checksum or a signature is wrong.
     ///
     /// # Errors
     /// [`SlotError::Incomplete`], [`SlotError::Refused`], [`SlotError::Untrusted`];
-    /// [`SlotError::TooLong`] where `slot` is shorter than said.
+    /// [`SlotError::TooLong`] if `slot` is shorter than declared.
     pub fn check<'a, M: Scorer<'a>>(&self, slot: &'a [u8], trust: &impl Trust) -> Result<Seal, SlotError> {
         if self.taken != self.length || self.filled != 0 {
             let written = self.taken.wrapping_sub(u32::try_from(self.filled).unwrap_or(0));
@@ -129,7 +128,7 @@ impl<const WORD: usize> Update<WORD> {
         Ok(Seal { bytes, length: if WORD > HEADER_BYTES { WORD } else { HEADER_BYTES }, mark })
     }
 
-    /// Returns where the next word goes.
+    /// Returns the offset of the next word.
     fn at(&self) -> u32 {
         // The slot holds the blob, and its length is a u32; less than a word of it is taken and not
         // written.
@@ -155,9 +154,8 @@ pub struct Seal {
 }
 
 impl Seal {
-    /// Returns the last steps of an update: to write the header, and then the mark that says that
-    /// the header was written whole. From then on the slot holds a model on trial; before, it holds
-    /// nothing.
+    /// Returns the last steps of an update: to write the header, and then the mark that seals it.
+    /// From then on the slot has a model on trial; before, it is empty.
     #[must_use]
     pub fn steps(&self) -> [Step<'_>; 2] {
         [Step::Write { at: 0, bytes: self.bytes.get(..self.length).unwrap_or(&self.bytes) }, self.mark]

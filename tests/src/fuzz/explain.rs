@@ -14,7 +14,7 @@ use feamoe_testkit::generate::Recipe;
 
 /// Drawn models: every size, both paths of the kernel.
 const MODELS: u64 = 64;
-/// Most players of an exact game, and points of a sampled one: some microseconds.
+/// The largest number of players of an exact game, and points of a sampled one: some microseconds.
 const MOST_PLAYERS: usize = 8;
 const MOST_EVALUATIONS: u64 = 300;
 const MOST_ROWS: usize = 3;

@@ -141,7 +141,7 @@ fn load_as_is(data: &[u8]) {
     }
     check_signature(data);
     let flags = u16::from_le_bytes([data[FLAGS_AT], data[FLAGS_AT + 1]]);
-    // Sections that this version does not know are passed over, and not written again.
+    // Sections that this version does not know are skipped, and not written again.
     if flags & !(FLAG_NAMES | FLAG_BACKGROUND | FLAG_DEVIATIONS | FLAG_CALIBRATION) == 0 {
         let again = Content::read(data).to_bytes(flags & FLAG_NAMES != 0);
         assert_eq!(again.as_slice(), data, "another encoding of the same model");

@@ -9,9 +9,9 @@ use feamoe_engine::{FeatureIndex, Record, RecordError};
 
 use crate::content::{Content, FeatureContent};
 
-/// Most features of a generated model.
+/// The largest number of features of a generated model.
 pub const FEATURES: usize = 16;
-/// Most experts of a generated model.
+/// The largest number of experts of a generated model.
 pub const EXPERTS: usize = 16;
 
 /// 300 natural log-odds in log2 units: a gate that no f32 exponential survives without care.
@@ -101,7 +101,7 @@ impl Recipe {
         content
     }
 
-    /// As [`Recipe::content`], but every binned number has its linear row: the models that golden
+    /// Like [`Recipe::content`], but every binned number has its linear row: the models that golden
     /// files were written of.
     #[must_use]
     pub fn content_with_lines(&self, seed: u64) -> Content {
@@ -268,7 +268,7 @@ pub fn draw_cell(draw: &mut Draw, kind: Kind, edges: &[f32]) -> Cell {
 /// Sets every value of a record.
 ///
 /// # Errors
-/// Where the cells are not those of the record's model.
+/// If the cells are not those of the record's model.
 pub fn fill<const N: usize>(record: &mut Record<'_, N>, cells: &[Cell]) -> Result<(), RecordError> {
     for (index, cell) in cells.iter().enumerate() {
         let key = FeatureIndex(index);

@@ -149,7 +149,7 @@ impl<'a> Reference<'a> {
         self.outcome(&self.logits(cells))
     }
 
-    /// Explains a record with the gate held still: LinearSHAP of each expert's log-odds, averaged
+    /// Explains a record with the gate held fixed: LinearSHAP of each expert's log-odds, averaged
     /// by the record's gate.
     #[must_use]
     pub fn frozen(&self, cells: &[Cell]) -> Explanation {

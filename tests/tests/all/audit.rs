@@ -123,7 +123,7 @@ fn rows_without_a_group_are_counted_and_shown_everywhere() {
     }
     let required = folder.run(&[&EVALUATE[..], &["--require", "spd=0.5"]].concat());
     let without = report["attributes"][0]["without_group"].as_u64().unwrap();
-    let expected = format!("team: {without} rows are in no group, and are not judged\n");
+    let expected = format!("team: {without} rows are in no group and are not judged\n");
     assert!(required.stderr.starts_with(&expected), "{}", required.stderr);
     for text in [folder.run(&EVALUATE).done(), folder.run(&trained).done()] {
         assert!(text.contains(" rows are in no group: missing ("), "{text}");
@@ -175,7 +175,7 @@ fn sorted_rows_are_recognised_and_no_target_is_judged() {
     lines.sort_by_key(|line| line.rsplit(',').next().unwrap());
     let (is_named, verdicts, warnings) = sorted("the outcome", &lines, &[]);
     assert!(is_named && verdicts.iter().all(Option::is_none), "{verdicts:?} {warnings}");
-    assert!(warnings.contains(" windows have one outcome only"), "{warnings}");
+    assert!(warnings.contains(" windows have only one outcome"), "{warnings}");
     let (is_named, verdicts, _) = sorted("the outcome", &lines, &["--shuffle"]);
     assert!(!is_named && verdicts.iter().all(Option::is_some), "{verdicts:?}");
     lines.sort_by_key(|line| line.split(',').nth(1).unwrap());
@@ -313,7 +313,7 @@ fn features_that_predict_too_much_are_named() {
     for text in texts {
         assert!(
             text.contains(
-                "settled is the outcome again, or its complement (AUC 1.000 on 1000 rows): is it known at scoring time?"
+                "settled equals the outcome or its complement (AUC 1.000 on 1000 rows); is it known at scoring time?"
             ),
             "{text}"
         );

@@ -180,10 +180,10 @@ fn export_refuses_what_it_cannot_copy() {
     let message = folder.refusal(&["export", "lending.feamoe", "-o", "d", "--background", "1001"]);
     assert_eq!(
         message,
-        "the model has 1000 background records, fewer than the 1001 asked for; ask for fewer, or train with more"
+        "the model has 1000 background records, but 1001 were asked for; ask for fewer, or train with more"
     );
     let message = folder.refusal(&["export", "lending.csv", "-o", "d"]);
-    assert!(message.starts_with("lending.csv: not a usable model: not a feamoe model"), "{message}");
+    assert!(message.starts_with("lending.csv: cannot use this model: not a feamoe model"), "{message}");
 }
 
 #[test]

@@ -159,7 +159,7 @@ fn data_that_break_off_are_gone_on_with_from_where_they_did() {
 
     // Other data, fewer or changed, are not what was read.
     let message = folder.refusal(&update("parts", &["2.csv"], &every));
-    let expected = "expected the records that the run had read of 1.csv when it stopped, the first 6000; name the same data again, from the \
+    let expected = "expected the first 6000 records of 1.csv, which the run had read when it stopped; name the same data again, from the \
                     first file on, or resume with other data as the rest of them (--rest)";
     assert_eq!(message, format!("2.csv: found fewer records, {expected}"));
     let one = good.replacen(",yes\n", ",no\n", 1);
@@ -366,7 +366,7 @@ fn several_passes_over_one_period_then_a_single_one_over_newer_data() {
         let refused = [&TRAIN[..], &["m", "0.csv", "--checkpoint", "c", "--checkpoint-every", "9"], options].concat();
         assert_eq!(
             folder.refusal(&refused),
-            "--checkpoint-every is for a run in one pass; with --shuffle or several --epochs the checkpoint is written at the end: leave it out"
+            "--checkpoint-every needs a run in one pass; with --shuffle or several --epochs, the checkpoint is written at the end; leave out --checkpoint-every"
         );
     }
 }
@@ -455,15 +455,16 @@ fn what_is_read_is_not_overwritten() {
     assert_eq!(refusal(&["-o", "0.csv"]), said("0.csv", "--output"));
     assert_eq!(refusal(&["-o", "parts.ckpt", "--checkpoint", "c"]), said("parts.ckpt", "--output"));
     assert_eq!(refusal(&["-o", "m", "--checkpoint", "0.csv"]), said("0.csv", "--checkpoint"));
-    let both =
-        |place: &str| format!("{place}: both the model and the checkpoint would be written there; name two files");
+    let both = |place: &str| {
+        format!("{place}: both the model and the checkpoint would be written to this file; name two different files")
+    };
     assert_eq!(refusal(&["-o", "m", "--checkpoint", "./m"]), both("./m"));
     assert_eq!(
         folder.refusal(&[&TRAIN[..], &["m", "0.csv", "--checkpoint", "lending.toml"]].concat()),
         said("lending.toml", "--checkpoint")
     );
     let missing = refusal(&["-o", "m", "--checkpoint", "none/c"]);
-    assert_eq!(missing, "cannot write none/c: No such file or directory (os error 2); make the folder first");
+    assert_eq!(missing, "cannot write none/c: No such file or directory (os error 2); create the folder first");
 }
 
 #[test]
@@ -562,7 +563,7 @@ fn a_signal_stores_the_run_and_a_second_run_resumes_it() {
                 Some(found) => {
                     assert_eq!(found, code, "{said}");
                     let on_its_way = said.contains("rows, which the checkpoint holds");
-                    assert!(on_its_way || said.contains("is the last that was stored"), "{said}");
+                    assert!(on_its_way || said.contains("is the last one that was written"), "{said}");
                     assert!(!on_its_way || !folder.path("s.feamoe").exists());
                     let _ = folder.run(&["update", "s.ckpt", "0.csv", "1.csv", "-o", "s.feamoe"]).done();
                     assert_same(&folder, "whole", "s", milliseconds);
@@ -605,7 +606,7 @@ fn two_updates_of_one_checkpoint_do_not_overwrite_each_other() {
 
     let first = waiting(&folder);
     let refused = folder.run(&second).refused();
-    assert!(refused.starts_with("both.ckpt: another process writes this file, as "), "{refused}");
+    assert!(refused.starts_with("both.ckpt: another process is writing this file, as "), "{refused}");
     let (code, said) = finish(first);
     assert_eq!(code, Some(0), "{said}");
     assert!(!folder.path(LOCK).exists() && !folder.path("second.feamoe").exists());
@@ -618,7 +619,7 @@ fn two_updates_of_one_checkpoint_do_not_overwrite_each_other() {
     folder.write("both.ckpt", &stored);
     let (code, said) = finish(first);
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("both.ckpt: another run wrote this checkpoint meanwhile"), "{said}");
+    assert!(said.contains("both.ckpt: another run has replaced the checkpoint"), "{said}");
     assert!(folder.read("both.ckpt") == stored);
 }
 

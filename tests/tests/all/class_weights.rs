@@ -1,5 +1,5 @@
 //! Promise: where one outcome is rare, balanced class weights find it, the probability stays one,
-//! and a run that decides alike about everybody says so.
+//! and a run that decides alike about everyone says so.
 
 use feamoe_testkit::generate::Draw;
 use feamoe_tests::command::Folder;
@@ -63,10 +63,10 @@ fn one_favourable_outcome_in_a_hundred_is_found() {
         found.push((number(&report["prequential"], "balanced_accuracy"), numbers, report["warnings"].to_string()));
     }
     let base = found[0].1;
-    // By default nobody is selected: the likeliest outcome is right of everybody. That is said.
+    // By default nobody is selected: the likeliest outcome is right of everyone. That is said.
     assert!(found[0].2.contains("--class-weight balanced"), "{}", found[0].2);
     for (place, (prequential, [balanced, _, auc, log_loss, calibration], _)) in found.iter().enumerate().skip(1) {
-        // The most right decisions of all are to decline everybody.
+        // The most right decisions of all are to decline everyone.
         if place != 3 {
             assert!(*balanced > 0.72 && *prequential > 0.65, "{place}: {balanced} {prequential}");
         }

@@ -110,8 +110,8 @@ fn a_table_without_a_header_has_its_background_saved_as_it_is_read() {
     assert_eq!(explain(&folder, &[&options[..], &["saved.csv"]].concat()), e);
 }
 
-/// A missing value in a table of one column is an empty line, which would be passed over if it were
-/// not quoted.
+/// A missing value in a table of one column is an empty line, which would be skipped if it were not
+/// quoted.
 #[test]
 fn a_missing_value_alone_in_its_line_is_saved() {
     let folder = Folder::with_lending();
@@ -317,14 +317,14 @@ fn a_model_without_records_is_explained_by_path_unless_some_are_named() {
     let _ = folder.run(&["export", "lending.feamoe", "-o", "device.feamoe"]).done();
     let explain = ["explain", "device.feamoe", "new.csv", "--row", "1"];
     let ran = folder.run(&explain);
-    let said = "explained by path, since the model holds no background records; for exact values name a file of records by --background\n";
+    let said = "explained by path, since the model holds no background records; for exact values, name a file of records with --background\n";
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), said));
     assert_eq!(ran.stdout, folder.run(&[&explain[..], &["--method", "path"]].concat()).done());
     let text = folder.run(&[&explain[..], &["--background", "others.csv"]].concat()).done();
     assert!(text.contains("\nexact in probability, against 60 background records ("), "{text}");
     for method in ["exact", "sampled"] {
         let expected = format!(
-            "{method} values are against background records, and the model holds none; name a file of records by --background, or use --method path"
+            "{method} values need background records, and the model holds none; name a file of records with --background, or use --method path"
         );
         assert_eq!(folder.refusal(&[&explain[..], &["--method", method]].concat()), expected);
     }
@@ -339,7 +339,7 @@ fn what_cannot_be_is_refused() {
         (
             &["--background-where", "approved=yes"][..],
             format!(
-                "the model's background: no feature \"approved\"; the features are {features}; to choose by another column, draw from a file that has it (--background FILE)"
+                "the model's background: no feature \"approved\"; the features are {features}; to choose by another column, draw from a file that has it (use --background FILE)"
             ),
         ),
         (
@@ -358,7 +358,7 @@ fn what_cannot_be_is_refused() {
             &["--method", "frozen", "--space", "probability"],
             "--space is for exact and sampled values; leave it out, or leave out --method frozen".into(),
         ),
-        (&["--groups", "a=sex+colour"], format!("group a: \"colour\" is no feature of the model; those are {features}")),
+        (&["--groups", "a=sex+colour"], format!("group a: \"colour\" is not a feature of the model; the features are {features}")),
         (&["--groups", "a=sex", "--groups", "b=sex+age"], "group b: feature \"sex\" is already in group a".into()),
         (&["--groups", "a=sex", "--groups", "a=age"], "group a: there is another group of this name".into()),
         (&["--groups", "age=sex+income"], "group age: a feature outside of the group has this name".into()),
@@ -370,8 +370,8 @@ fn what_cannot_be_is_refused() {
             &["--background", "others.csv", "-o", "others.csv"],
             "the output others.csv is the input others.csv, which it would replace; name another file after --output".into(),
         ),
-        (&["--save-background", "x", "-o", "x"], "--output and --save-background name the same file; name two".into()),
-        (&["--save-background", "./x", "-o", "x"], "--output and --save-background name the same file; name two".into()),
+        (&["--save-background", "x", "-o", "x"], "--output and --save-background name the same file; name two different files".into()),
+        (&["--save-background", "./x", "-o", "x"], "--output and --save-background name the same file; name two different files".into()),
     ] {
         assert_eq!(folder.refusal(&[&["explain", "lending.feamoe", "new.csv"], options].concat()), message);
     }

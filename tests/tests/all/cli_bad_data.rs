@@ -103,7 +103,7 @@ fn a_file_without_a_header_is_recognised() {
     );
     assert!(message.contains("the file has no header: name its columns in the [table] of a schema"), "{message}");
     let folder = scoring(rows());
-    assert!(folder.refusal(&["score", "m.feamoe", "data.csv"]).contains("(--schema gives it)"));
+    assert!(folder.refusal(&["score", "m.feamoe", "data.csv"]).contains("(name a schema with --schema)"));
 }
 
 #[test]
@@ -411,17 +411,17 @@ fn a_schema_with_an_unknown_key_is_refused_at_the_key() {
 #[test]
 fn a_schema_that_contradicts_itself_is_refused_where_it_does() {
     for (old, new, expected) in [
-        ("negative = [\"no\"]", "negative = [\"yes\"]", "schema.toml:5:12: \"yes\" is listed under positive too"),
+        ("negative = [\"no\"]", "negative = [\"yes\"]", "schema.toml:5:12: \"yes\" is also listed under positive"),
         (
             "column = \"sex\"",
             "column = \"y\"",
-            "schema.toml:8:10: column \"y\" is the target, it cannot be protected too",
+            "schema.toml:8:10: column \"y\" is the target, so it cannot be protected",
         ),
         ("[target]", "[table]\nheader = false\n[target]", "schema.toml:3:10: header = false needs the column names"),
         (
             "[\"f\"]",
             "[\"f\"]\n[features]\nonly = [\"age\"]\ndrop = [\"age\"]",
-            "schema.toml:12:8: \"age\" is listed under drop too",
+            "schema.toml:12:8: \"age\" is also listed under drop",
         ),
         (
             "[\"f\"]",
@@ -475,7 +475,7 @@ fn options_out_of_their_range_say_the_range() {
         (
             "--grow <POLICY>",
             "4000",
-            "found `4000`, expected every=N with N rows, drift, unfair=M with M rows, or several with commas, for example every=4000,drift; every=0 \
+            "found `4000`, expected every=N (rows), drift, unfair=M (rows), or several separated by commas, for example every=4000,drift; every=0 \
              for a single expert",
         ),
         (
@@ -489,7 +489,7 @@ fn options_out_of_their_range_say_the_range() {
             "spd: found `0`, expected a limit above 0 and at most 1, for example spd=0.05",
         ),
         ("--fair <MEASURE=LIMIT,...>", "spd=0.1,spd=0.2", "spd is named twice"),
-        ("--penalties <NAME,...>", "eodds", "found penalty `eodds`, expected some of spd,aod,burden, or none"),
+        ("--penalties <NAME,...>", "eodds", "found penalty `eodds`, expected any of spd,aod,burden, or none"),
     ] {
         let flag = option.split(' ').next().unwrap();
         assert_eq!(usage(&[flag, value]), format!("invalid value '{value}' for '{option}': {expected}"));
@@ -528,7 +528,7 @@ fn targets_and_penalties_are_not_mixed() {
         "--fair names targets, --fairness paper has penalties instead; leave out --fairness paper to hold the targets, or --fair to learn as \
          the paper does"
     );
-    let advice = "is for the paper's penalties; add --fairness paper, or name targets with --fair instead";
+    let advice = "applies to the paper's penalties; add --fairness paper, or set targets with --fair instead";
     assert_eq!(message(&["--penalties", "spd"]), format!("--penalties {advice}"));
     assert_eq!(message(&["--increment", "0.02", "--fair", "spd=0.1"]), format!("--increment {advice}"));
 }
@@ -546,7 +546,7 @@ fn options_about_groups_need_groups() {
         assert_eq!(
             folder.refusal(&[&TRAIN[..], options].concat()),
             format!(
-                "{flag} is about the groups of protected columns, of which schema.toml names none; add a [[protected]] table, or leave out {flag}"
+                "{flag} compares groups of protected columns, but schema.toml names no protected column; add a [[protected]] table, or leave out {flag}"
             )
         );
     }
@@ -575,7 +575,7 @@ fn standard_input_cannot_be_read_twice() {
             "2 passes read the data again, but standard input can be read once only; shuffle the rows, which keeps them in memory, \
              or name a file"
         );
-        let twice = "standard input (-) is named twice, but can be read once only";
+        let twice = "standard input (-) is named twice, but can be read only once";
         assert_eq!(train(&["-", "-"], &[]).refused(), twice);
     });
     let text = train(&["-"], &["--epochs", "2", "--shuffle"]).done();

@@ -21,7 +21,7 @@ fn refusal_of(model: &[u8]) -> String {
     ] {
         assert_eq!(folder.refusal(command), message, "{command:?}");
     }
-    message.strip_prefix("bad.feamoe: not a usable model: ").unwrap().to_owned()
+    message.strip_prefix("bad.feamoe: cannot use this model: ").unwrap().to_owned()
 }
 
 fn good() -> Vec<u8> {
@@ -38,26 +38,29 @@ fn sealed(mut blob: Vec<u8>) -> Vec<u8> {
 #[test]
 fn a_file_that_is_no_model_is_said_to_be_none() {
     assert_eq!(refusal_of(b"age,job\n1,cook\n2,smith\n"), "not a feamoe model: does not start with FEAM (at byte 0)");
-    assert_eq!(refusal_of(b""), "blob ends after 0 bytes, needs 16 (at byte 0)");
+    assert_eq!(refusal_of(b""), "blob ends after 0 bytes, but needs 16 (at byte 0)");
     // The two arguments swapped.
     let folder = Folder::with_model();
     assert_eq!(
         folder.refusal(&["score", "lending.csv", "lending.feamoe"]),
-        "lending.csv: not a usable model: not a feamoe model: does not start with FEAM (at byte 0)"
+        "lending.csv: cannot use this model: not a feamoe model: does not start with FEAM (at byte 0)"
     );
 }
 
 #[test]
 fn an_endless_file_is_not_read_to_its_end() {
     let message = Folder::with_model().refusal(&["score", "/dev/zero", "lending.csv"]);
-    assert_eq!(message, "/dev/zero: not a usable model: not a feamoe model: does not start with FEAM (at byte 0)");
+    assert_eq!(message, "/dev/zero: cannot use this model: not a feamoe model: does not start with FEAM (at byte 0)");
 }
 
 #[test]
 fn a_model_of_another_version_names_both_versions() {
     let mut blob = good();
     blob[4..6].copy_from_slice(&(VERSION + 1).to_le_bytes());
-    assert_eq!(refusal_of(&sealed(blob)), "format version 2, this build reads 1: export the model again (at byte 4)");
+    assert_eq!(
+        refusal_of(&sealed(blob)),
+        "format version 2, but this build reads 1; export the model again (at byte 4)"
+    );
 }
 
 #[test]
@@ -68,7 +71,7 @@ fn a_damaged_model_is_found_out_wherever_it_is_damaged() {
         damaged[at] ^= 0x10;
         let message = refusal_of(&damaged);
         assert!(
-            message.starts_with("checksum ") && message.ends_with(": the blob is damaged (at byte 12)"),
+            message.starts_with("checksum ") && message.ends_with("; the blob is damaged (at byte 12)"),
             "{message}"
         );
     }
@@ -80,7 +83,7 @@ fn a_model_cut_short_or_with_more_behind_it_says_how_long_it_should_be() {
     let whole = blob.len();
     for length in [15, 16, whole / 2, whole - 1] {
         let needed = if length < 16 { 16 } else { whole };
-        let expected = format!("blob ends after {length} bytes, needs {needed} (at byte {length})");
+        let expected = format!("blob ends after {length} bytes, but needs {needed} (at byte {length})");
         assert_eq!(refusal_of(&blob[..length]), expected);
     }
     let expected = format!("blob has {} bytes, declares {whole} (at byte {whole})", whole + 1);
@@ -112,7 +115,7 @@ fn model(features: usize, names: bool) -> Vec<u8> {
 fn a_model_past_the_capacity_of_this_build_names_both_numbers() {
     let message = refusal_of(&model(513, true));
     assert!(
-        message.starts_with("blob needs 513 features, this build holds 512 (raise FEATURES) (at byte "),
+        message.starts_with("the blob needs 513 features, but this build supports 512 (raise FEATURES) (at byte "),
         "{message}"
     );
     let folder = Folder::new();
@@ -125,7 +128,7 @@ fn a_model_without_names_can_be_inspected_but_not_bound_to_columns() {
     let folder = Folder::with_model();
     folder.write("stripped.feamoe", model(3, false));
     assert!(folder.run(&["inspect", "stripped.feamoe"]).done().contains("(names stripped)"));
-    let expected = "the model has no names, so its features cannot be found among the columns; export it with names";
+    let expected = "the model has no names, so its features cannot be matched with columns; export it with names";
     for command in [
         &["score", "stripped.feamoe", "lending.csv", "-o", "scores.csv"][..],
         &["explain", "stripped.feamoe", "lending.csv"],

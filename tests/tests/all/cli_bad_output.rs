@@ -27,10 +27,10 @@ fn a_place_that_cannot_be_written_is_named_with_the_reason() {
     fs::create_dir(folder.path("folder")).unwrap();
     // Permissions would not stop a privileged user; these stop everyone.
     for (place, reason) in [
-        ("none/out", "No such file or directory (os error 2); make the folder first"),
-        ("lending.csv/out", "Not a directory (os error 20); what stands there for a folder is a file"),
-        ("folder", "Is a directory (os error 21); that is a folder, name a file"),
-        ("/proc/out", "No such file or directory (os error 2); make the folder first"),
+        ("none/out", "No such file or directory (os error 2); create the folder first"),
+        ("lending.csv/out", "Not a directory (os error 20); part of the path is a file, not a folder"),
+        ("folder", "Is a directory (os error 21); this is a folder, name a file"),
+        ("/proc/out", "No such file or directory (os error 2); create the folder first"),
         ("/dev/full", "No space left on device (os error 28); free some space, or choose another place"),
     ] {
         for command in WRITING {
@@ -42,7 +42,7 @@ fn a_place_that_cannot_be_written_is_named_with_the_reason() {
     let message = folder.refusal(&["demo", "--out", "lending.csv"]);
     assert_eq!(
         message,
-        "cannot write lending.csv: File exists (os error 17); what stands there for a folder is a file"
+        "cannot write lending.csv: File exists (os error 17); part of the path is a file, not a folder"
     );
 }
 
@@ -238,7 +238,8 @@ fn a_model_and_a_checkpoint_in_one_place_are_refused_however_it_is_spelled() {
         let train = ["train", "lending.csv", "--schema", "lending.toml", "-o", "deep/both", "--checkpoint", checkpoint];
         let message = folder.refusal(&train);
         assert!(
-            message.ends_with("both the model and the checkpoint would be written there; name two files"),
+            message
+                .ends_with("both the model and the checkpoint would be written to this file; name two different files"),
             "{message}"
         );
     }

@@ -64,8 +64,8 @@ fn export(folder: &Folder, options: &[&str]) -> String {
     folder.run(&[&["export", "odd.feamoe"], options].concat()).done()
 }
 
-/// Compiles a program of C or C++ in the folder, without a warning, and runs it; `None` where there
-/// is no such compiler.
+/// Compiles a program of C or C++ in the folder, without a warning, and runs it; `None` if there is
+/// no such compiler.
 fn compiled(folder: &Folder, compiler: &str, flags: &[&str]) -> Option<Output> {
     if !Command::new(compiler).arg("--version").output().is_ok_and(|output| output.status.success()) {
         eprintln!("skipped: no {compiler}");
@@ -217,7 +217,7 @@ fn a_model_without_names_is_refused_and_no_file_is_touched() {
     export(&folder, &["--strip-names", "-o", "device.feamoe"]);
     folder.write("old.h", "old");
     let message = folder.refusal(&["export", "device.feamoe", "--constants", "c", "-o", "old.h"]);
-    assert_eq!(message, "the model has no names to make constants of: make them from the model that it is a copy of");
+    assert_eq!(message, "the model has no names for the constants; make them from the model that it was exported from");
     let message = folder.run(&["export", "odd.feamoe", "--constants", "ada", "-o", "new"]).usage_refused();
     assert!(message.contains("'ada'"), "{message}");
 }

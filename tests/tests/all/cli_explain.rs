@@ -623,18 +623,18 @@ fn what_cannot_be_combined_is_refused() {
         ),
         (
             &["--plot", "p.svg", "--plot-kind", "beeswarm", "--global"],
-            "--global keeps means only, which --plot-kind bar draws; leave out one of them",
+            "--global keeps only means, which --plot-kind bar draws; leave out one of them",
         ),
         (
             &["--plot", "p.svg", "--plot-kind", "decision", "--method", "frozen"],
-            "a decision plot needs one base value, and with the gate held each record has its own; use another method",
+            "a decision plot needs one base value, but with the gate held fixed each record has its own; use another method",
         ),
         (&["--plot", "p.png"], "--plot writes SVG, found png; name the file .svg"),
-        (&["--plot", "p.svg", "-o", "p.svg"], "--plot and --output name the same file; name two"),
-        (&["--plot", "p.svg", "-o", "./p.svg"], "--plot and --output name the same file; name two"),
+        (&["--plot", "p.svg", "-o", "p.svg"], "--plot and --output name the same file; name two different files"),
+        (&["--plot", "p.svg", "-o", "./p.svg"], "--plot and --output name the same file; name two different files"),
         (
             &["--format", "csv", "--reasons", "2"],
-            "--reasons are words, and CSV has values only; use --format json, or leave out --reasons",
+            "--reasons are words, and CSV has only values; use --format json, or leave out --reasons",
         ),
         (
             &["--row", "1", "-o", "new.csv"],

@@ -235,7 +235,7 @@ fn bounds_are_held_as_evaluate_holds_them() {
     let ran = monitor("b.status", "spd=0.07");
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stderr.starts_with("not shown: spd at most 0.07: the most unequal value is -0.0"), "{}", ran.stderr);
-    assert!(ran.stderr.contains(": more records would decide; judged: "), "{}", ran.stderr);
+    assert!(ran.stderr.contains(": more records are needed; judged: "), "{}", ran.stderr);
     let strict = folder.run(&["monitor", "--status", "b.status", "--require", "spd=0.07", "--strict"]);
     assert_eq!(strict.code, Some(1), "{}", strict.stderr);
     let usage = folder.run(&["monitor", "--status", "a.status", "--require", "sdp=0.1"]).usage_refused();
@@ -266,18 +266,18 @@ fn what_does_not_fit_is_refused_with_what_was_found_and_expected() {
 
     let length = bytes.len();
     for (arguments, expected) in [
-        (&["cut.status"][..], format!("cut.status: status ends after {} bytes, needs {length}", length - 5)),
-        (&["empty.status"], "empty.status: status ends after 0 bytes, needs 16".into()),
+        (&["cut.status"][..], format!("cut.status: status ends after {} bytes, but needs {length}", length - 5)),
+        (&["empty.status"], "empty.status: status ends after 0 bytes, but needs 16".into()),
         (&["lending.feamoe"], "lending.feamoe: not the status of a feamoe monitor: does not start with FEMS".into()),
         (
             &["a.status", "./a.status"],
-            "./a.status: found the same status twice, expected each once: it would be counted twice".into(),
+            "./a.status: found the same status twice, which would be counted twice; name each status once".into(),
         ),
     ] {
         assert_eq!(refusal(arguments), expected);
     }
     for (arguments, start, end) in [
-        (&["damaged.status"][..], "damaged.status: checksum ", ": the status is damaged, send it again"),
+        (&["damaged.status"][..], "damaged.status: checksum ", "; the status is damaged, send it again"),
         (&["huge.status"], "huge.status: status has ", &format!(" bytes, declares {length}")),
         (&["missing.status"], "cannot read missing.status: ", ""),
         (
@@ -288,19 +288,19 @@ fn what_does_not_fit_is_refused_with_what_was_found_and_expected() {
         (
             &["three.status", "--schema", "lending.toml"],
             "three.status: found 3 groups, expected the 2 that",
-            "choose another attribute (--attribute COLUMN)",
+            "choose another attribute (use --attribute COLUMN)",
         ),
         (
             &["a.status", "--schema", "two.toml"],
             "found none named, expected ",
-            "the schema has [\"sex\", \"race\"] (--attribute COLUMN)",
+            "the schema has [\"sex\", \"race\"] (use --attribute COLUMN)",
         ),
         (
             &["a.status", "--schema", "two.toml", "--attribute", "age"],
             "found \"age\", expected ",
-            "[\"sex\", \"race\"] (--attribute COLUMN)",
+            "[\"sex\", \"race\"] (use --attribute COLUMN)",
         ),
-        (&["a.status", "--schema", "none.toml"], "found none named", "the schema has [] (--attribute COLUMN)"),
+        (&["a.status", "--schema", "none.toml"], "found none named", "the schema has [] (use --attribute COLUMN)"),
     ] {
         let message = refusal(arguments);
         assert!(message.starts_with(start) && message.ends_with(end), "{arguments:?}: {message}");
@@ -311,7 +311,7 @@ fn what_does_not_fit_is_refused_with_what_was_found_and_expected() {
         (ran.code, ran.stderr.as_str()),
         (Some(0), "statuses that do not count: 1 of other groups or features\n")
     );
-    assert!(ran.stdout.contains("three.status: does not count: of other groups or features; found model "));
+    assert!(ran.stdout.contains("three.status does not count: of other groups or features; found model "));
     // An open attribute: only the privileged group has a name.
     let report = folder
         .run(&["monitor", "--status", "a.status", "--schema", "two.toml", "--attribute", "race", "--format", "json"])

@@ -231,26 +231,26 @@ fn what_cannot_be_a_rule_is_refused() {
     assert_eq!(refusal(&["--fix", "sex"]), "recourse: column \"sex\" is protected, which recourse never changes");
     assert_eq!(
         refusal(&["--increase-only", "age"]),
-        "recourse: column \"age\" is immutable by the schema, so recourse never changes it"
+        "recourse: column \"age\" is immutable in the schema, so recourse never changes it"
     );
     let unknown = refusal(&["--increase-only", "incom"]);
     assert!(
-        unknown.starts_with("recourse: column \"incom\" is no feature of the model; those are \"sex\""),
+        unknown.starts_with("recourse: column \"incom\" is not a feature of the model; the features are \"sex\""),
         "{unknown}"
     );
     assert_eq!(
         refusal(&["--range", "region=1..2"]),
-        "recourse: column \"region\" is a category of the model, features.ranges needs a number"
+        "recourse: column \"region\" is a category of the model, but features.ranges needs a number"
     );
     assert_eq!(
         refusal(&["--range", "income=2..1"]),
         "recourse: column \"income\" has the range 2..1, expected LOW..HIGH with LOW not above HIGH"
     );
     let outside = refusal(&["--range", "income=-20..-10"]);
-    assert!(outside.contains("has the range -20..-10, expected one that meets the training range"), "{outside}");
+    assert!(outside.contains("has the range -20..-10, expected one that overlaps the training range"), "{outside}");
     assert_eq!(
         refusal(&["--fix", "income", "--increase-only", "income"]),
-        "recourse: column \"income\" is asked to be immutable and increase_only, expected one of them"
+        "recourse: column \"income\" is immutable and increase_only, expected only one of them"
     );
     let twice = refusal(&["--increase-only", "income", "--decrease-only", "income"]);
     assert!(twice.contains("increase_only and decrease_only"), "{twice}");

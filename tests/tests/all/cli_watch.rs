@@ -148,7 +148,7 @@ fn unknown_outcomes_and_groups_are_counted() {
     assert_eq!(summary["other_labels"]["rows"], 3, "a missing one may still come");
     assert_eq!(summary["attributes"][0]["without_group"], 5);
     for note in [
-        "note: 3 outcomes are neither of the two: \"perhaps\" (3 rows)\n",
+        "note: 3 labels are neither outcome: \"perhaps\" (3 rows)\n",
         "note: sex: 5 rows are in no group: \"other\" (5 rows)\n",
     ] {
         assert!(ran.stderr.contains(note), "{}", ran.stderr);
@@ -251,7 +251,7 @@ fn a_file_that_grows_is_followed() {
     assert_eq!(child.wait().unwrap().code(), Some(1));
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert_eq!(said, "note: a line without an end was left out (9 bytes)\n");
+    assert_eq!(said, "note: an incomplete last line was left out (9 bytes)\n");
 }
 
 /// A pipe on which nothing comes is left when the command is asked to stop; a file that has become
@@ -309,13 +309,13 @@ fn what_cannot_be_watched_is_refused() {
     let folder = folder();
     for (arguments, expected) in [
         (&["lending.feamoe", "nowhere.csv"][..], "cannot read nowhere.csv"),
-        (&["lending.csv", "steady.csv"], "lending.csv: not a usable model"),
-        (&["lending.feamoe", "steady.csv", "steady.csv", "--follow"], "found 2 inputs, expected one to --follow"),
+        (&["lending.csv", "steady.csv"], "lending.csv: cannot use this model"),
+        (&["lending.feamoe", "steady.csv", "steady.csv", "--follow"], "--follow takes one input, found 2"),
         (
             &["lending.feamoe", "steady.csv", "--require", "spd=0.1"],
-            "--require is for the statuses of devices (--status)",
+            "--require applies to the statuses of devices (--status)",
         ),
-        (&["lending.feamoe", "-", "--reference", "-"], "standard input (-) is the data and the reference"),
+        (&["lending.feamoe", "-", "--reference", "-"], "standard input (-) is named for the data and for --reference"),
         (&["lending.feamoe", "steady.csv", "--reference", "lending.toml"], "lending.toml"),
     ] {
         let refused = folder.refusal(&[&["monitor"], arguments].concat());

@@ -46,7 +46,7 @@ fn a_model_does_nothing_otherwise_than_itself() {
     assert!(features.len() == 10 && features.iter().all(|feature| number(&feature["mean_change"]) == 0.0));
     assert_eq!(
         (&same["scores"]["changed_decisions"], same["verdict"].as_str().unwrap()),
-        (&0.into(), "no change: both models give each of the 4000 rows the same score and decision")
+        (&0.into(), "no change: both models give the same score and decision for each of the 4000 rows")
     );
     assert_eq!(
         keys(&same),
@@ -310,7 +310,7 @@ fn rows_without_a_group_and_labels_of_neither_outcome_are_counted() {
     let text = folder.run(&[&compared[..], &["new.csv", "-o", "page.html"]].concat()).well();
     for line in [
         "sex: 7 rows are in no group: \"other\" (7 rows)\n",
-        "3 rows were left out, their label being neither outcome: \"perhaps\" (3 rows)\n",
+        "3 rows were left out because their label is neither outcome: \"perhaps\" (3 rows)\n",
     ] {
         assert!(text.contains(line), "{line} in\n{text}");
     }

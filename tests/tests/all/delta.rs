@@ -20,7 +20,7 @@ fn applied(old: &AlignedBytes, delta: &[u8]) -> Result<Vec<u8>, E> {
     apply(old.as_slice(), delta, &mut out).map(<[u8]>::to_vec)
 }
 
-/// Makes the delta of two models and applies it; returns its length, `None` where it would be no
+/// Makes the delta of two models and applies it; returns its length, `None` if it would be no
 /// smaller.
 fn round_trip(old: &Content, new: &Content) -> Option<usize> {
     let (old, new) = (aligned(&old.to_bytes(true)), aligned(&new.to_bytes(true)));
@@ -176,7 +176,9 @@ fn a_delta_no_smaller_than_the_model_is_refused() {
     let limit = blob(2).as_slice().len();
     assert!(matches!(error, DeltaError::NoSmaller { found, limit: l } if found >= limit && l == limit), "{error}");
     assert!(
-        error.to_string().ends_with(&format!(" bytes, the new model itself has {limit}: send the model")),
+        error
+            .to_string()
+            .ends_with(&format!(" bytes, but the new model itself has only {limit}; send the model instead")),
         "{error}"
     );
 }
@@ -304,7 +306,7 @@ fn rejects_what_it_is_not_for() {
     assert_eq!(apply(old.as_slice(), &bytes, &mut out[1..]), Err(E::OutputTooSmall { found, expected }));
     assert_eq!(
         E::OutputTooSmall { found, expected }.to_string(),
-        format!("the new model has {expected} bytes, the memory given {found}")
+        format!("the new model has {expected} bytes, but the given memory has {found}")
     );
 }
 
@@ -334,7 +336,7 @@ fn the_command_writes_what_turns_one_model_into_the_other() {
 
     folder.write("no.feamoe", b"FEAM?");
     let refused = folder.refusal(&["export", "--delta", "no.feamoe", "new.feamoe", "-o", "f.delta"]);
-    assert!(refused.starts_with("no.feamoe: not a usable model: blob ends after 5 bytes"), "{refused}");
+    assert!(refused.starts_with("no.feamoe: cannot use this model: blob ends after 5 bytes"), "{refused}");
     let refused = folder.refusal(&["export", "--delta", "old.feamoe", "new.feamoe", "-o", "old.feamoe"]);
     assert!(refused.starts_with("the output old.feamoe is the input old.feamoe"), "{refused}");
     let refused = folder.run(&["export", "--delta", "old.feamoe", "new.feamoe", "-o", "g", "--strip-names"]);
@@ -378,7 +380,7 @@ fn zeros_do_not_move_with_the_others() {
     assert_eq!((device::Width::I16.predicted(0, Some(3)), device::Width::I8.predicted(5, Some(u32::MAX))), (0, 4));
 }
 
-/// As [`round_trip`], for models of integer weights.
+/// Like [`round_trip`], for models of integer weights.
 fn integer_round_trip(old: &AlignedBytes, new: &AlignedBytes) -> Option<usize> {
     let bytes = match delta(old, new) {
         Err(DeltaError::NoSmaller { .. }) => return None,

@@ -113,7 +113,7 @@ impl Kinds {
 }
 
 impl Counter {
-    /// `None` where the device cannot be emulated here.
+    /// `None` if the device cannot be emulated here.
     fn new(device: &Device, kinds: Kinds) -> Option<Self> {
         if !board(device.board).available() || !board(device.target).available() {
             return None;

@@ -106,7 +106,7 @@ impl List {
     }
 }
 
-/// The figures of some records, each by its definition; NaN where none supports it.
+/// The figures of some records, each by its definition; NaN if none supports it.
 struct Twin<'a> {
     threshold: f32,
     records: Vec<&'a Record>,
@@ -218,7 +218,7 @@ fn squared_error(values: &[f64]) -> f64 {
     values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / (n - 1.0) / n
 }
 
-/// The intervals, each by its definition; `None` where a rate has no records.
+/// The intervals, each by its definition; `None` if a rate has no records.
 fn intervals(u: &Twin<'_>, r: &Twin<'_>) -> [Option<[f64; 2]>; 7] {
     let shares_at = |twin: &Twin<'_>, label: Option<bool>, z: f64| {
         let among: Vec<&&Record> = twin.records.iter().filter(|r| label.is_none_or(|label| r.label == label)).collect();

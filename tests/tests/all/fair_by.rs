@@ -142,7 +142,7 @@ fn what_cannot_be_is_refused_with_what_to_do() {
         folder.refusal(&[&train[..], options].concat())
     };
     let blind = refusal(&SCHEMA.replace("as_feature = true", ""), &["--fair", "spd=0.1"]);
-    assert!(blind.contains("column \"g\" is none: set as_feature = true"), "{blind}");
+    assert!(blind.contains("column \"g\" is not a feature; set as_feature = true"), "{blind}");
     let two = format!("{SCHEMA}[[protected]]\ncolumn = \"v\"\nprivileged = [\"1\"]\nas_feature = true\n");
     assert!(refusal(&two, &["--fair", "spd=0.1"]).contains("has 2 protected columns"));
     assert!(refusal(SCHEMA, &["--fair", "burden=0.1"]).contains("measures of decisions"));

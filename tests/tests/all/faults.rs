@@ -246,7 +246,7 @@ struct Disk {
     making: BTreeMap<String, (Vec<u8>, bool)>,
     /// What is on the disk under each name, by a number of its own.
     durable: Files,
-    /// Renames that are not: to which name, with what content; `None` where it may be torn.
+    /// Renames that are not: to which name, with what content; `None` if it may be torn.
     pending: Vec<(String, Option<Vec<u8>>)>,
 }
 

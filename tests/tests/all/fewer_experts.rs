@@ -329,7 +329,10 @@ fn the_command_says_what_it_needs() {
     let _ = folder.run(&["export", "lending.feamoe", "-o", "bare.feamoe"]).done();
     let bare = ["export", "bare.feamoe", "-o", "small.feamoe", "--experts", "2", "--tolerance", "1"];
     let message = folder.refusal(&bare);
-    assert!(message.contains("no background records to measure on") && message.contains("--data"), "{message}");
+    assert!(
+        message.contains("no background records to measure the change on") && message.contains("--data"),
+        "{message}"
+    );
     let stdin = [&bare[..], &["--data", "-", "--schema", "lending.toml"]].concat();
     assert!(folder.refusal(&stdin).contains("standard input"));
     let data = [&bare[..], &["--data", "later.csv", "--schema", "lending.toml", "--format", "json"]].concat();
@@ -343,7 +346,7 @@ fn the_command_says_what_it_needs() {
     let _ = folder.run(&[&one[..], &data[8..12]].concat()).done();
     let message =
         folder.refusal(&[&["export", "one.feamoe", "-o", "no.feamoe", "--experts", "1"][..], &data[8..12]].concat());
-    assert!(message.contains("the model has a single expert"), "{message}");
+    assert!(message.contains("the model has only one expert"), "{message}");
 }
 
 /// COMPAS: experts that hardly differ are merged, all of them are not.

@@ -60,8 +60,8 @@ const SEARCH_BUDGETS: [Budget; 3] = [
 /// What a stepped number adds to a cost over one without bins; to `frozen` beside what it adds to
 /// the score, which has no term more.
 const BIN_BUDGETS: [(&str, u32); 3] = [("set", 60), ("score", 0), ("frozen", 6)];
-/// Setting a value takes as long whatever it is, but for a few instructions by its kind: missing,
-/// unseen or usual.
+/// Setting a value takes as long whatever it is, except for a few instructions by its kind:
+/// missing, unseen or usual.
 const SET_SPREAD: u32 = 45;
 /// Budgets of Adult's shape in integers on a Cortex-M3, by the weights' width, as [`BUDGETS`]. A
 /// weight takes two instructions at least, and a record has 14 terms of 24 lanes; the rest of a sum

@@ -160,14 +160,14 @@ fn hostile_statuses_are_named_and_decide_nothing() {
     let ran = folder.run(&[&["monitor", "--key-file", "fleet.key", "--status"], &files[..]].concat());
     let (text, said) = (ran.stdout.clone(), ran.stderr.clone());
     assert_eq!(ran.code, Some(0));
-    assert!(said.starts_with("statuses that do not count: 5 forged: a wrong MAC, 2 without a MAC, 2 no status, or damaged, 2 one of several"), "{said}");
+    assert!(said.starts_with("statuses that do not count: 5 forged: a wrong MAC, 2 without a MAC, 2 not a status, or damaged, 2 one of several"), "{said}");
     assert!(
-        text.contains(", authenticated; whether they were sent before is not known without the counters of an earlier run (--seen)\n")
-            && text.contains("wrong-key (device pump-1), counter 11: does not count: forged: a wrong MAC\n"),
+        text.contains(", authenticated; without the counters of an earlier run (--seen), it is unknown whether they were seen before\n")
+            && text.contains("wrong-key (device pump-1), counter 11 does not count: forged: a wrong MAC\n"),
         "{text}"
     );
     let refusal = folder.refusal(&["monitor", "--key-file", "fleet.key", "--status", "cut", "unnamed", "wrong-key"]);
-    let expected = "found no status that counts: 1 forged: a wrong MAC, 1 without a MAC, 1 no status, or damaged; the first is wrong-key";
+    let expected = "found no status that counts: 1 forged: a wrong MAC, 1 without a MAC, 1 not a status, or damaged; the first is wrong-key";
     assert_eq!(refusal, expected);
 }
 
@@ -182,14 +182,14 @@ fn without_a_key_the_report_says_that_nothing_is_authenticated() {
     folder.write("unnamed-too", small.write(&mut buffer).unwrap());
     let ran = folder.run(&["monitor", "--status", "old", "new", "unnamed", "unnamed-too"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    assert_eq!(ran.stderr, "statuses that do not count: 1 superseded by a newer one of the device\n");
+    assert_eq!(ran.stderr, "statuses that do not count: 1 superseded by a newer status of the device\n");
     assert!(
         ran.stdout.contains("3 statuses of model ")
-            && ran.stdout.contains(", not authenticated: anybody can have written them\nrows 500 "),
+            && ran.stdout.contains(", not authenticated: anyone could have written them\nrows 500 "),
         "{}",
         ran.stdout
     );
-    assert!(ran.stdout.contains("old (device a), counter 1: does not count: superseded"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("old (device a), counter 1 does not count: superseded"), "{}", ran.stdout);
     let usage = folder.run(&["monitor", "--status", "new", "--seen", "seen.json"]).usage_refused();
     assert!(usage.contains("required arguments were not provided"), "{usage}");
 }
@@ -220,7 +220,7 @@ fn what_was_seen_before_counts_no_more() {
     for damaged in ["", "[]", "{\"a\": 1}", "{\"61000000000000000000000000000000\": -1}", "\u{fffd}"] {
         folder.write("seen.json", damaged);
         let refusal = folder.refusal(&again);
-        assert!(refusal.starts_with("seen.json: found no list of counters"), "{refusal}");
+        assert!(refusal.starts_with("seen.json: the file is not a list of counters"), "{refusal}");
         assert_eq!(folder.text("seen.json"), damaged);
     }
     for key in ["", "00", &"0".repeat(65), &"g".repeat(64), &format!("{}\u{e9}", "0".repeat(62))] {
@@ -344,8 +344,12 @@ fn devices_that_fall_silent_are_listed() {
     };
     let first = command(&["a", "b", "c"], &["--strict"]);
     assert_eq!(first.code, Some(0), "{}", first.stderr);
-    assert!(first.stderr.starts_with("note: seen.json is not there: this run begins it"), "{}", first.stderr);
-    assert!(first.stdout.contains("not known without the counters of an earlier run"), "{}", first.stdout);
+    assert!(first.stderr.starts_with("note: seen.json does not exist; this run creates it"), "{}", first.stderr);
+    assert!(
+        first.stdout.contains("without the counters of an earlier run (--seen), it is unknown"),
+        "{}",
+        first.stdout
+    );
     let begun = folder.text("seen.json");
     // By hand, or by a tool that writes other digits.
     folder.write("seen.json", begun.replace("61", "6A").replace("6A", "61").to_uppercase());
@@ -356,9 +360,9 @@ fn devices_that_fall_silent_are_listed() {
     let ran = command(&["a2", "b", "damaged"], &[]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stdout.contains(", authenticated\n"), "{}", ran.stdout);
-    assert!(ran.stderr.contains("devices of --seen that sent nothing that counts: 2;"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("devices in --seen without a status that counts: 2;"), "{}", ran.stderr);
     assert!(
-        ran.stdout.contains("device b: sent nothing that counts since counter 1\ndevice c: sent nothing"),
+        ran.stdout.contains("device b: no status that counts since counter 1\ndevice c: sent nothing"),
         "{}",
         ran.stdout
     );

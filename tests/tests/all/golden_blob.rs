@@ -1,4 +1,4 @@
-//! Blobs of released format versions load for ever and score to the same bits on every machine.
+//! Blobs of released format versions load forever and score to the same bits on every machine.
 //!
 //! `engine/golden/v1.feamoe`, the same model with a background, `v1-background.feamoe`, with
 //! integer weights, `v1-i16.feamoe`, and signed, `v1-signed.feamoe`, and what must come out of

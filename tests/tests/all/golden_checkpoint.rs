@@ -1,6 +1,6 @@
-//! Promise: a checkpoint of a version that this build reads can be resumed for ever: the golden
-//! file gives the model that it gave when it was written, and learns on. It is never written again;
-//! a version that replaces this one gets a file of its own.
+//! Promise: a checkpoint of a version that this build reads can be resumed forever: the golden file
+//! gives the model that it gave when it was written, and learns on. It is never written again; a
+//! version that replaces this one gets a file of its own.
 
 use feamoe::demo::{LendingStream, SCHEMA, write_csv};
 use feamoe::rows::{Records, Source};

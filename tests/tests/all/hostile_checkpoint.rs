@@ -268,7 +268,7 @@ fn the_command_says_which_file_what_and_what_to_do() {
         ("empty", "found 0 bytes, expected a checkpoint of at least 48; name the checkpoint of a run, or copy it again (`feamoe train --checkpoint FILE` writes one)".into()),
         (
             "lending.feamoe",
-            "found a model, expected a checkpoint: a model alone cannot be resumed; name the checkpoint of the run (`feamoe train --checkpoint FILE` writes one)".into(),
+            "found a model, expected a checkpoint, since a model cannot be resumed; name the checkpoint of the run (`feamoe train --checkpoint FILE` writes one)".into(),
         ),
         (
             "newer",

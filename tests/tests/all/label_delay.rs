@@ -208,9 +208,9 @@ fn the_delay_can_change_and_has_its_limits() {
     let refusal = |options: &[&str]| {
         folder.refusal(&[&["train", "lending.csv", "--schema", "lending.toml", "-o", "m.feamoe"], options].concat())
     };
-    assert!(refusal(&["--label-delay", "3000"]).contains("labels are late by 3000 rows, so none is known yet"));
-    assert!(refusal(&["--label-delay", "10", "--epochs", "2"]).starts_with("--label-delay is for a run in one pass"));
+    assert!(refusal(&["--label-delay", "3000"]).contains("with a label delay of 3000 rows no label is known yet"));
+    assert!(refusal(&["--label-delay", "10", "--epochs", "2"]).starts_with("--label-delay needs a run in one pass"));
     let source = Records::from_reader("lending", std::io::Cursor::new(text_of(10)), &schema().table).unwrap();
     let error = Trainer::new(source.columns(), schema(), &options(LearnerOptions::default(), 100_001)).err().unwrap();
-    assert_eq!(error.to_string(), "found labels late by 100001 rows, expected 0 to 100000");
+    assert_eq!(error.to_string(), "found a label delay of 100001 rows, expected 0 to 100000");
 }

@@ -11,9 +11,9 @@ use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};
 use feamoe_engine::{Aligned, Model};
 
-/// Most that a load, or a refusal, may take, in passes of a checksum over the same bytes that takes
-/// a byte at a time ([`pass`]). The dearest are logarithms: a number takes two a lane, for two rows
-/// of weights.
+/// The largest number of that a load, or a refusal, may take, in passes of a checksum over the same
+/// bytes that takes a byte at a time ([`pass`]). The dearest are logarithms: a number takes two a
+/// lane, for two rows of weights.
 const MOST_PASSES: f64 = 20.0;
 /// Best of some: others use the machine too.
 const RUNS: usize = 5;

@@ -119,7 +119,7 @@ fn every_output_can_be_standard_output() {
     }
 }
 
-/// Returns what a command prints on a terminal, but for its messages.
+/// Returns what a command prints on a terminal, except for its messages.
 fn on_terminal(folder: &Folder, columns: u16, variables: &str, command: &str) -> String {
     all_on_terminal(folder, columns, variables, &format!("{command} 2> /dev/null"))
 }

@@ -285,7 +285,7 @@ fn no_target_is_judged_by_the_decisions_of_the_shards() {
     assert_eq!((judged_on(&merged), judged_on(&shards[0])), (JudgedOn::Shards, JudgedOn::LastRows));
     let reports = targets(&merged);
     assert_eq!(reports.len(), 1);
-    let expected = "the gap is that of the shards, each on its rows: the merged model has made no decision yet";
+    let expected = "the gap is that of the shards, each on its own rows; the merged model has made no decision yet";
     assert_eq!((reports[0].verdict, reports[0].reason.as_deref()), (None, Some(expected)));
     assert_eq!(judged_on(&Trainer::from_bytes(&bytes(&merged)).unwrap()), JudgedOn::Shards);
     merged.learn_all(&mut source(&text(5, 40, &["m", "f"]))).unwrap();
@@ -370,7 +370,7 @@ fn rows_that_count_twice_are_named_and_rows_that_polish_are_checked() {
     assert!(says(merge(&[&women, &men], &[])).starts_with("shard 1 has 1 rows of group \"m\""));
     assert_eq!(
         says(merge(&[&men, &women], &[write("p.csv", text(3, 300, &["m"]))])),
-        "the rows to polish with have 0 of group \"f\" of \"s\", which has a target and is missing in shard 1; expected 30 or more"
+        "the rows to polish with have 0 rows of group \"f\" of \"s\", which has a target and is missing in shard 1; expected at least 30"
     );
     let both = write("both.csv", text(4, 300, &["m", "f"]));
     assert_eq!(merge(&[&men, &women], std::slice::from_ref(&both)).unwrap().notes, Vec::<String>::new());
@@ -384,7 +384,7 @@ fn rows_that_count_twice_are_named_and_rows_that_polish_are_checked() {
     let again = merge::run(&shards, &JOIN, &rows, Some(saving), &mut unwatched).unwrap().notes;
     assert_eq!(
         again,
-        ["the rows to polish with begin as rows that a shard has learned from: measures of them flatter"]
+        ["the rows to polish with start like rows that a shard has learned from, so their measures are too favourable"]
     );
     // A group of a single row in all shards cannot be judged: nothing is asked of it.
     let other = shard("other.csv", text(6, 900, &["m", "f"]) + "1,1,p,x,1\n");
@@ -487,7 +487,7 @@ fn a_shard_without_a_group_of_a_target_is_refused_unless_it_is_polished() {
     let shards = [learned(&options, &text(1, 900, &["m"])), learned(&options, &text(2, 900, &["f"]))];
     assert_eq!(
         refused(&shards, &JOIN),
-        "shard 1 has 0 rows of group \"f\" of \"s\", which has a target: within the shard there was no gap to hold"
+        "shard 1 has 0 rows of group \"f\" of \"s\", which has a target; too few to hold the target within the shard"
     );
     let mut polished = merged(&shards, &Merging { is_polished: true, ..JOIN }).unwrap();
     let before = polished.learner().experts();
@@ -520,7 +520,7 @@ fn shards_that_do_not_belong_together_are_refused() {
         refused(&with(&learner(target)), &JOIN),
         "shard 2 and the first differ in their options: targets: [[\"Spd\",0.1]] and [[\"Spd\",0.05]]"
     );
-    let of_its_own = "shard 2 has an encoding of its own; all shards have to hold the encoding of one earlier run";
+    let of_its_own = "shard 2 has its own encoding, but all shards must share the encoding of one earlier run";
     assert_eq!(refused(&with(&Options { encoding: None, ..shared.clone() }), &JOIN), of_its_own);
     let bins = Options { encoder: encoder::Options { bins: 10, ..options().encoder }, ..options() };
     assert_eq!(refused(&with(&bins), &JOIN), "shard 2 and the first differ in their options of the encoding");
@@ -528,7 +528,7 @@ fn shards_that_do_not_belong_together_are_refused() {
     assert_eq!(refused(&with(&late), &JOIN), "shard 2 and the first differ in their delays of the labels");
     assert_eq!(refused(&[], &JOIN), "found no shard, expected at least one");
     let empty = Trainer::new(&["a", "b", "c", "s", "y"], schema(), &shared).unwrap();
-    let none = "shard 2 has learned from no row, or from fewer than its encoding is fitted on";
+    let none = "shard 2 has learned from no rows, or from fewer than its encoding needs";
     assert_eq!(refused(&[shard.clone(), empty], &JOIN), none);
     assert_eq!(refused(&[shard.clone(), learned(&options(), &text(1, 300, &["m", "f"]))], &JOIN), none);
     let few = learned(&shared, &text(2, 300, &["m", "f"]));
@@ -538,24 +538,30 @@ fn shards_that_do_not_belong_together_are_refused() {
     assert_eq!(
         refused(&[shard.clone(), few], &AVERAGE),
         format!(
-            "shard 2 has {found} experts, the first has {expected}: only as many can be averaged; join them instead"
+            "shard 2 has {found} experts and the first has {expected}, but averaging needs equal numbers; join them instead"
         )
     );
     // An encoding that is not held would not stay the same.
     let free = learned(&options(), &rows(1));
-    let own = "shard 1 has an encoding of its own; all shards have to hold the encoding of one earlier run";
+    let own = "shard 1 has its own encoding, but all shards must share the encoding of one earlier run";
     assert_eq!(refused(&[free.clone(), free.clone()], &JOIN), own);
     merged(&[free], &JOIN).unwrap();
     let waiting = Options { label_delay: 60_000, ..shared.clone() };
     let waiting = [learned(&waiting, &text(1, 60_600, &["m", "f"])), learned(&waiting, &text(2, 60_600, &["m", "f"]))];
-    assert_eq!(refused(&waiting, &JOIN), "in the shards 120000 rows wait for their labels, a run keeps 100000 at most");
+    assert_eq!(
+        refused(&waiting, &JOIN),
+        "120000 rows of the shards wait for their labels, but a run keeps at most 100000"
+    );
     let many = vec![shard.clone(); 65];
     let too_many =
-        "found 65 shards, a mixture holds 64 experts; merge some of the shards first, and what they become after that";
+        "found 65 shards, but a mixture holds at most 64 experts; merge some of the shards first, and then the results";
     assert_eq!(refused(&many, &Merging { experts: Some(5), ..JOIN }), too_many);
     let many = vec![shard; 40];
     let all = 40 * expected;
-    assert_eq!(refused(&many, &JOIN), format!("the shards have {all} experts together, a mixture holds 64"));
+    assert_eq!(
+        refused(&many, &JOIN),
+        format!("the shards have {all} experts together, but a mixture holds at most 64")
+    );
     let merged = merged(&many, &Merging { experts: Some(5), ..JOIN }).unwrap();
     assert_eq!(merged.learner().experts(), 5);
 }
@@ -613,7 +619,8 @@ fn a_held_encoding_stays_as_it_is() {
     assert!(message.starts_with("the features: found \"a\", \"b\", \"c\", \"d\""), "{message}");
     let other = Schema::from_toml("s.toml", &SCHEMA.replace("\"m\"", "\"f\"")).unwrap();
     assert!(
-        refused(&options, &columns, other).starts_with("the schema is not that of the run whose encoding is shared")
+        refused(&options, &columns, other)
+            .starts_with("the schema differs from that of the run whose encoding is shared")
     );
     let few = learned(&self::options(), &text(1, 100, &["m", "f"]));
     let error = Encoding::of(&few.checkpoint()).err().unwrap().to_string();
@@ -656,7 +663,7 @@ fn a_shuffled_run_holds_the_encoding_too() {
     assert!(refusal.starts_with("bad.csv:2: column \"a\"") && !refusal.contains("--bad-cells"), "{refusal}");
     folder.write("women.csv", text(5, 600, &["f"]));
     let refusal = folder.refusal(&["merge", "a.ckpt", "b.ckpt", "-o", "x.feamoe", "--polish", "women.csv"]);
-    assert!(refusal.starts_with("the rows to polish with have 0 of group \"m\""), "{refusal}");
+    assert!(refusal.starts_with("the rows to polish with have 0 rows of group \"m\""), "{refusal}");
     let refusal = folder.refusal(&["merge", "a.ckpt", "first.ckpt", "-o", "x.feamoe"]);
     assert!(refusal.contains("first.ckpt: shard 2 and the first differ in their options: targets"), "{refusal}");
     let refusal = folder.refusal(&["merge", "a.ckpt", "a.feamoe", "-o", "x.feamoe"]);

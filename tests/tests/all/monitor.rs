@@ -1,4 +1,4 @@
-//! Promise: a device that watches itself counts what the evaluation would count, finds drifts,
+//! Promise: a device that monitors itself counts what the evaluation would count, finds drifts,
 //! alarms on nothing else, and sends a status that is read back exactly or refused.
 
 use feamoe_testkit::load;
@@ -140,7 +140,7 @@ fn odd_values_are_counted_by_record_and_by_feature() {
     assert_eq!((monitor.ungrouped().rows(), monitor.groups()[0].rows()), (3, 0));
 }
 
-/// What a refused call left behind would be counted for ever.
+/// What a refused call left behind would be counted forever.
 #[test]
 fn what_cannot_be_is_refused_and_leaves_no_trace() {
     let mut fresh = Device::new();
@@ -375,7 +375,7 @@ fn a_sealed_forgery_is_refused_or_makes_sense() {
         assert!(!groups.is_empty() && status.features().count() > 0);
         for tally in &groups {
             let rates = tally.rates();
-            // NaN where there is no record.
+            // NaN if there is no record.
             assert!([rates.burden, tally.score_mean()].iter().all(|mean| mean.is_nan() || *mean <= 1.0));
             assert!(tally.favourable() <= tally.rows());
             assert!(groups[0].interval(Measure::Spd, tally).is_none_or(|ends| ends.low.is_finite()));
@@ -487,7 +487,7 @@ fn a_damaged_or_foreign_state_is_refused_and_changes_nothing() {
     assert!(matches!(restored(&status(&monitor)), Err(RestoreError::State(StatusError::Frame(_)))));
 }
 
-/// Nonsense under a right checksum: what is restored can go on for ever without a panic, and stores
+/// Nonsense under a right checksum: what is restored can go on forever without a panic, and stores
 /// what it was.
 #[test]
 fn a_sealed_state_of_nonsense_is_refused_or_sound() {

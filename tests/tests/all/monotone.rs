@@ -312,7 +312,7 @@ fn what_cannot_be_kept_is_refused_with_the_reason() {
     assert!(category.starts_with("s.csv:2: column \"k\": found"), "{category}");
     assert!(category.contains("features.monotone lists the column"), "{category}");
     let listed = refusal("monotone = { s = \"up\" }\n", &[]);
-    assert!(listed.contains("column \"s\" is categorical, features.monotone needs a number"), "{listed}");
+    assert!(listed.contains("column \"s\" is categorical, but features.monotone needs a number"), "{listed}");
     let direction = refusal("monotone = { x = \"rising\" }\n", &[]);
     assert!(direction.contains("unknown variant `rising`, expected `up` or `down`"), "{direction}");
     let weight = refusal(MONOTONE, &["--weight", "x"]);
@@ -328,7 +328,7 @@ fn what_cannot_be_kept_is_refused_with_the_reason() {
     folder.write("s.csv", stream(1, 600, 0.0));
     let train = ["train", "s.csv", "--schema", "s.toml", "-o", "m.feamoe", "--fair", "spd=0.1"];
     let by_group = folder.refusal(&[&train[..], &["--fair-by", "threshold"]].concat());
-    assert!(by_group.contains("features.monotone names \"x\", with which the threshold would change"), "{by_group}");
+    assert!(by_group.contains("features.monotone names \"x\", but the threshold changes with it"), "{by_group}");
 }
 
 #[test]

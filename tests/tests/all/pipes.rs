@@ -197,7 +197,7 @@ fn the_request_to_stop_is_an_end() {
         running.signal(signal);
         let (code, said) = running.end();
         assert_eq!(code, Some(0), "{said:?}");
-        assert_eq!(said.last().unwrap(), "note: a line without an end was left out (7 bytes)");
+        assert_eq!(said.last().unwrap(), "note: an incomplete last line was left out (7 bytes)");
         let _ = folder.run_on(&text.as_bytes()[..half], &train("lending.toml", "b.feamoe", "b.ckpt")).done();
         for (one, other) in [("a.feamoe", "b.feamoe"), ("a.ckpt", "b.ckpt")] {
             assert!(folder.read(one) == folder.read(other), "{signal} {one}");
@@ -316,17 +316,17 @@ fn what_cannot_be_followed_is_refused() {
     let refused = folder.run(&["monitor", "m.feamoe", "-", "--flush", "1"]).usage_refused();
     assert!(refused.contains("required arguments were not provided"), "{refused}");
     for (options, expected) in [
-        (&["--shuffle"][..], "--follow is for a run in one pass"),
-        (&["--epochs", "2"], "--follow is for a run in one pass"),
-        (&["--epochs", "auto"], "--follow is for a run in one pass"),
-        (&["lending.csv"], "found 2 inputs, expected one to --follow"),
+        (&["--shuffle"][..], "--follow needs a run in one pass"),
+        (&["--epochs", "2"], "--follow needs a run in one pass"),
+        (&["--epochs", "auto"], "--follow needs a run in one pass"),
+        (&["lending.csv"], "--follow takes one input, found 2"),
     ] {
         let refused = folder.refusal(&[&train[..], options].concat());
         assert!(refused.starts_with(expected), "{options:?}: {refused}");
     }
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     gzip.write_all(lending(1, 100).as_bytes()).unwrap();
-    let begin = "cannot read standard input: only plain text is read while it is written, and this is";
+    let begin = "cannot read standard input: only plain text can be followed, and this is";
     for (bytes, found) in [
         (gzip.finish().unwrap(), "compressed; decompress it"),
         (b"\xff\xff\xff\xff\x10\0\0\0\n".to_vec(), "an Arrow stream"),

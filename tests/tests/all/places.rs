@@ -54,7 +54,7 @@ fn a_terminal_is_refused_what_is_no_text() {
     ] {
         for place in ["-", "/dev/stdout", "/dev/tty"] {
             let shown = folder.unchanged(|| on_terminal(&folder, &format!("$feamoe {command} -o {place}; echo $?")));
-            let expected = "a terminal cannot show these bytes; name a file, or pass them on by a pipe or >\n2\n";
+            let expected = "a terminal cannot show binary data; name a file, or redirect the output\n2\n";
             assert!(shown.starts_with("error: cannot write ") && shown.ends_with(expected), "{command}: {shown:?}");
         }
     }

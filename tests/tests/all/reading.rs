@@ -67,7 +67,7 @@ fn plain(_: usize, wage: f64) -> String {
 const TEAMS: &str = "[target]\ncolumn = \"paid\"\npositive = [\"yes\"]\nnegative = [\"no\"]\n\
     [[protected]]\ncolumn = \"team\"\nprivileged = [\"red\"]\nunprivileged = [\"blue\"]\n";
 
-/// Infers a schema, trains by it as it stands, and returns the report.
+/// Infers a schema, trains by it unchanged, and returns the report.
 fn inferred(folder: &Folder, file: &str) -> Value {
     let printed = folder.run(&["schema", file, "-o", "inferred.toml"]);
     assert_eq!(printed.code, Some(0), "{}", printed.stderr);
@@ -243,10 +243,10 @@ fn an_odd_cell_has_the_same_outcome_in_every_row() {
             let train = ["train", "odd.csv", "--schema", "s.toml", "-o", "m.feamoe"];
             let refused = folder.refusal(&train);
             let start = format!("odd.csv:{}: column \"wage\": found {odd:?}, expected a number; ", row + 2);
-            assert!(refused.starts_with(&start) && refused.ends_with("(--bad-cells missing)"), "{refused}");
+            assert!(refused.starts_with(&start) && refused.ends_with("(use --bad-cells missing)"), "{refused}");
             let printed = folder.run(&[&train[..], &["--bad-cells", "missing"]].concat()).done();
             assert!(
-                printed.contains(&format!("column \"wage\": 1 cells are no numbers and count as missing: {odd:?}")),
+                printed.contains(&format!("column \"wage\": 1 cells are not numbers and count as missing: {odd:?}")),
                 "{printed}"
             );
             let line = printed.lines().find(|line| line.starts_with("wage ")).unwrap();
@@ -258,7 +258,7 @@ fn an_odd_cell_has_the_same_outcome_in_every_row() {
             // The model knows that its rows were read so.
             let scored = folder.run(&["score", "m.feamoe", "odd.csv"]);
             assert_eq!(scored.code, Some(0), "{}", scored.stderr);
-            assert!(scored.stderr.contains("1 cells are no numbers"), "{}", scored.stderr);
+            assert!(scored.stderr.contains("1 cells are not numbers"), "{}", scored.stderr);
             let strict = folder.run(&["score", "m.feamoe", "odd.csv", "--bad-cells", "error"]);
             assert!(
                 strict.code == Some(2) && strict.stderr.starts_with(&format!("error: {start}")),
@@ -289,7 +289,10 @@ fn a_header_that_repeats_is_passed_over_and_counted() {
     let (whole, joined) = (train("whole.csv"), train("joined.csv"));
     assert_eq!((&whole["rows"], &whole["prequential"]), (&joined["rows"], &joined["prequential"]));
     let warnings = joined["warnings"].to_string();
-    assert!(warnings.contains("2 lines repeat the header, joined.csv:902 the first: skipped"), "{warnings}");
+    assert!(
+        warnings.contains("2 lines repeat the header, the first at joined.csv:902; they were skipped"),
+        "{warnings}"
+    );
     let scored = folder.run(&["score", "m.feamoe", "joined.csv"]);
     assert_eq!(scored.stdout, folder.run(&["score", "m.feamoe", "whole.csv"]).done());
     assert!(scored.stderr.contains("2 lines repeat the header"), "{}", scored.stderr);
@@ -314,7 +317,7 @@ fn what_is_no_table_is_noticed_with_the_remedy() {
     folder.write("ends.csv", table.replacen("paid\n", "paid", 1).replace('\n', ",\n").replacen("paid", "paid\n", 1));
     folder.write("twice.csv", table.replacen("team,years", "team,team", 1));
     for (file, expected) in [
-        ("title.csv", "found 1 field where nearly all lines have 5, a title?"),
+        ("title.csv", "found 1 field where nearly all lines have 5; expected the column names"),
         ("ragged.csv", "this looks like the end of a report: take the line out"),
         ("ends.csv", "the line ends with a delimiter, the header does not"),
         ("rows.jsonl", "found JSON, expected CSV text"),
@@ -375,7 +378,7 @@ fn the_target_is_the_outcome_or_is_asked_for() {
     let asked = folder.run(&["schema", "two.csv", "-o", "s.toml"]).stderr;
     assert!(asked.contains("candidates: \"a\" (") && asked.contains("\"b\" ("), "{asked}");
     let asked = folder.run(&["schema", "two.csv", "--target", "a", "-o", "s.toml"]).stderr;
-    assert!(asked.contains("say it with --positive VALUE"), "{asked}");
+    assert!(asked.contains("give it with --positive VALUE"), "{asked}");
     assert_eq!(folder.run(&["schema", "two.csv", "--target", "a", "--positive", "1"]).code, Some(0));
     folder.write(
         "colours.csv",
@@ -512,7 +515,7 @@ fn a_feature_that_was_never_missing_and_is_empty_now_is_noted() {
     let _ = folder.run(&["train", "train.csv", "--schema", "s.toml", "-o", "m.feamoe"]).done();
     let scored = folder.run(&["score", "m.feamoe", "empty.csv"]);
     assert!(scored.stdout.lines().skip(1).all(|line| line.ends_with(",missing: wage")), "{}", scored.stdout);
-    let expected = "warning: column \"wage\": missing in 400 of 400 records, never in training\n";
+    let expected = "warning: column \"wage\": missing in 400 of 400 records, but never in training\n";
     assert_eq!(scored.stderr, expected);
     for command in ["evaluate", "recourse"] {
         let said = folder.run(&[command, "m.feamoe", "empty.csv"]).stderr;
@@ -527,7 +530,7 @@ fn a_feature_that_was_never_missing_and_is_empty_now_is_noted() {
     let said = folder.run(&["score", "m.feamoe", "other.csv"]).stderr;
     assert!(
         said.contains("\"wage\": outside the training range in 400 of 400")
-            && said.contains("\"trade\": in 400 of 400 records a level that"),
+            && said.contains("\"trade\": a level that was absent or rare in training in 400 of 400"),
         "{said}"
     );
 }
@@ -698,7 +701,10 @@ fn a_model_reads_files_of_another_delimiter() {
     folder.write("turned.csv", turned);
     for name in ["named.csv", "turned.csv"] {
         let scored = folder.run(&["score", "bare.feamoe", name]);
-        assert_eq!(scored.stderr, format!("note: {name}:1 names the columns, which the schema names too: skipped\n"));
+        assert_eq!(
+            scored.stderr,
+            format!("note: {name}:1 names the columns, but the schema names them too; the line was skipped\n")
+        );
         assert!(scored.well() == scores, "{name}");
     }
     // With and without names, one after the other: each file has its own order.

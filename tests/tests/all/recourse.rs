@@ -114,7 +114,7 @@ impl<'a> Slow<'a> {
     }
 
     /// Returns the distance of the nearest favourable point of the grid, moved in ever smaller
-    /// steps; infinite where there is none.
+    /// steps; infinite if there is none.
     fn search(&mut self) -> f64 {
         let mut chosen = self.cells.clone();
         let logits = self.reference.bias();
@@ -231,7 +231,7 @@ fn changed(cells: &[Cell], changes: &[Option<Change>]) -> Vec<Cell> {
 #[derive(Debug, Default)]
 struct Tally {
     found: usize,
-    /// None where there is one.
+    /// None if there is one.
     missed: usize,
     /// Farther than the slow search's by more than a hundredth, by more than a fifth.
     farther: usize,

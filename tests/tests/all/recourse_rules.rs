@@ -20,7 +20,7 @@ fn small(recipe: Recipe, seed: u64) -> Content {
     over(&[(0.0, 1.0), (17.0, 90.0), (0.0, 1.0e4)], recipe, seed)
 }
 
-/// As [`small`], its numbers over some of these ranges.
+/// Like [`small`], its numbers over some of these ranges.
 fn over(ranges: &[(f32, f32)], recipe: Recipe, seed: u64) -> Content {
     let mut content = recipe.content_of(seed, |_, draw| {
         if draw.below(3) == 0 {
@@ -80,8 +80,8 @@ fn known(kind: Kind, cell: Cell) -> Cell {
     }
 }
 
-/// Returns what a feature's change adds to the squared distance, in f64; `None` where the rule
-/// forbids it.
+/// Returns what a feature's change adds to the squared distance, in f64; `None` if the rule forbids
+/// it.
 fn cost(content: &Content, index: usize, rule: &Rule, from: Cell, to: Cell) -> Option<f64> {
     let kind = content.features[index].kind;
     let from = known(kind, from);
@@ -150,7 +150,7 @@ impl<'a> Slow<'a> {
         Self { reference, candidates, best: f64::INFINITY }
     }
 
-    /// Returns the distance of the nearest favourable point; infinite where there is none.
+    /// Returns the distance of the nearest favourable point; infinite if there is none.
     fn search(&mut self, threshold: f32) -> f64 {
         let bias = self.reference.bias();
         self.descend(0, 0.0, &bias, f64::from(threshold));
@@ -230,7 +230,7 @@ struct Tally {
     found: usize,
     /// None, and there is none.
     none: usize,
-    /// None where there is one.
+    /// None if there is one.
     missed: usize,
     /// Farther than the nearest.
     farther: usize,

@@ -419,8 +419,8 @@ fn what_fairness_costs_is_what_the_search_found() {
     assert!(unjudged.contains("Nothing is drawn") && !unjudged.contains("plot-front"));
     for (file, sentence) in [
         ("none.json", "the search has no front"),
-        ("other.json", "the search is of another problem: target \"income\""),
-        ("lending.toml", "expected what `feamoe tune --format json` prints"),
+        ("other.json", "the search is for another problem: target \"income\""),
+        ("lending.toml", "expected the output of `feamoe tune --format json`"),
     ] {
         let said = folder.run(&[&REPORT[..], &["--front", file, "-o", "page.html"]].concat());
         assert_ne!(said.code, Some(0));
@@ -458,8 +458,8 @@ fn what_cannot_be_reported_is_refused_and_nothing_is_written() {
             vec!["--row", "1501"],
             "test.csv: no record 1501, expected a row from 1 to 1500 that has an outcome and passes the filters",
         ),
-        (vec!["--card", "new.html"], "--card and --output name the same file; name two"),
-        (vec!["--card", "./new.html"], "--card and --output name the same file; name two"),
+        (vec!["--card", "new.html"], "--card and --output name the same file; name two different files"),
+        (vec!["--card", "./new.html"], "--card and --output name the same file; name two different files"),
         (
             vec!["--card", "test.csv"],
             "the output test.csv is the input test.csv, which it would replace; name another file after --card",

@@ -405,11 +405,11 @@ fn what_cannot_be_combined_is_refused() {
     for (options, message) in [
         (
             vec!["--shapes"],
-            "shapes are of background records, and the model holds none; name a file of records by --background",
+            "shapes need background records, and the model holds none; name a file of records with --background",
         ),
         (
             [&against[..], &["--features", "age,agee"]].concat(),
-            "\"agee\" is no feature of the model; those are \"age\", \"hours-per-week\", \"capital-gain\", \"occupation\"",
+            "\"agee\" is not a feature of the model; the features are \"age\", \"hours-per-week\", \"capital-gain\", \"occupation\"",
         ),
         ([&against[..], &["--features", "age,age"]].concat(), "feature \"age\" is named twice"),
         ([&against[..], &["--plot", "p.png"]].concat(), "--plot writes SVG, found png; name the file .svg"),

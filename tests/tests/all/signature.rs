@@ -287,7 +287,7 @@ fn the_command_makes_keys_signs_and_verifies() {
     assert_eq!(inspect("s.feamoe", &["--verify", "other.key.pub", "--verify", "own.key.pub"])["verified"], true);
     // That the line was not checked is said, and so is a section that is no signature.
     let text = folder.run(&["inspect", "s.feamoe", "--verify", "own.key.pub"]).done();
-    assert!(text.contains("the line was not checked: name it by --line"), "{text}");
+    assert!(text.contains("the line was not checked; name it with --line"), "{text}");
     let line_checked = |more: &[&str]| inspect("s.feamoe", more)["line_checked"].clone();
     assert_eq!(line_checked(&["--verify", "own.key.pub"]), false);
     assert_eq!(line_checked(&["--verify", "own.key.pub", "--line", "loans-eu"]), true);
@@ -298,15 +298,15 @@ fn the_command_makes_keys_signs_and_verifies() {
     let seen = inspect("malformed.feamoe", &["--verify", "own.key.pub"]);
     assert_eq!((&seen["signature"], &seen["malformed_signature"]), (&serde_json::Value::Null, &true.into()));
     let text = folder.run(&["inspect", "malformed.feamoe"]).done();
-    assert!(text.contains("not signed: there is a signature section, and it is not one"), "{text}");
+    assert!(text.contains("not signed: the signature section is not one that the format allows"), "{text}");
 
-    // A factory programs the signed bytes, and says whether anybody verified them.
+    // A factory programs the signed bytes, and says whether anyone verified them.
     let factory = ["export", "s.feamoe", "--factory", "262144", "-o", "slots.bin"];
     let ran = folder.run(&factory);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    assert_eq!(ran.stderr, "note: the signature is not verified: name the key that is trusted by --verify\n");
+    assert_eq!(ran.stderr, "note: the signature is not verified; name the trusted key with --verify\n");
     let any_line = folder.run(&[&factory[..], &["--verify", "own.key.pub"]].concat());
-    let said = "note: a key of --verify has signed these bytes; the line was not checked: name it by --line\n";
+    let said = "note: a key of --verify has signed these bytes; the line was not checked; name it with --line\n";
     assert_eq!((any_line.code, any_line.stderr.as_str()), (Some(0), said));
     let own_line = ["--verify", "own.key.pub", "--line", "loans-eu"];
     let verified = folder.run(&[&factory[..], &own_line].concat()).done();
@@ -344,7 +344,7 @@ fn the_command_makes_keys_signs_and_verifies() {
     let train = ["train", "lending.csv", "--schema", "lending.toml", "--seed", "77", "-o", "another.feamoe"];
     let _ = folder.run(&train).well();
     let refused = folder.refusal(&names_of("another.feamoe"));
-    assert!(refused.starts_with("another.feamoe: not the model that bare.feamoe was exported from"), "{refused}");
+    assert!(refused.starts_with("another.feamoe: bare.feamoe was not exported from this model"), "{refused}");
     let _ = folder.run(&names_of("lending.feamoe")).done();
     assert_eq!(inspect("b.feamoe", &[])["signature"]["schema_sha256"], report["schema_sha256"]);
 
@@ -370,10 +370,7 @@ fn the_command_makes_keys_signs_and_verifies() {
     assert_eq!(folder.text("own.key.pub"), folder.text("first.pub"));
     fs::remove_file(folder.path("own.key.pub")).unwrap();
     let said = folder.run(&["sign", "--new-key", "own.key"]).done();
-    assert!(
-        said.starts_with("found the private key own.key, to be kept secret and backed up, and wrote the"),
-        "{said}"
-    );
+    assert!(said.starts_with("found the private key own.key (keep it secret and back it up) and wrote the"), "{said}");
     fs::remove_file(folder.path("own.key")).unwrap();
     let alone = folder.refusal(&["sign", "--new-key", "own.key"]);
     assert!(alone.starts_with("own.key.pub: there is a public key already"), "{alone}");

@@ -340,8 +340,8 @@ fn a_model_on_trial_is_confirmed_or_makes_way() {
     assert_eq!((chosen.on_trial(), chosen.passed_over), (false, None));
 }
 
-/// Where there is no model to go back to, one whose confirming was cut short is confirmed by what
-/// is missing: no word is written twice.
+/// If there is no model to go back to, one whose confirming was cut short is confirmed by what is
+/// missing: no word is written twice.
 #[test]
 fn confirming_goes_on_where_it_was_cut() {
     fn with_words_of<const WORD: usize>() {
@@ -560,7 +560,7 @@ fn a_blob_must_fit_with_header_marks_and_padding() {
     assert_eq!(update(capacity as u32), Err(SlotError::TooLong { found, capacity }));
     assert_eq!(
         SlotError::TooLong { found, capacity }.to_string(),
-        format!("the model needs {found} bytes, the slot has {capacity}")
+        format!("the model needs {found} bytes, but the slot has {capacity}")
     );
     assert!(matches!(Update::<32>::new(target, u32::MAX, 0xff, u32::MAX).map(|_| ()), Err(SlotError::TooLong { .. })));
 }

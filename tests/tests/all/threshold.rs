@@ -132,7 +132,7 @@ fn a_finished_model_gets_another_threshold_and_the_same_scores() {
     for (more, expected) in [
         (
             &["--threshold", "auto:accuracy"][..],
-            "--threshold auto:accuracy is chosen on labelled rows; name them with --data and --schema",
+            "--threshold auto:accuracy needs labelled rows; name them with --data and --schema",
         ),
         (
             &["--threshold", "0.3", "--data", "test.csv", "--schema", "s.toml"],

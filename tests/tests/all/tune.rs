@@ -114,7 +114,7 @@ fn a_state_resumes_the_search_and_only_that_of_the_same_data() {
     folder.write("lending.csv", lending(3, ROWS));
     assert_eq!(folder.run(&no_time).json(), first);
     folder.write("s.json", "[]");
-    assert!(folder.run(&arguments).refused().contains("s.json: expected what an earlier"));
+    assert!(folder.run(&arguments).refused().contains("s.json: expected a file that `feamoe tune --state` wrote"));
 }
 
 #[test]
@@ -185,8 +185,14 @@ fn what_cannot_be_searched_is_refused_and_nothing_is_lost() {
         |more: &[&str]| folder.refusal(&[&["tune", "lending.csv", "--schema", "lending.toml"], more].concat());
     assert!(refusal(&["-o", "lending.csv"]).contains("which it would replace"));
     assert!(refusal(&["-o", "o.toml", "--state", "lending.csv"]).contains("name another file after --state"));
-    assert_eq!(refusal(&["-o", "o.svg", "--plot", "./o.svg"]), "-o and --plot name the same file; name two");
-    assert_eq!(refusal(&["-o", "o.toml", "--state", "./o.toml"]), "-o and --state name the same file; name two");
+    assert_eq!(
+        refusal(&["-o", "o.svg", "--plot", "./o.svg"]),
+        "-o and --plot name the same file; name two different files"
+    );
+    assert_eq!(
+        refusal(&["-o", "o.toml", "--state", "./o.toml"]),
+        "-o and --state name the same file; name two different files"
+    );
     assert_eq!(refusal(&["-o", "o.toml", "--plot", "o.png"]), "--plot writes SVG, found png; name the file .svg");
     assert!(refusal(&["-o", "o.toml", "--holdout", "1"]).contains("expected a share above 0 and below 1"));
     assert!(refusal(&["-o", "o.toml", "--bins", "64", "--lr", "7"]).contains("learning-rate: found 7"));

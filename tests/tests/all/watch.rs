@@ -44,7 +44,7 @@ impl<I: Iterator<Item = Application>> Read for Lending<I> {
     }
 }
 
-/// A stream without drift of its own, but for what `change` does to its rows.
+/// A stream without drift of its own, except for what `change` does to its rows.
 fn stream(seed: u64, rows: u64, mut change: impl FnMut(u64, &mut Application) + Send + 'static) -> Stream<'static> {
     let rows = LendingStream::starting_at(seed, FAIRNESS_DRIFT_AT).take(rows as usize);
     let rows = rows.zip(0_u64..).map(move |(mut application, row)| {

@@ -17,7 +17,7 @@ pyo3::create_exception!(
     feamoe,
     FeamoeError,
     PyValueError,
-    "Data, options or a file that cannot be used. `column` and `row` (from 1) say where, `found` and `expected` what; None where \
+    "Invalid data, options or file. `column` and `row` (from 1) state the position, `found` and `expected` the values; None if \
      they do not apply."
 );
 

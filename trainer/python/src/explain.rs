@@ -25,14 +25,14 @@ struct Wishes {
     background_rows: usize,
     /// Conditions on them, such as `approved=yes`.
     background_where: Vec<String>,
-    /// Most coalitions of a record.
+    /// The largest number of coalitions of a record.
     budget: u64,
     tolerance: Option<f32>,
     max_evaluations: Option<u64>,
     seed: u64,
     /// Features that act together, such as `money=income+debt`.
     groups: Vec<String>,
-    /// Most reasons for an unfavourable decision.
+    /// The largest number of reasons for an unfavourable decision.
     reasons: usize,
 }
 

@@ -269,8 +269,8 @@ impl Learner {
         Ok(())
     }
 
-    /// Learns from a row: values by column, missing where there is none. Returns whether its
-    /// outcome is the favourable one; None for a row that is not used.
+    /// Learns from a row: values by column, missing if there is none. Returns whether its outcome
+    /// is the favourable one; None for a row that is not used.
     fn learn_one(&self, values: &Bound<'_, PyDict>) -> PyResult<Option<bool>> {
         let record = self.record(values)?;
         self.with(values.py(), |state| {
@@ -404,7 +404,7 @@ impl Learner {
         })
     }
 
-    /// Returns what was learned, how well, and how fair: the JSON of `feamoe train`, but for the
+    /// Returns what was learned, how well, and how fair: the JSON of `feamoe train`, except for the
     /// files.
     fn report(&self, py: Python<'_>) -> PyResult<String> {
         self.with(py, |state| serde_json::to_string(&Report::new(&state.trainer)).map_err(message))

@@ -121,7 +121,7 @@ impl Model {
     ) -> Result<Vec<T>, Fault> {
         let reading = self.reading();
         let model = self.owned.any();
-        // Bound before the first row: an absent column is found out even where there is no row.
+        // Bound before the first row: an absent column is found out even if there is no row.
         let rows = table.0.rows(&reading)?;
         let binding = Binding::of(model.schema(), |name| rows.column(name, "the model"))?;
         let binding = binding.with_bad_cells(rows.bad_cells());
@@ -384,7 +384,7 @@ impl Model {
             let schema = self.schema(schema)?;
             let mut stream = Stream::new(Interruptible::new(table.0.rows(&schema.table)?), &schema, Use::Learn)?;
             let threshold = judge::threshold(self.owned.any(), &mut stream, objective)?;
-            threshold.ok_or_else(|| message("the rows have one outcome only; a threshold is chosen on both"))
+            threshold.ok_or_else(|| message("the rows have only one outcome; choosing a threshold needs both"))
         })
     }
 

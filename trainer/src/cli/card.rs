@@ -1,4 +1,4 @@
-//! How a model was made, as it says itself, in tables.
+//! How a model was made, as its card states it, in tables.
 
 use std::fmt::Write as _;
 
@@ -100,7 +100,7 @@ fn cells(table: &Table) -> String {
     text
 }
 
-/// Prints a value: with a sign, where equal treatment is in the middle.
+/// Formats a value: with a sign for measures where 0 means equal treatment.
 pub fn shown(measure: &str, value: f32) -> String {
     let is_signed = ![Measure::Eodds, Measure::Impact].iter().any(|unsigned| unsigned.name() == measure);
     if is_signed { signed(value) } else { share(value) }

@@ -22,7 +22,7 @@ use super::{
     refuse_overwriting, whole,
 };
 
-/// Features that the table lists.
+/// The number of features that the table lists.
 const MOST_FEATURES: usize = 10;
 
 /// The options of `feamoe compare`.
@@ -32,7 +32,7 @@ pub struct Options {
     /// The first model, such as the one in use
     #[arg(value_name = "FIRST")]
     first: PathBuf,
-    /// The second model: every difference is this one minus the first
+    /// The second model; every difference is the second minus the first
     #[arg(value_name = "SECOND")]
     second: PathBuf,
     /// Labelled rows: CSV (plain or gzip), Parquet or Arrow files in the order given; - for
@@ -45,11 +45,11 @@ pub struct Options {
     schema: Option<PathBuf>,
     #[command(flatten)]
     cells: CellsOption,
-    /// Rows, drawn from all, on which the explanations are compared, 0 to 1000000
+    /// Number of rows, drawn at random, on which the explanations are compared, 0 to 1000000
     #[arg(long, value_name = "N", default_value_t = 1_000, allow_negative_numbers = true, value_parser = whole::<usize>(0..=1_000_000))]
     sample: usize,
-    /// Write the comparison as a page too: one HTML file that opens in any browser and asks for
-    /// nothing; - for standard output, what is reported then goes to standard error
+    /// Also write the comparison as a page: one self-contained HTML file that makes no network
+    /// request; - for standard output, in which case the report goes to standard error
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -95,7 +95,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
 }
 
 impl Options {
-    /// Returns what the page says of the comparison.
+    /// Returns what the page states about the comparison.
     fn compared(&self, files: String) -> Compared {
         let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let command = CommandLine::new("feamoe compare")
@@ -110,12 +110,12 @@ impl Options {
     }
 }
 
-/// Returns the schema that the models were trained with.
+/// Returns the schema that both models were trained with.
 fn schema_of(cards: [Option<Card>; 2], [first, second]: [&Path; 2]) -> anyhow::Result<Schema> {
     match cards.map(|card| card.map(|card| card.schema)) {
         [Some(a), Some(b)] if (&a.target.column, &a.target.positive) != (&b.target.column, &b.target.positive) => {
             bail!(
-                "{}: found the target {:?} with the favourable outcome {}, expected {:?} with {} as of {}; compare models of one target, or name a schema with --schema",
+                "{}: found the target {:?} with the favourable outcome {}, expected {:?} with {} as of {}; compare models with the same target, or name a schema with --schema",
                 second.display(),
                 b.target.column,
                 b.target.positive.join("|"),
@@ -126,7 +126,10 @@ fn schema_of(cards: [Option<Card>; 2], [first, second]: [&Path; 2]) -> anyhow::R
         }
         [Some(schema), _] | [None, Some(schema)] => Ok(schema),
         [None, None] => {
-            bail!("{}: the model does not say which column is the target; name a schema with --schema", first.display())
+            bail!(
+                "{}: the model does not state which column is the target; name a schema with --schema",
+                first.display()
+            )
         }
     }
 }

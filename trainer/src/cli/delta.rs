@@ -1,4 +1,4 @@
-//! `feamoe export --delta`: what turns an older model into a newer one.
+//! `feamoe export --delta`: a file that turns an older model into a newer one.
 
 use std::path::Path;
 
@@ -18,15 +18,15 @@ pub struct Report {
     path: String,
     /// Its bytes.
     bytes: usize,
-    /// Of the model that it gives.
+    /// Bytes of the new model.
     model_bytes: usize,
-    /// Of the model that it changes.
+    /// CRC-32 of the old model, 8 hexadecimal digits.
     old_crc32: String,
-    /// Of the model that it gives.
+    /// CRC-32 of the new model, 8 hexadecimal digits.
     crc32: String,
 }
 
-/// Writes the delta from `old` to `new`, whose bytes `verify` must take.
+/// Writes the delta from `old` to `new`; `verify` must accept the bytes of `new`.
 pub fn run(
     old: &Path,
     new: &Path,

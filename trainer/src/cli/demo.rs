@@ -11,21 +11,20 @@ use feamoe::output::{OutputFile, WriteError, write_file};
 
 use super::{Cli, Outcome, print, run};
 
-/// Rows of the file that the model is judged on, decided by the rules that hold at the end of the
-/// training file.
+/// The number of rows in the test file. They follow the rules that hold at the end of the training
+/// file.
 const TEST_ROWS: usize = 8_000;
-/// Applications that are scored.
+/// The number of applications that are scored.
 const NEW_ROWS: usize = 500;
-/// Seeds of the three files: independent draws of the same stream.
+/// The seeds of the three files, which are independent draws of the same stream.
 const SEEDS: [u64; 3] = [1, 2, 3];
-/// The record that is explained: one that is declined, so that there are reasons, and something to
-/// change.
+/// The record that is explained. It is declined, so that it has reasons and a recourse.
 const EXPLAINED_ROW: u64 = 2;
-/// The gap the demo asks for. The labels are biased: equal error rates against them would repeat
-/// the bias, equal rates of approval do not.
+/// The target of the demo. The labels are biased: equal error rates against them would repeat the
+/// bias, equal approval rates do not.
 const TARGETS: &str = "spd=0.05";
 
-/// What opens a file with the program that is for it.
+/// The command that opens a file with its default program.
 const OPENER: &str = if cfg!(windows) {
     "start"
 } else if cfg!(target_os = "macos") {
@@ -37,7 +36,7 @@ const OPENER: &str = if cfg!(windows) {
 /// The options of `feamoe demo`.
 #[derive(Args, Debug)]
 pub struct Options {
-    /// Folder for the demo's files; made where it is missing
+    /// Folder for the demo's files; created if it does not exist
     #[arg(short, long, alias = "out", value_name = "FOLDER", default_value = "feamoe-demo")]
     output: PathBuf,
 }
@@ -88,7 +87,7 @@ pub fn demo(options: &Options) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Prints a command and runs it, as if it had been typed.
+/// Prints a command and runs it as if it had been typed.
 fn step(arguments: &[&str]) -> anyhow::Result<()> {
     let command = Cli::try_parse_from(std::iter::once("feamoe").chain(arguments.iter().copied()))?.command;
     print::text(&format!("$ feamoe {}\n", arguments.join(" ")))?;

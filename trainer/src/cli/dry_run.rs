@@ -1,4 +1,4 @@
-//! `--dry-run`: what a run would find in its data, and what it would take.
+//! `--dry-run`: what a run would find in its data, and how much time and memory it would take.
 
 use std::fmt::Write as _;
 
@@ -15,15 +15,15 @@ use super::{Format, FormatOption, Outcome, print};
 /// Whether the run takes place.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct DryRunOption {
-    /// Write nothing: check options, schema, places of outputs and all of the data, count what the
-    /// run would count, and estimate its time and memory. It learns from the first 20,000 rows, to
-    /// measure the speed
+    /// Write nothing: check the options, the schema, the output paths and all of the data, count
+    /// what the run would count, and estimate its time and memory. To measure the speed, it learns
+    /// from the first 20,000 rows
     #[arg(long, conflicts_with = "follow")]
     dry_run: bool,
 }
 
 impl DryRunOption {
-    /// Returns whether nothing is to be written.
+    /// Returns whether this is a dry run.
     pub fn is_on(self) -> bool {
         self.dry_run
     }
@@ -34,11 +34,12 @@ impl DryRunOption {
 pub struct Report {
     #[serde(flatten)]
     rehearsal: Rehearsal,
-    /// Estimated peak memory of the run; null where the system does not report that of this one.
+    /// Estimated peak memory of the run, in bytes; null if the system does not report the peak
+    /// memory of this process.
     memory_bytes: Option<u64>,
 }
 
-/// Looks the data over, and prints what was found.
+/// Checks the data and prints what was found.
 pub fn run(look: impl FnOnce() -> Result<Rehearsal, Error>, format: FormatOption) -> anyhow::Result<Outcome> {
     let rehearsal = look()?;
     let memory_bytes = peak_memory_bytes().map(|bytes| bytes + rehearsal.rows_in_memory_bytes);

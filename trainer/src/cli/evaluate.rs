@@ -1,4 +1,4 @@
-//! `feamoe evaluate`: a model judged on labelled rows, through the engine.
+//! `feamoe evaluate`: judges a model on labelled rows, scored by the engine.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -36,8 +36,8 @@ pub struct Options {
     cells: CellsOption,
     #[command(flatten)]
     require: RequireOption,
-    /// Leave out the recourse burden, the distance of declined records to the decision boundary:
-    /// looking for it takes most of the time
+    /// Leave out the recourse burden (the distance of declined records to the decision boundary),
+    /// which takes most of the time
     #[arg(long)]
     no_recourse: bool,
     #[command(flatten)]
@@ -56,14 +56,14 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         (Some(path), _) => Schema::open(path)?,
         (None, Some(card)) => card.schema.clone(),
         (None, None) => bail!(
-            "{}: the model does not say which column is the target; name a schema with --schema",
+            "{}: the model does not state which column is the target; name a schema with --schema",
             options.source.model.display()
         ),
     };
     options.cells.apply(&mut schema.table);
     let recourse_burden = if options.no_recourse { RecourseBurden::LeftOut } else { RecourseBurden::Measured };
     if matches!(model, Loaded::Integer(_)) && !options.no_recourse {
-        print::note("without recourse burdens: a model of integer weights looks for no recourse");
+        print::note("without recourse burdens: recourse is not available for a model with integer weights");
     }
     let mut stream = open_rows(&options.source.data, &schema, options.schema.is_some(), Use::Learn)?;
     let progress = RowsProgress::new();
@@ -101,7 +101,7 @@ pub fn render(evaluation: &Evaluation) -> String {
         if e.favourable_outcome.is_empty() { String::new() } else { format!("  favourable {}", e.favourable_outcome) },
     );
     if let Some(decision) = same_decision(e.selection_rate) {
-        let _ = writeln!(text, "all decisions are the same: {decision}; gaps of decision rates say nothing\n");
+        let _ = writeln!(text, "all decisions are the same: {decision}; gaps of decision rates are meaningless\n");
     }
     text.push_str(&other_labels(&e.other_labels));
     if e.groups.is_empty() {
@@ -111,12 +111,12 @@ pub fn render(evaluation: &Evaluation) -> String {
     text.push_str(&gaps(&e.fairness, has_distances));
     text.push('\n');
     text.push_str(&groups(e));
-    text.push_str("\nrecourse: mean distance of declined rows to the decision boundary, in standard deviations; without: rows for which no recourse was found\n");
+    text.push_str("\nrecourse: mean distance of declined rows to the decision boundary, in standard deviations; without: number of declined rows for which no recourse was found\n");
     text.push_str(&without_group(&e.attributes));
     text.push_str(&proxies(&e.proxies));
     let _ = writeln!(
         text,
-        "\nindividual unfairness {}: decisions that change when a protected column alone is changed",
+        "\nindividual unfairness {}: share of decisions that change when only a protected column is changed",
         share(e.individual_unfairness)
     );
     for a in &e.attributes {
@@ -128,7 +128,7 @@ pub fn render(evaluation: &Evaluation) -> String {
     text
 }
 
-/// Returns the decision that all records have, if they have one.
+/// Returns the decision that all records share, if there is one.
 fn same_decision(selection_rate: f32) -> Option<&'static str> {
     match selection_rate {
         0.0 => Some("declined"),
@@ -137,8 +137,8 @@ fn same_decision(selection_rate: f32) -> Option<&'static str> {
     }
 }
 
-/// Returns the gaps of every group: for each measure the value, with its 95 % interval below. Where
-/// nobody looked for distances, nothing is said of their absence.
+/// Returns the gaps of every group: the value of each measure, with its 95 % interval below. If no
+/// distances were computed (`has_distances` is false), their absence is not reported.
 pub fn gaps(fairness: &[GroupGaps], has_distances: bool) -> String {
     let headings = ["gap to the reference", "rows", "SPD", "AOD", "EOdds", "EOpp", "burden", "recourse", "impact"];
     let mut table = TextTable::new(&headings);
@@ -164,8 +164,8 @@ pub fn gaps(fairness: &[GroupGaps], has_distances: bool) -> String {
     table.render() + &too_few(few)
 }
 
-/// Returns a line for each reason why measures cannot be judged, given attribute, group and what
-/// there are too few of.
+/// Returns a line for each reason why measures cannot be judged. Each item of `all` is an
+/// attribute, a group and what there are too few of.
 pub fn too_few<'a>(all: impl Iterator<Item = (&'a str, &'a str, &'a TooFew)>) -> String {
     let mut reasons: Vec<(_, Vec<&str>)> = Vec::new();
     for (attribute, group, few) in all {
@@ -219,13 +219,13 @@ pub fn proxies(all: &[Proxy]) -> String {
     let mut text = String::new();
     for p in all.iter().filter(|p| p.attribute.is_none()) {
         let what = if p.auc >= IS_TARGET {
-            "is the outcome again, or its complement"
+            "equals the outcome or its complement"
         } else {
             "predicts the outcome almost alone"
         };
         let _ = writeln!(
             text,
-            "\n{} {what} (AUC {:.3} on {} rows): is it known at scoring time?",
+            "\n{} {what} (AUC {:.3} on {} rows); is it known at scoring time?",
             p.feature, p.auc, p.rows
         );
     }
@@ -242,17 +242,20 @@ pub fn proxies(all: &[Proxy]) -> String {
     text
 }
 
-/// Returns a line on the rows of neither outcome; nothing where there are none.
+/// Returns a line about the rows with neither outcome, or an empty string if there are none.
 pub fn other_labels(labels: &OtherLabels) -> String {
     match labels.rows {
         0 => String::new(),
         rows => {
-            format!("{rows} rows were left out, their label being neither outcome{}\n\n", values(&labels.values, rows))
+            format!(
+                "{rows} rows were left out because their label is neither outcome{}\n\n",
+                values(&labels.values, rows)
+            )
         }
     }
 }
 
-/// Returns the first values of `rows` rows, and how many rows have others.
+/// Returns the first values of `rows` rows, and how many rows have other values.
 pub fn values(values: &[UnlistedValue], rows: u64) -> String {
     let one = |v: &UnlistedValue| {
         let name = v.value.as_ref().map_or("missing".to_owned(), |value| format!("{value:?}"));
@@ -267,7 +270,7 @@ pub fn values(values: &[UnlistedValue], rows: u64) -> String {
     if all.is_empty() { String::new() } else { format!(": {}", all.join(", ")) }
 }
 
-/// Returns a line for each attribute with rows of no group, or with groups of no row.
+/// Returns a line for each attribute that has rows in no group, or groups without rows.
 pub fn without_group(attributes: &[AttributeReport]) -> String {
     let mut text = String::new();
     for a in attributes {

@@ -6,7 +6,7 @@ use feamoe::training::events::EventReport;
 
 use super::print::{safe, signed};
 
-/// Lines in the text report at most; JSON has all that are kept.
+/// The most lines in the text report; JSON has all events that are kept.
 const SHOWN: usize = 10;
 
 fn line(event: &EventReport) -> String {
@@ -43,8 +43,8 @@ fn line(event: &EventReport) -> String {
     line
 }
 
-/// Returns a line for each of the newest events that are not by the clock, and how many more there
-/// were; nothing where there was none.
+/// Returns a line for each of the newest events, except those on a fixed schedule, and how many
+/// earlier ones there are. Returns an empty string if there are none.
 pub fn render(events: &[EventReport], dropped: u64) -> String {
     let shown: Vec<&EventReport> = events.iter().filter(|event| event.cause != "every").collect();
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! `feamoe export --experts`: merges experts, and checks what that changes.
+//! `feamoe export --experts`: merges experts and checks how much that changes.
 
 use std::fmt::Write as _;
 
@@ -18,57 +18,57 @@ use super::print::{self, TextTable, share, signed};
 use super::quantize::RowsOptions;
 use super::whole;
 
-/// Rows of --data that are drawn to choose the pairs on, where the model has no background: as many
+/// The number of rows drawn from --data to choose the pairs if the model has no background: as many
 /// as `train` keeps.
 const DRAWN: usize = 1_000;
-/// Seed of the draw.
+/// The seed of the draw.
 const SEED: u64 = 1;
-/// The tolerance where none is given. For comparison: another seed of training moves the scores of
-/// Adult's test file by 0.0075 on average, those of COMPAS by 0.0017 (12 experts).
+/// The default tolerance. For comparison: another training seed changes the scores of Adult's test
+/// file by 0.0075 on average, and those of COMPAS by 0.0017 (12 experts).
 const TOLERANCE: f32 = 0.005;
 
 /// The options of merging.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Fewer experts")]
 pub struct ExpertsOptions {
-    /// Merge the closest experts until K are left, 1 to one fewer than the model has; nothing is
-    /// written, with exit code 1, where the scores change more than is tolerated
+    /// Merge the closest experts until K are left, from 1 to one fewer than the model has; if the
+    /// scores change more than --tolerance allows, nothing is written and the exit code is 1
     ///
-    /// The change is measured on the model's background records, without them on 1,000 rows drawn
-    /// from --data. With --data, the log-loss, the accuracy and the fairness gaps are compared too.
-    /// The model keeps its card and its background records, unless an option asks for a device's
-    /// copy: --background, --strip-names, --quantize, --constants or --factory. With
-    /// --threshold auto:... the threshold is chosen by the scores of the merged model.
+    /// The change is measured on the model's background records, or if it has none, on 1,000 rows
+    /// drawn from --data. With --data, the log-loss, the accuracy and the fairness gaps are
+    /// compared too. The copy keeps the card and the background records, unless an option asks for
+    /// a copy for a device: --background, --strip-names, --quantize, --constants or --factory. With
+    /// --threshold auto:..., the threshold is chosen by the scores of the merged model.
     #[arg(long, value_name = "K", conflicts_with = "delta", allow_negative_numbers = true, value_parser = whole::<usize>(1..=MAX_EXPERTS as u64 - 1))]
     experts: Option<usize>,
-    /// Largest mean absolute change of the score, and with --data largest rise of the log-loss, that
-    /// is tolerated, 0 to 1 [default: 0.005]
+    /// Largest tolerated mean absolute change of the score and, with --data, largest tolerated rise
+    /// of the log-loss, 0 to 1 [default: 0.005]
     #[arg(long, value_name = "T", requires = "experts", allow_negative_numbers = true, value_parser = super::quantize::unit)]
     tolerance: Option<f32>,
 }
 
-/// What merging experts changes, and what of it is tolerated.
+/// How much merging experts changes, and how much is tolerated.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Report {
-    /// Experts of the model.
+    /// Number of experts of the original model.
     experts_before: usize,
-    /// Experts of the merged one.
+    /// Number of experts of the merged model.
     experts: usize,
-    /// Of the model with all its sections.
+    /// Bytes of the original model with all its sections.
     bytes_before: usize,
-    /// Of the merged one with all its sections.
+    /// Bytes of the merged model with all its sections.
     bytes: usize,
-    /// What the records of `change` are: `background`, or `data`.
+    /// Where the records of `change` come from: `background` or `data`.
     measured_on: &'static str,
     change: ScoreChange,
     /// Null without --data.
     labelled: Option<LabelledChange>,
-    /// Largest mean change of the score, and rise of the log-loss, that is tolerated.
+    /// Largest tolerated mean change of the score, and rise of the log-loss.
     tolerance: f32,
-    /// Whether both are.
+    /// Whether both are within the tolerance.
     tolerated: bool,
-    /// The smallest number of experts, from the one asked for up, that is tolerated; null where none
-    /// is.
+    /// The smallest number of experts, at least the number asked for, whose change is tolerated;
+    /// null if there is none.
     smallest_tolerated: Option<usize>,
 }
 
@@ -84,8 +84,8 @@ impl ExpertsOptions {
         self.experts.is_some()
     }
 
-    /// Returns the model with fewer experts, compared with what it was; `None` where none are asked
-    /// for.
+    /// Returns the model with fewer experts, compared with the original; `None` if no merging was
+    /// asked for.
     pub fn merge(&self, model: &Loaded<'_>, blob: &AlignedBytes, rows: &RowsOptions) -> anyhow::Result<Option<Merged>> {
         let Some(experts) = self.experts else { return Ok(None) };
         let Loaded::Float(model) = model else {
@@ -94,7 +94,7 @@ impl ExpertsOptions {
             );
         };
         let found = model.experts();
-        ensure!(found > 1, "the model has a single expert; leave out --experts");
+        ensure!(found > 1, "the model has only one expert; leave out --experts");
         ensure!(experts < found, "the model has {found} experts; --experts takes 1 to {}", found - 1);
         let schema = rows.schema.as_deref().map(Schema::open).transpose()?;
         let (records, measured_on) = records(model, rows, schema.as_ref())?;
@@ -111,7 +111,7 @@ impl ExpertsOptions {
             let rise = rises.as_ref().and_then(|rises| rises.get(index)).copied().unwrap_or(0.0);
             changes[index].mean_change.max(rise) <= f64::from(tolerance)
         };
-        // The copies have one expert fewer each; the last has those asked for.
+        // Each copy has one expert fewer than the one before; the last has the number asked for.
         let smallest = (0..copies.len()).rev().find(|index| is_tolerated(*index)).map(|index| found - 1 - index);
         let (Some(bytes), Some(change)) = (copies.last().cloned(), changes.last().copied()) else {
             bail!("no expert could be merged");
@@ -132,7 +132,7 @@ impl ExpertsOptions {
     }
 }
 
-/// Returns the records that merging is measured on, and what they are.
+/// Returns the records that the change is measured on, and where they come from.
 fn records(
     model: &HostModel<'_>,
     rows: &RowsOptions,
@@ -143,10 +143,10 @@ fn records(
     match schema {
         _ if !background.is_empty() => Ok((background, "background")),
         None => bail!(
-            "the model holds no background records to measure on what merging changes; name rows by --data and --schema"
+            "the model holds no background records to measure the change on; name labelled rows with --data and --schema"
         ),
         Some(_) if rows.data.contains(&Input::Stdin) => bail!(
-            "the model holds no background records, so that --data is read twice, which standard input cannot be; name files"
+            "the model holds no background records, so --data must be read twice, which is impossible for standard input; name files"
         ),
         Some(schema) => {
             let choice = Choice { only: Vec::new(), most: DRAWN, seed: SEED };
@@ -157,7 +157,8 @@ fn records(
 }
 
 impl Report {
-    /// Returns whether the change is within the tolerance; says on standard error what is not.
+    /// Returns whether the change is within the tolerance. What exceeds it is reported on standard
+    /// error.
     pub fn check(&self) -> bool {
         if self.tolerated {
             return true;

@@ -30,58 +30,59 @@ use super::{delta, print, sign};
 /// The options of `feamoe export`.
 #[derive(Args, Debug)]
 pub struct Options {
-    /// The model, or the checkpoint of a run: the model that it would give
+    /// The model, or the checkpoint of a run, whose current model is then exported
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// Where the copy goes; - for standard output, the report then goes to standard error
+    /// Output file of the copy; - for standard output, in which case the report goes to standard
+    /// error
     #[arg(short, long, value_name = "FILE", required_unless_present = "onnx")]
     output: Option<PathBuf>,
-    /// Write no model file but this one, for the runtimes of ONNX: an input for each feature, and
-    /// label, probability, score, gate and attributions as outputs. Scores are near the
-    /// model's own: on the usual data within 1e-6
+    /// Write an ONNX model instead, with one input per feature and label, probability, score, gate
+    /// and attributions as outputs. Its scores are close to the model's own, usually within 1e-6
     #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "strip_names", "background", "delta",
         "constants", "factory", "quantize", "max_difference", "max_changed_decisions", "max_gap_change"])]
     onnx: Option<PathBuf>,
-    /// Leave the names of features and levels out: records are then set by index and code
+    /// Leave out the names of features and levels; records are then set by index and code
     #[arg(long)]
     strip_names: bool,
-    /// Background records that go along, the first ones of the model's; none are needed but for
-    /// Shapley values on the device [default: 0; with --experts all, where no option asks for a
-    /// device's copy]
+    /// Number of the model's background records to keep, from the first on; they are needed only
+    /// for Shapley values on the device [default: 0; all with --experts if no option asks for a
+    /// copy for a device]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u16>(0..=MAX_BACKGROUND_ROWS as u64))]
     background: Option<u16>,
-    /// Decide by this score, or by what is chosen on the rows of --data: see train
+    /// Decision threshold of the copy: a score, or a rule applied to the rows of --data, as in
+    /// `feamoe train`
     #[arg(long, value_name = "T|auto:...", allow_negative_numbers = true)]
     threshold: Option<ThresholdRule>,
     #[command(flatten)]
     rows: RowsOptions,
-    /// Write what turns this older model into MODEL, byte by byte, in place of a copy: both as
-    /// devices have them, that is, copied for them before
+    /// Write a delta instead, which turns this older model into MODEL, byte for byte. Both must be
+    /// the copies that devices have, that is, exported before
     #[arg(long, value_name = "OLD", conflicts_with_all = ["strip_names", "background", "constants", "threshold"])]
     delta: Option<PathBuf>,
-    /// Write no model file but source code: feature indices and level codes as constants, the
-    /// checksum to compare with, and for C the copy itself as an array. Identifiers of C start with
-    /// the file's name
+    /// Write source code instead: feature indices and level codes as constants, the checksum to
+    /// compare with and, for C, the copy itself as an array. C identifiers start with the name of
+    /// the file
     #[arg(long, value_name = "LANGUAGE")]
     constants: Option<ConstantsOption>,
-    /// Write no model file but the image of both slots of a device, each of SLOT_BYTES and with the
-    /// copy in it, confirmed: what a factory programs. SLOT_BYTES is a whole number of the flash's
-    /// erase units
+    /// Write the flash image that a factory programs instead: both slots of a device, each of
+    /// SLOT_BYTES and with the copy in it, confirmed. SLOT_BYTES is a multiple of the flash's erase
+    /// unit
     #[arg(long, value_name = "SLOT_BYTES", conflicts_with_all = ["delta", "constants"], value_parser = whole::<u32>(1..=1 << 30))]
     factory: Option<u32>,
-    /// Bytes that the flash of --factory writes at once: 1 to 512, a power of two
+    /// Write unit of the flash in bytes, for --factory: a power of two from 1 to 512
     #[arg(long, value_name = "BYTES", requires = "factory", default_value_t = 8, value_parser = word)]
     word: u16,
-    /// What the flash of --factory erases to
+    /// Value of erased flash, for --factory
     #[arg(long, value_name = "BITS", requires = "factory", default_value = "ones")]
     erased: Erased,
-    /// Public key (PEM) that has signed the model; more than one: any of them. A model that none of
-    /// them signed is refused; which version it is, is not checked [default: a signed model is copied
-    /// with a note that nobody verified it]
+    /// Public key (PEM) that must have signed the model; may be given several times, and one of the
+    /// keys must have signed it. The version of the model is not checked [default: a signed model
+    /// is copied with a note that it was not verified]
     #[arg(long, value_name = "KEY")]
     verify: Vec<PathBuf>,
-    /// Refuse also a model that is signed for another line of models [default: any, which a note
-    /// says]
+    /// Also refuse a model that is signed for another line of models [default: any line, with a
+    /// note]
     #[arg(long, value_name = "NAME", requires = "verify", value_parser = sign::line)]
     line: Option<String>,
     #[command(flatten)]
@@ -95,22 +96,22 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, ValueEnum, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum ConstantsOption {
-    /// A header for C99 or later and C++
+    /// A header for C99 or later, and for C++
     C,
-    /// A module, for `mod` or `include!`; the model's file is exported without this option and
-    /// embedded by include_model!
+    /// A module for `mod` or `include!`; the model itself is exported without this option and
+    /// embedded with include_model!
     Rust,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Erased {
-    /// Bytes ff, as most flash
+    /// Bytes ff, as in most flash
     Ones,
     /// Bytes 00
     Zeros,
 }
 
-/// Parses the bytes that a flash writes at once.
+/// Parses the write unit of a flash.
 fn word(text: &str) -> Result<u16, String> {
     let word = text.parse().ok().filter(|word: &u16| word.is_power_of_two() && usize::from(*word) <= MAX_WORD);
     word.ok_or_else(|| format!("expected a power of two from 1 to {MAX_WORD}"))
@@ -121,9 +122,9 @@ fn word(text: &str) -> Result<u16, String> {
 pub struct Report {
     /// The file that was written.
     path: String,
-    /// Bytes of the file; of constants and of a factory image, of the copy in it.
+    /// Bytes of the file; for constants and a factory image, bytes of the copy in it.
     bytes: usize,
-    /// Of the model that was copied.
+    /// Bytes of the model that was copied.
     bytes_before: usize,
     /// CRC-32 of the copy, 8 hexadecimal digits.
     crc32: String,
@@ -133,25 +134,25 @@ pub struct Report {
     names: bool,
     /// Background records of the copy.
     background_rows: usize,
-    /// The language of the constants that were written, null where the file is the copy.
+    /// The language of the constants; null if the file is not source code.
     constants: Option<ConstantsOption>,
-    /// Bytes of the image of two slots, null where the file is the copy.
+    /// Bytes of the image of both slots; null if the file is not a factory image.
     factory_bytes: Option<usize>,
-    /// Bytes of the ONNX file, null where the file is the copy.
+    /// Bytes of the ONNX file; null if the file is not an ONNX model.
     onnx_bytes: Option<usize>,
-    /// Null where no experts were merged.
+    /// What merging experts changed; null if none were merged.
     merging: Option<experts::Report>,
-    /// Null for float weights.
+    /// What integer weights changed; null for float weights.
     integer: Option<quantize::Report>,
 }
 
 impl Options {
-    /// Returns where the file goes: one of both is asked for.
+    /// Returns the output path: exactly one of the two options is given.
     fn destination(&self) -> &Path {
         self.output.as_ref().or(self.onnx.as_ref()).map_or(Path::new(""), PathBuf::as_path)
     }
 
-    /// Returns the threshold asked for, if any.
+    /// Returns the threshold that was asked for, if any.
     fn threshold(&self, model: AnyModel<'_>) -> anyhow::Result<Option<f32>> {
         match (self.threshold, &self.rows.schema) {
             (Some(ThresholdRule::Fixed(_)) | None, Some(_))
@@ -164,20 +165,20 @@ impl Options {
             (None, _) => Ok(None),
             (Some(ThresholdRule::Fixed(threshold)), _) => Ok(Some(threshold)),
             (Some(rule), None) => {
-                bail!("--threshold {rule} is chosen on labelled rows; name them with --data and --schema")
+                bail!("--threshold {rule} needs labelled rows; name them with --data and --schema")
             }
             (Some(ThresholdRule::Auto(objective)), Some(path)) => {
                 let schema = Schema::open(path)?;
                 let mut stream = Stream::open(&self.rows.data, &schema, Use::Learn)?;
                 let chosen = judge::threshold(model, &mut stream, objective)?;
-                ensure!(chosen.is_some(), "the rows have one outcome only; a threshold is chosen on both");
+                ensure!(chosen.is_some(), "the rows have only one outcome; choosing a threshold needs both");
                 Ok(chosen)
             }
         }
     }
 
-    /// Finds out whether the model that was read is as it was signed, by one of the keys and for the
-    /// line that are named. Returns whether it is signed.
+    /// Checks that the model is signed by one of the given keys, and for the given line. Returns
+    /// whether it is signed.
     fn verify(&self, blob: &[u8]) -> anyhow::Result<bool> {
         let keys = self.verify.iter().map(|path| keys::read_public(path)).collect::<Result<Vec<_>, _>>()?;
         let verified = match Signature::claimed(blob) {
@@ -190,11 +191,11 @@ impl Options {
         };
         match (&verified, &self.line) {
             (Ok(_), _) if keys.is_empty() => {
-                print::note("note: the signature is not verified: name the key that is trusted by --verify");
+                print::note("note: the signature is not verified; name the trusted key with --verify");
             }
             (Ok(_), None) => {
                 print::note(
-                    "note: a key of --verify has signed these bytes; the line was not checked: name it by --line",
+                    "note: a key of --verify has signed these bytes; the line was not checked; name it with --line",
                 );
             }
             _ => {}
@@ -202,15 +203,15 @@ impl Options {
         verified.with_context(|| self.model.display().to_string())
     }
 
-    /// Returns the copy: for a device, unless experts are merged and nothing else is asked for.
+    /// Returns the copy: one for a device, unless merging experts is the only change asked for.
     fn copy(&self, blob: AlignedBytes) -> Result<AlignedBytes, DeviceError> {
         let is_for_device = self.background.is_some()
             || self.strip_names
             || self.quantize.is_asked()
             || self.constants.is_some()
             || self.factory.is_some();
-        // A device gets the signed bytes themselves, unless it was asked for others. That they are as
-        // they were signed was found out before.
+        // A signed model is copied byte for byte unless an option changes it. The signature was
+        // verified before.
         let is_changed = self.background.is_some() || self.strip_names || self.quantize.is_asked();
         if !is_changed
             && Signature::claimed(blob.as_slice()).is_ok()
@@ -224,8 +225,8 @@ impl Options {
         }
     }
 
-    /// Returns the image of both slots: the second holds the older copy, which the first update
-    /// replaces.
+    /// Returns the image of both slots. The second slot holds the older copy, which the first
+    /// update replaces.
     fn image(&self, blob: &[u8], slot_bytes: u32) -> anyhow::Result<Vec<u8>> {
         let erased = match self.erased {
             Erased::Ones => 0xff,
@@ -234,13 +235,13 @@ impl Options {
         let slot_bytes = slot_bytes as usize;
         ensure!(
             slot_bytes.is_multiple_of(4),
-            "--factory {slot_bytes} is not a multiple of 4, as a model in place needs"
+            "--factory {slot_bytes} is not a multiple of 4, which a model used in place needs"
         );
         let mut image = vec![erased; 2 * slot_bytes];
         for (sequence, slot) in [1, 0].into_iter().zip(image.chunks_mut(slot_bytes)) {
             match slots::image(blob, sequence, self.word.into(), erased, slot) {
                 Err(SlotError::TooLong { found, .. }) => bail!(
-                    "the model needs {found} bytes of a slot, --factory gives {slot_bytes}; give more, or --strip-names, --quantize"
+                    "the model needs slots of {found} bytes, but --factory gives {slot_bytes}; give more, or shrink the model with --strip-names or --quantize"
                 ),
                 written => written?,
             }
@@ -249,11 +250,11 @@ impl Options {
     }
 }
 
-/// Returns a model for the runtimes of ONNX.
+/// Returns the model in the ONNX format.
 fn onnx_of(path: &Path, blob: &AlignedBytes) -> anyhow::Result<Vec<u8>> {
     ensure!(
         matches!(Blob::new(blob.as_slice())?.weights(), Weights::F32(_)),
-        "{}: the model has integer weights, ONNX takes floats; name the model that it was made of",
+        "{}: the model has integer weights, and the ONNX export needs float weights; name the model it was exported from",
         path.display()
     );
     onnx(blob).with_context(|| path.display().to_string())
@@ -299,7 +300,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     }
     let copied = load_any(output, &copy)?;
     if was_signed && options.onnx.is_none() && Signature::claimed(copy.as_slice()).is_err() {
-        print::note("note: the copy is not signed, for it has other bytes than the model: sign it by `feamoe sign`");
+        print::note(
+            "note: the copy is not signed, since its bytes differ from the model's; sign it with `feamoe sign`",
+        );
     }
     let image = options.factory.map(|slot_bytes| options.image(copy.as_slice(), slot_bytes)).transpose()?;
     let onnx = options.onnx.as_ref().map(|_| onnx_of(&options.model, &copy)).transpose()?;
@@ -346,7 +349,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
                 (None, None) => {
                     report
                         .onnx_bytes
-                        .map_or_else(String::new, |bytes| format!(", {bytes} bytes for ONNX, of the model"))
+                        .map_or_else(String::new, |bytes| format!(", {bytes} bytes of ONNX, from the model"))
                 }
                 (None, Some(bytes)) => format!(", {bytes} bytes, both slots of the model"),
                 (Some(ConstantsOption::C), _) => ", constants and array of the model".to_owned(),

@@ -1,4 +1,4 @@
-//! `--follow`: data that are read while they are written, and what is shown of them meanwhile.
+//! `--follow`: reads data while they are written, and shows results meanwhile.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,16 +14,18 @@ use feamoe_engine::fairness::Measure;
 use super::print::{self, share, signed};
 use super::signals;
 
-/// Whether data are followed, and how often something is shown.
+/// Whether data are followed, and how often results are shown.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct FollowOption {
-    /// Read DATA while it is written: a pipe to its end, a file that grows. Ctrl-C or SIGTERM ends
-    /// it too, with all results. Plain text only
+    /// Read DATA while it is being written: a pipe until it ends, or a growing file. Ctrl-C or
+    /// SIGTERM ends the data, and all results are written. Plain text only
     #[arg(long)]
     follow: bool,
-    /// With --follow: seconds after which the state is shown and stored, if rows came since, 0.1 to
-    /// 86400. Of learning that is a line of measures, the model and the checkpoint; of watching,
-    /// the measures of the window so far; of scoring, the scores. The results do not depend on it
+    /// With --follow: seconds between two times at which the state is shown and stored, if rows
+    /// came in between, 0.1 to
+    /// 86400. `train` and `update` write a line of measures, the model and the checkpoint;
+    ///        `monitor` the measures of the window so far; `score` the scores. The final results do
+    ///        not depend on it
     #[arg(long, value_name = "SECONDS", default_value = "10", requires = "follow", allow_negative_numbers = true, value_parser = seconds)]
     flush: Duration,
 }
@@ -39,40 +41,41 @@ impl FollowOption {
         self.follow
     }
 
-    /// Returns the data, to be followed or not. Where they are, signals are heeded from here on.
+    /// Returns the data, followed if asked for. If they are followed, signals are handled from here
+    /// on.
     pub fn data(self, inputs: &[Input]) -> anyhow::Result<Vec<Input>> {
         Ok(match inputs {
             inputs if !self.follow => inputs.to_vec(),
             [input] => vec![Input::Followed(Followed::new(input.clone(), signals::heed_to_the_end(), self.flush))],
-            inputs => bail!("found {} inputs, expected one to --follow", inputs.len()),
+            inputs => bail!("--follow takes one input, found {}", inputs.len()),
         })
     }
 }
 
-/// Says what was left out of followed data at the end.
+/// Reports the incomplete last line of followed data, which is left out.
 pub fn say_left_out(inputs: &[Input]) {
     let left_out = inputs.iter().map(|input| match input {
         Input::Followed(followed) => followed.left_out(),
         _ => 0,
     });
     for bytes in left_out.filter(|bytes| *bytes > 0) {
-        print::note(&format!("note: a line without an end was left out ({bytes} bytes)"));
+        print::note(&format!("note: an incomplete last line was left out ({bytes} bytes)"));
     }
 }
 
-/// Writes the model of a run that goes on, and says how far the run is. `stored`: where its
-/// checkpoint was written.
+/// Writes the model of a run in progress, and reports its state. `stored` is the path of the
+/// checkpoint that was written.
 pub fn show(trainer: &Trainer, model: &Path, stored: Option<&Path>) -> Result<(), Error> {
     let mut wrote: Vec<String> = stored.iter().map(|path| path.display().to_string()).collect();
     let mut missing = String::new();
-    // Standard output takes one model, the last.
+    // Standard output gets only the last model.
     if !print::is_standard_output(model) {
         match trainer.model() {
             Ok(exported) => {
                 write_file(model, exported.bytes.as_slice())?;
                 wrote.insert(0, model.display().to_string());
             }
-            Err(error) => missing = format!("; no model yet: {error}"),
+            Err(error) => missing = format!("; there is no model yet: {error}"),
         }
     }
     let mut line = format!("rows {}", trainer.counts().read);

@@ -1,15 +1,15 @@
-//! Lists of fairness measures with a limit, as flags give them: `spd=0.05,impact=0.8`.
+//! Lists of fairness measures with limits, as in flags: `spd=0.05,impact=0.8`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use feamoe_engine::fairness::Measure;
 
-/// Those of decisions, with their definitions.
+/// The measures of decisions, with their definitions.
 macro_rules! of_decisions {
     () => {
         "\
-Measures compare a group u with the reference r, the privileged group, by the decisions on them:
+Measures compare the decisions on a group u with those on the reference r, the privileged group:
   spd              P(selected | u) - P(selected | r): statistical parity difference
   aod              ((TPR_u - TPR_r) + (FPR_u - FPR_r)) / 2: average odds difference
   eodds            max(|TPR_u - TPR_r|, |FPR_u - FPR_r|): equalised odds, never negative
@@ -18,34 +18,37 @@ Measures compare a group u with the reference r, the privileged group, by the de
     };
 }
 
-/// Definition and sign of the measures of decisions, for the help of the commands that print those.
-pub const OF_DECISIONS: &str = concat!(of_decisions!(), "Below 0, spd, aod and eopp are to the disadvantage of u.");
+/// Definition and sign of the measures of decisions, for the help of the commands that print only
+/// these.
+pub const OF_DECISIONS: &str =
+    concat!(of_decisions!(), "Values of spd, aod and eopp below 0 are to the disadvantage of u.");
 
-/// Definition and sign of every measure, for the help of the commands that take them.
+/// Definition and sign of every measure, for the help of the commands that take limits.
 pub const MEASURES: &str = concat!(
     of_decisions!(),
-    "  burden           B_u - B_r, B the mean of threshold - p over the declined records
-  recourse_burden  R_u - R_r, R the mean distance of the declined records to the decision
-                   boundary, in standard deviations
-  impact           P(selected | u) / P(selected | r): disparate impact, 1 where both are equal
-Below 0, spd, aod and eopp are to the disadvantage of u; the burdens are so above 0, impact
-below 1. A limit is a largest magnitude; that of impact is a smallest ratio, either way round
-(0.8: the four-fifths rule)."
+    "  burden           B_u - B_r, where B is the mean of threshold - p over the declined records
+  recourse_burden  R_u - R_r, where R is the mean distance of the declined records to the
+                   decision boundary, in standard deviations
+  impact           P(selected | u) / P(selected | r): disparate impact, 1 if both are equal
+Values of spd, aod and eopp below 0, of the burdens above 0, and of impact below 1 are to the
+disadvantage of u. A limit is the largest magnitude allowed; for impact it is the smallest ratio
+allowed, in either direction (0.8 is the four-fifths rule)."
 );
 
-/// Measures, each with its limit, above 0 and at most [`Measure::largest`]; no measure twice.
+/// Measures with their limits. Each limit is above 0 and at most [`Measure::largest`]; no measure
+/// occurs twice.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Gaps(Vec<(Measure, f32)>);
 
 impl Gaps {
-    /// Returns the measures and gaps, in the order given.
+    /// Returns the measures and limits, in the order given.
     #[must_use]
     pub fn as_slice(&self) -> &[(Measure, f32)] {
         &self.0
     }
 }
 
-/// Why a list of limits was not understood.
+/// Why a list of limits is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GapsError {
@@ -55,20 +58,20 @@ pub enum GapsError {
     /// An unknown measure.
     #[error("found measure `{0}`, expected one of spd, aod, eodds, eopp, burden, recourse_burden, impact")]
     UnknownMeasure(String),
-    /// A limit that is no number in its range.
+    /// A limit that is not a number in its range.
     #[error("{name}: found `{found}`, expected a limit above 0 and at most {}, for example {name}={}", .measure.largest(), usual(*.measure), name = .measure.name())]
     InvalidGap {
         /// The measure.
         measure: Measure,
-        /// What stands there.
+        /// The text of the limit.
         found: String,
     },
-    /// A measure named again.
+    /// A measure that is named twice.
     #[error("{0} is named twice")]
     Twice(&'static str),
 }
 
-/// A limit that one may well ask for.
+/// Returns a typical limit, for messages.
 fn usual(measure: Measure) -> f32 {
     match measure {
         Measure::RecourseBurden => 0.5,

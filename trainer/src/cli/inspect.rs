@@ -27,15 +27,16 @@ pub struct Options {
     /// The model
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// Predict what the model costs on this device: instructions, stack, flash and RAM. Only
+    /// Predict the cost of the model on this device: instructions, stack, flash and RAM. Only
     /// cortex-m4f has a floating-point unit [default: none]
     #[arg(long, value_name = "DEVICE", value_parser = device())]
     device: Option<&'static Device>,
-    /// Verify that the model is signed by this public key (PEM); more than one: by any of them.
-    /// Exit code 1 where it is not
+    /// Verify that the model is signed with this public key (PEM); may be given several times, and
+    /// one of the keys must have signed it. The exit code is 1 if verification fails
     #[arg(long, value_name = "KEY")]
     verify: Vec<PathBuf>,
-    /// Verify also that it is signed for this line of models [default: any, which the report says]
+    /// Also verify that the model is signed for this line of models [default: any line, which the
+    /// report states]
     #[arg(long, value_name = "NAME", requires = "verify", value_parser = sign::line)]
     line: Option<String>,
     #[command(flatten)]
@@ -57,37 +58,38 @@ pub struct Inspection {
     crc32: String,
     /// SHA-256 of the file, 64 hexadecimal digits.
     sha256: String,
-    /// What its signature says; null for a model that is not signed.
+    /// The contents of its signature; null for a model that is not signed.
     signature: Option<SignatureView>,
-    /// Whether it has a signature section that the format does not allow, which is no signature.
+    /// Whether the model has a signature section that the format does not allow; such a section is
+    /// not a signature.
     malformed_signature: bool,
-    /// Whether one of the keys that were given has signed it; null where none was given.
+    /// Whether one of the given keys has signed it; null if no key was given.
     verified: Option<bool>,
-    /// Why it is not verified; else null.
+    /// Why verification failed; null if it did not.
     not_verified: Option<String>,
-    /// Whether the line of models was compared with one that was named; null where no key was given.
+    /// Whether the line of models was checked; null if no key was given.
     line_checked: Option<bool>,
-    /// Whether scoring needs no clamps; integer weights never do.
+    /// Whether scoring needs no clamping; always true for integer weights.
     bounded: bool,
-    /// How integer weights are written; null for floats.
+    /// The encoding of integer weights; null for float weights.
     integer: Option<IntegerWeights>,
-    /// Experts.
+    /// Number of experts.
     experts: usize,
-    /// Score from which on a decision is favourable.
+    /// Lowest score with a favourable decision.
     threshold: f32,
-    /// Name of the favourable outcome; null where names were stripped.
+    /// Name of the favourable outcome; null if names were stripped.
     positive: Option<String>,
-    /// `Model<FEATURES, EXPERTS>` that holds it; EXPERTS is even.
+    /// The capacity `Model<FEATURES, EXPERTS>` that holds the model; EXPERTS is even.
     capacity: Capacity,
-    /// Null where the model carries no records to compare with.
+    /// The background records; null if the model carries none.
     background: Option<Background>,
     /// What it was trained on.
     training: Training,
-    /// How it was made, its card; null where it carries none.
+    /// The card, which states how the model was made; null if it carries none.
     card: Option<Card>,
-    /// In the order of their indices.
+    /// The features, in the order of their indices.
     features: Vec<FeatureView>,
-    /// What it costs on the device that was asked for; else null.
+    /// The cost on the given device; null if none was given.
     device: Option<Costs>,
 }
 
@@ -95,7 +97,7 @@ pub struct Inspection {
 struct IntegerWeights {
     /// Bits of a weight: 16 or 8.
     bits: u8,
-    /// Of the scale that rows are multiplied by.
+    /// Fraction bits of the scale of a weight row.
     fraction_bits: u8,
 }
 
@@ -111,16 +113,16 @@ struct Capacity {
 struct Background {
     /// Records.
     rows: usize,
-    /// Bytes that they take in the file.
+    /// Bytes of the records in the file.
     bytes: usize,
 }
 
-/// What a signature says.
+/// The contents of a signature.
 #[derive(Debug, Serialize, JsonSchema)]
 struct SignatureView {
-    /// Line of models.
+    /// The line of models.
     line: String,
-    /// Version of the model within its line.
+    /// The version of the model within its line.
     model_version: u32,
     /// SHA-256 of the public key, as SPKI in DER.
     key_sha256: String,
@@ -142,32 +144,31 @@ struct Training {
 
 #[derive(Debug, Serialize, JsonSchema)]
 struct FeatureView {
-    /// Index on a device, from 0.
+    /// Index of the feature on a device, from 0.
     index: usize,
-    /// Null where names were stripped.
+    /// Name of the feature; null if names were stripped.
     name: Option<String>,
     /// `number` or `category`.
     kind: &'static str,
-    /// Of a number: `identity` or `log1p`.
+    /// For a number: its transform, `identity` or `log1p`.
     #[serde(skip_serializing_if = "Option::is_none")]
     transform: Option<&'static str>,
-    /// Of a number: lowest and highest value that is not clamped.
+    /// For a number: the lowest and highest values that are not clamped.
     #[serde(skip_serializing_if = "Option::is_none")]
     range: Option<[f32; 2]>,
-    /// Of a number: how many bins it has.
+    /// For a number: the number of bins.
     #[serde(skip_serializing_if = "Option::is_none")]
     bins: Option<u16>,
-    /// Of the fixed-point unit that integer weights take the number in.
+    /// For a number in a model with integer weights: fraction bits of its fixed-point unit.
     #[serde(skip_serializing_if = "Option::is_none")]
     fraction_bits: Option<i8>,
-    /// Of a category: the names of its levels; empty where names were stripped.
+    /// For a category: the names of its levels; empty if names were stripped.
     #[serde(skip_serializing_if = "Option::is_none")]
     levels: Option<Vec<String>>,
 }
 
 impl Options {
-    /// Finds out whether one of the keys that were named has signed the model; `None` where none
-    /// was.
+    /// Checks whether one of the given keys has signed the model; `None` if no key was given.
     fn verified(&self, blob: &[u8], schema: Schema<'_>) -> anyhow::Result<Option<Result<(), TrustError>>> {
         if self.verify.is_empty() {
             return Ok(None);
@@ -182,7 +183,7 @@ impl Options {
 }
 
 impl SignatureView {
-    /// What the signature says, verified or not.
+    /// Returns the contents of the signature, whether verified or not.
     fn new(claimed: &Signature<'_>) -> Self {
         Self {
             line: claimed.line.to_owned(),
@@ -300,7 +301,7 @@ fn render(i: &Inspection) -> String {
         match &i.integer {
             Some(weights) => format!("; weights of {} bits", weights.bits),
             None if i.bounded => String::new(),
-            None => "; logits not bounded: scored by the safe path".into(),
+            None => "; logits are not bounded, so scoring clamps them".into(),
         },
         i.training.rows,
         i.training.trainer_version,
@@ -339,7 +340,7 @@ fn render(i: &Inspection) -> String {
 fn render_signature(i: &Inspection) -> String {
     let said = match &i.signature {
         None if i.malformed_signature => {
-            "not signed: there is a signature section, and it is not one that the format allows".to_owned()
+            "not signed: the signature section is not one that the format allows".to_owned()
         }
         None => "not signed".to_owned(),
         Some(SignatureView { line, model_version, key_sha256, schema_sha256 }) => {
@@ -352,9 +353,9 @@ fn render_signature(i: &Inspection) -> String {
             format!("{said}\nverified: a key of --verify has signed these bytes for this line")
         }
         (None, Some(_)) => format!(
-            "{said}\nverified: a key of --verify has signed these bytes; the line was not checked: name it by --line"
+            "{said}\nverified: a key of --verify has signed these bytes; the line was not checked; name it with --line"
         ),
-        (None, None) if i.signature.is_some() => format!("{said}\nnot verified: no key was given by --verify"),
+        (None, None) if i.signature.is_some() => format!("{said}\nnot verified: no key was given with --verify"),
         (None, None) => said,
     }
 }
@@ -369,7 +370,7 @@ fn render_costs(costs: &Costs) -> String {
     for line in &costs.flash {
         flash.row([line.name.into(), line.bytes.to_string(), line.bytes_at_s.to_string()]);
     }
-    let mut ram = TextTable::new(&["RAM, bytes, where it is used", ""]);
+    let mut ram = TextTable::new(&["RAM, bytes, if it is used", ""]);
     for line in &costs.ram {
         ram.row([line.name.clone(), line.bytes.to_string()]);
     }
@@ -379,7 +380,7 @@ fn render_costs(costs: &Costs) -> String {
         costs.device,
         costs.compiler,
         if costs.calls.iter().any(|call| call.most_instructions > call.instructions) {
-            ", a path takes more where the gate switches"
+            ", a path takes more if the gate switches"
         } else {
             ""
         },

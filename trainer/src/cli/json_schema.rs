@@ -1,4 +1,4 @@
-//! `feamoe json-schema`: what the commands print as JSON, as JSON Schemas.
+//! `feamoe json-schema`: JSON Schemas of the documents that commands print.
 
 use clap::{Args, ValueEnum};
 use feamoe::explanation::{Explanation, Shapes, Summary};
@@ -17,35 +17,35 @@ use super::{Outcome, delta, dry_run, export, inspect, monitor, print, score, sig
 /// The options of `feamoe json-schema`.
 #[derive(Args, Debug)]
 pub struct Options {
-    /// What is described: the output of this command with --format json
+    /// The command whose output with --format json is described
     #[arg(value_enum, value_name = "COMMAND")]
     command: Printed,
 }
 
-/// What is printed as JSON.
+/// The documents that are printed as JSON.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Printed {
-    /// A run, or what --dry-run finds
+    /// A run, or the findings of --dry-run
     Train,
     Tune,
-    /// As of train
+    /// The same as of train
     Update,
-    /// As of train
+    /// The same as of train
     Merge,
     Evaluate,
     Compare,
     Score,
-    /// Records; with --global their means, with --shapes the shapes of features
+    /// The records; with --global their means, with --shapes the shapes of features
     Explain,
     Recourse,
     Inspect,
-    /// A copy; with --delta what turns an older copy into it
+    /// A copy, or with --delta a delta
     Export,
-    /// A signed model; with --new-key a key
+    /// A signed model, or with --new-key a key
     Sign,
-    /// Of rows, one line; of --status, the document
+    /// One line for rows; the document for --status
     Monitor,
-    /// What a command of monitor --on-event gets on its standard input
+    /// The alarm that a command of monitor --on-event gets on its standard input
     OnEvent,
     Study,
 }
@@ -56,9 +56,10 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Returns the schema of what is printed.
+/// Returns the schema of a document.
 fn schema(printed: Printed) -> Value {
-    // In one piece: a definition could not be closed where another object takes its keys.
+    // Subschemas are inlined: a shared definition could not be closed if another object flattens
+    // its keys.
     let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| settings.inline_subschemas = true);
     let generator = &mut settings.into_generator();
     let mut documents = match printed {
@@ -93,8 +94,8 @@ fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
     generator.subschema_for::<T>().to_value()
 }
 
-/// Refuses keys that are not described, and lets a number that cannot be computed be null, as
-/// `serde_json` writes it.
+/// Refuses keys that are not described, and allows null for numbers that cannot be computed, as
+/// `serde_json` writes them.
 fn close(schema: &mut Value) {
     let Value::Object(object) = schema else { return };
     if object.get("type") == Some(&"number".into()) {
@@ -107,7 +108,7 @@ fn close(schema: &mut Value) {
             "properties" => inner.as_object_mut().into_iter().flat_map(Map::values_mut).for_each(close),
             "items" | "additionalProperties" => close(inner),
             "prefixItems" => inner.as_array_mut().into_iter().flatten().for_each(close),
-            // Keys of the same object: they are open alone, and closed together.
+            // The keys of one object: the parts stay open, and the whole is closed.
             "oneOf" | "anyOf" | "allOf" if is_object => is_flattened = true,
             "oneOf" | "anyOf" | "allOf" => inner.as_array_mut().into_iter().flatten().for_each(close),
             _ => {}

@@ -1,5 +1,5 @@
-//! `feamoe completions` and `feamoe man`: what shells and `man` know of the command, made of its
-//! own options.
+//! `feamoe completions` and `feamoe man`: shell completions and manual pages, generated from the
+//! options.
 
 use std::path::PathBuf;
 
@@ -19,12 +19,13 @@ pub struct Completions {
 /// The options of `feamoe man`.
 #[derive(Args, Debug)]
 pub struct Man {
-    /// Write `feamoe.1` and a page for every command, such as `feamoe-train.1`, into this folder
+    /// Folder for `feamoe.1` and a page for every command, such as `feamoe-train.1` [default: print
+    /// feamoe.1]
     #[arg(short, long, value_name = "FOLDER")]
     output: Option<PathBuf>,
 }
 
-/// Prints what a shell sources: `source <(feamoe completions bash)`.
+/// Prints the completions that a shell sources: `source <(feamoe completions bash)`.
 pub fn completions(options: &Completions) -> anyhow::Result<Outcome> {
     let mut text = Vec::new();
     clap_complete::generate(options.shell, &mut Cli::command(), "feamoe", &mut text);

@@ -1,6 +1,7 @@
-//! How much memory the process has taken, where the system reports it.
+//! The peak memory of the process, if the system reports it.
 
-/// Returns the peak resident set of this process in bytes, as Linux reports it; `None` elsewhere.
+/// Returns the peak resident set of this process in bytes, as Linux reports it; `None` on other
+/// systems.
 #[must_use]
 pub fn peak_memory_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

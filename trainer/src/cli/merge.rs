@@ -1,4 +1,4 @@
-//! `feamoe merge`: one run of several that learned from parts of the data, each by itself.
+//! `feamoe merge`: merges several runs that learned independently from parts of the data.
 
 use std::path::{Path, PathBuf};
 
@@ -40,51 +40,53 @@ Examples:
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
-    /// What `train --encoding FILE --checkpoint` wrote for each shard, in an order of your choice;
-    /// another order is another model
+    /// Checkpoints that `feamoe train --encoding FILE --checkpoint` wrote, one for each shard;
+    /// their order matters
     #[arg(value_name = "CHECKPOINT", required = true)]
     shards: Vec<PathBuf>,
-    /// Where the model goes
+    /// Output file of the model
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// How the mixtures become one
+    /// How the mixtures are merged
     #[arg(long, value_enum, default_value_t = HowName::Join)]
     how: HowName,
-    /// Labelled rows of all shards, learned from once at the end: the gate learns which experts to
-    /// trust, and targets are held between shards. Some thousand for a target to settle, best such
-    /// that no shard has learned from: otherwise their measures flatter. CSV (plain or gzip),
-    /// Parquet or Arrow files in the order given; - for standard input
+    /// Labelled rows from all shards, learned from once at the end: the gate learns which experts
+    /// to trust, and targets are held across shards. A target needs a few thousand rows to settle.
+    /// Use rows that no shard has learned from, otherwise the measures are too favourable. CSV
+    /// (plain or gzip), Parquet or Arrow files in the order given; - for standard input
     #[arg(long, value_name = "DATA", num_args = 1..)]
     polish: Vec<Input>,
-    /// Experts at most from here on: the closest become one, before polishing. By default those of
-    /// all shards stay
+    /// Largest number of experts from here on; the closest are merged before polishing [default:
+    /// keep the experts of all shards]
     #[arg(long, value_name = "K", allow_negative_numbers = true, value_parser = whole::<usize>(1..=MAX_EXPERTS as u64))]
     experts: Option<usize>,
-    /// Where the merged state goes: `feamoe update` resumes from there, and it can be merged again
+    /// Checkpoint file of the merged run; `feamoe update` resumes from it, and it can be merged
+    /// again
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
-    /// Rows of --polish between two checkpoints, default 250000; fewer lose less when the run is
-    /// interrupted, which `feamoe update` with the same rows completes
+    /// Rows of --polish between two checkpoints [default: 250000]; with fewer, less is lost if the
+    /// run is interrupted. `feamoe update` with the same rows then completes it
     #[arg(long, value_name = "N", requires = "checkpoint", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     checkpoint_every: Option<u64>,
     #[command(flatten)]
     format: FormatOption,
 }
 
-/// The ways to merge on the command line.
+/// The values of `--how`.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum HowName {
-    /// All experts side by side, each shard with its share of the rows; for shards that differ
+    /// Keep all experts side by side, each shard weighted by its share of the rows; for shards that
+    /// differ
     Join,
-    /// The mean of the weights, each by the rows that picked it; for shards with as many experts
-    /// that began with the same run
+    /// Average the weights, each weighted by the rows that used it; for shards with the same number
+    /// of experts that started from the same run
     Average,
 }
 
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     if options.checkpoint_every.is_some() && options.polish.is_empty() {
-        bail!("--checkpoint-every is about the rows of --polish; name some, or leave it out");
+        bail!("--checkpoint-every counts rows of --polish; add --polish, or leave out --checkpoint-every");
     }
     let store = options.checkpoint.as_deref().map(|path| Store { path, every: options.checkpoint_every });
     let read: Vec<&Path> = options.shards.iter().map(PathBuf::as_path).chain(files(&options.polish)).collect();
@@ -100,9 +102,10 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let run: Result<_, MergeError> = outputs
         .learn(at_stop, |saving, on_progress| merge::run(&shards, &merging, &options.polish, saving, on_progress));
     let run = run.map_err(|error| match error {
-        // What resumes it is as for any run; other remedies are for flags that this command lacks.
+        // A stopped run is resumed like any other; the other remedies name flags that this command
+        // does not have.
         MergeError::Run(error @ Error::Stopped { .. }) => error.into(),
-        // Not about the shard's file.
+        // These errors do not concern the file of a shard.
         error @ MergeError::PolishLacksGroup { .. } => error.into(),
         mut error => match error.shard().and_then(|shard| options.shards.get(*shard - 1)) {
             Some(path) => anyhow::Error::new(error).context(path.display().to_string()),

@@ -1,7 +1,7 @@
-//! The command line: a file per command. Results go to standard output, everything else to standard
-//! error.
+//! The command line, with a file per command. Results go to standard output, everything else to
+//! standard error.
 //!
-//! Exit codes: 0 done; 1 a check was not met; 2 usage, input or I/O.
+//! Exit codes: 0 success; 1 a check was not met; 2 a usage, input or I/O error.
 
 mod card;
 mod compare;
@@ -62,7 +62,7 @@ use feamoe::text::controls_terminal;
 use feamoe::training::checkpoint;
 use serde::de::DeserializeOwned;
 
-/// Fair, explainable, adaptive scoring that fits on a microcontroller
+/// Fair, explainable, adaptive scoring models that fit on a microcontroller
 #[derive(Debug, Parser)]
 #[command(version, help_expected = true, disable_help_subcommand = true, after_help = EXIT_CODES)]
 struct Cli {
@@ -72,59 +72,59 @@ struct Cli {
     verbosity: print::Verbosity,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 a check was not met; 2 usage, input or I/O";
+const EXIT_CODES: &str = "Exit codes: 0 success; 1 a check was not met; 2 a usage, input or I/O error";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Infer a schema from data; every guess is commented with its evidence
+    /// Infer a schema from data, with the evidence for every guess in comments
     Schema(schema::Options),
-    /// Learn a fair mixture from a stream of rows and export it
+    /// Train a fair mixture of experts on a stream of rows and export the model
     Train(Box<train::Options>),
-    /// Search for the options of a run; shows what fairness costs in accuracy
+    /// Search for the best training options, and show what fairness costs in accuracy
     Tune(Box<tune::Options>),
-    /// Resume learning, with newer data or where a run stopped, and export the model
+    /// Resume a run, with newer data or after an interruption, and export the model
     Update(update::Options),
-    /// Make one run of several that learned apart, each from its part of the data, and export the
-    /// model
+    /// Merge runs that learned from separate parts of the data, and export the model
     Merge(merge::Options),
-    /// Accuracy and every fairness measure by group, with intervals
+    /// Report accuracy and every fairness measure by group, with confidence intervals
     Evaluate(evaluate::Options),
     /// Compare two models on the same rows: changed decisions, accuracy, gaps, explanations
     Compare(compare::Options),
-    /// Probability and decision of every record
+    /// Compute the probability and the decision of every record
     Score(score::Options),
-    /// What each feature added to a record's score
+    /// Explain scores: how much each feature contributed
     Explain(explain::Options),
-    /// What would change a decision, and only by what may change
+    /// Find changes that would turn a declined record into a favourable one
     Recourse(recourse::Options),
-    /// What a model holds: features, capacity needed, bytes, checksum, training summary
+    /// Show the contents of a model: features, capacity needed, bytes, checksum, training summary
     Inspect(inspect::Options),
-    /// A model on one page, for those who have to judge it: how it was made, how accurate and how
+    /// Write a report on a model, for those who have to judge it: how it was made, how accurate and
     /// fair it is, and why
     Report(report::Options),
-    /// Copy a model for a device: without background records, without names on request
+    /// Export a copy of a model for a device, or in another format
     Export(export::Options),
-    /// Sign a model, so that devices and services can refuse any other, or make a key for it
+    /// Sign a model, so that devices and services can refuse unsigned ones; or make a key
     Sign(sign::Options),
-    /// Watch a model at work: drift of inputs, scores, decisions, gaps and calibration over a
-    /// stream of rows, or what devices sent home
+    /// Monitor a model in use: drift of inputs, scores, decisions, gaps and calibration over a
+    /// stream of rows, or the statuses that devices sent
     Monitor(Box<monitor::Options>),
-    /// Score and explain by HTTP, with limits; swap the model while it runs
+    /// Serve scores, explanations and recourse over HTTP, with limits; the model can be replaced
+    /// while it runs
     #[cfg(feature = "serve")]
     Serve(serve::Options),
-    /// Repeat the published figures: every data set, setting and seed
+    /// Reproduce the published figures, for every data set, setting and seed
     Study(study::Options),
-    /// End to end on a built-in stream: data, model, scores, explanation, recourse
+    /// Run end to end on a built-in stream: data, model, scores, explanation, recourse
     Demo(demo::Options),
-    /// Print the JSON Schema of what a command prints as JSON
+    /// Print the JSON Schema of a command's JSON output
     JsonSchema(json_schema::Options),
-    /// Print what makes a shell complete commands, options and their values
+    /// Print shell completions
     Completions(manual::Completions),
-    /// Print the manual page, or write one for every command
+    /// Print the manual page, or write one per command
     Man(manual::Man),
 }
 
-/// A model and the data it is used on.
+/// A model and the data that it is applied to.
 #[derive(Args, Clone, Debug)]
 struct Source {
     /// The model
@@ -136,7 +136,7 @@ struct Source {
 }
 
 impl Source {
-    /// Refuses an output, named after an option, that is one of the files to be read.
+    /// Refuses an output of the named option that is one of the input files.
     fn refuse_overwriting(&self, option: &str, output: &Path, table: &TableOption) -> anyhow::Result<()> {
         let read = files(&self.data).chain([self.model.as_path()]).chain(table.schema.as_deref());
         refuse_overwriting(option, output, read)
@@ -146,7 +146,7 @@ impl Source {
 /// How results are printed.
 #[derive(Args, Clone, Copy, Debug)]
 struct FormatOption {
-    /// Tables for people, or one stable JSON document on standard output
+    /// Print tables for people, or one stable JSON document
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
@@ -159,18 +159,17 @@ enum Format {
     Json,
 }
 
-/// How many records are worked on at the same time.
+/// The number of worker threads.
 #[derive(Args, Clone, Copy, Debug)]
 struct ThreadsOption {
-    /// Threads that records are shared out to, 1 to 1024; no result depends on it [default:
-    /// RAYON_NUM_THREADS, else one a core]
+    /// Number of worker threads, 1 to 1024; no result depends on it [default: RAYON_NUM_THREADS,
+    /// else one per core]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=1024))]
     threads: Option<usize>,
 }
 
 impl ThreadsOption {
-    /// Starts the threads, where their number was given; without it they start when they are
-    /// needed.
+    /// Starts the threads if their number was given; otherwise they start when needed.
     fn start(self) -> anyhow::Result<()> {
         let Some(threads) = self.threads else { return Ok(()) };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
@@ -178,29 +177,29 @@ impl ThreadsOption {
     }
 }
 
-/// How to treat cells that are no numbers.
+/// How to treat cells that are not numbers.
 #[derive(Args, Clone, Copy, Debug)]
 struct CellsOption {
-    /// How to treat text in a column of numbers, in any row [default: table.bad_cells of the
-    /// schema, or of the one that the model was trained with; else error]
+    /// How to treat text in a numeric column, in any row [default: table.bad_cells of the schema
+    /// given, or of the schema that the model was trained with, else error]
     #[arg(long, value_enum, value_name = "OUTCOME")]
     bad_cells: Option<BadCellsName>,
 }
 
-/// The help of the option where there is no model yet.
+/// The help text of the option for commands without a model.
 const BAD_CELLS: &str =
-    "How to treat text in a column of numbers, in any row [default: table.bad_cells of the schema, else error]";
+    "How to treat text in a numeric column, in any row [default: table.bad_cells of the schema, else error]";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum BadCellsName {
-    /// An error with line, column and remedy
+    /// Stop with an error that names line, column and remedy
     Error,
-    /// A missing value, counted
+    /// Count it as a missing value, and report the number
     Missing,
 }
 
 impl CellsOption {
-    /// Returns the option's value, where it was given.
+    /// Returns the value of the option, if it was given.
     fn value(self) -> Option<String> {
         self.bad_cells.and_then(|name| Some(name.to_possible_value()?.get_name().to_owned()))
     }
@@ -214,11 +213,11 @@ impl CellsOption {
     }
 }
 
-/// How a table is read where no target is needed.
+/// How to read a table if no target is needed.
 #[derive(Args, Clone, Debug)]
 struct TableOption {
-    /// Schema whose [table] says how to read the file [default: the one that the model was trained
-    /// with]
+    /// Schema whose [table] section states how to read the file [default: the schema that the model
+    /// was trained with]
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
     #[command(flatten)]
@@ -236,26 +235,27 @@ impl TableOption {
         Ok(table)
     }
 
-    /// Opens the data of a source: as the schema says, or like those that the model was trained on.
+    /// Opens the data as the given schema states, or like the data that the model was trained on.
     fn open(&self, data: &[Input], table: &Table) -> Result<Box<dyn Rows>, Error> {
         if self.schema.is_some() { open(data, table) } else { open_like(data, table) }
     }
 
-    /// Returns the schemas that are known of a model: that it was trained with, then the one that
-    /// was named.
+    /// Returns the known schemas: the one that the model was trained with, then the one that was
+    /// named.
     fn schemas(&self, card: Option<Card>) -> anyhow::Result<Vec<Schema>> {
         let named = self.schema.as_deref().map(Schema::open).transpose()?;
         Ok(card.map(|card| card.schema).into_iter().chain(named).collect())
     }
 }
 
-/// Opens rows with a schema that the user named (`is_named`) or that the model carries.
+/// Opens rows with a schema that the user named (`is_named`) or with the one that the model
+/// carries.
 fn open_rows<'s>(data: &[Input], schema: &Schema, is_named: bool, usage: Use) -> Result<Stream<'s>, Error> {
     let source = if is_named { open(data, &schema.table)? } else { open_like(data, &schema.table)? };
     Stream::new(source, schema, usage)
 }
 
-/// The result of a command that did not fail.
+/// The outcome of a command that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Done,
@@ -277,7 +277,7 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::CheckNotMet) => ExitCode::from(1),
-        // The reader of a pipe had enough (`feamoe score ... | head`): nothing went wrong.
+        // The reader of a pipe closed it (`feamoe score ... | head`), which is not an error.
         Err(error) if error.downcast_ref().is_some_and(WriteError::is_broken_pipe) => ExitCode::SUCCESS,
         Err(error) => {
             let is_stopped = matches!(error.downcast_ref(), Some(feamoe::error::Error::Stopped { .. }));
@@ -293,7 +293,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Prints help, the version or what is wrong with the command line, whichever clap says.
+/// Prints the message of clap: help, the version or a usage error.
 fn help_or_refuse(said: &clap::Error) -> ExitCode {
     let plain = said.render().to_string();
     if said.use_stderr() && plain.contains(controls_terminal) {
@@ -311,14 +311,15 @@ fn help_or_refuse(said: &clap::Error) -> ExitCode {
     }
 }
 
-/// Returns what a command took.
+/// Returns the time and the memory that a command took.
 fn spent(time: Duration) -> String {
     let memory = memory::peak_memory_bytes()
         .map_or_else(String::new, |bytes| format!(", peak memory {:.1} MB", bytes as f64 / 1e6));
     format!("{:.2} s{memory}", time.as_secs_f64())
 }
 
-/// Says nothing of a panic that becomes an error: a damaged table makes its reader panic.
+/// Suppresses the message of a panic that becomes an error: the Parquet reader panics on some
+/// damaged files.
 fn silence_damaged_tables() {
     #[cfg(feature = "parquet")]
     {
@@ -358,11 +359,11 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
     }
 }
 
-/// Refuses an output, named after an option, that is one of the files to be read: it would replace
-/// them.
+/// Refuses an output of the named option that is one of the input files, since it would replace
+/// that file.
 fn refuse_overwriting<'a>(option: &str, output: &Path, read: impl IntoIterator<Item = &'a Path>) -> anyhow::Result<()> {
     let Ok(output_file) = fs::canonicalize(output) else { return Ok(()) };
-    // Devices and pipes are not replaced.
+    // Devices and pipes are never replaced.
     let same = |path: &&Path| output_file.is_file() && fs::canonicalize(path).is_ok_and(|path| path == output_file);
     match read.into_iter().find(same) {
         Some(path) => bail!(
@@ -374,8 +375,7 @@ fn refuse_overwriting<'a>(option: &str, output: &Path, read: impl IntoIterator<I
     }
 }
 
-/// Refuses outputs, each named after its option, that are files to be read, or two of which are one
-/// file: the last would replace the others.
+/// Refuses outputs, each with its option, that are input files, or two outputs with the same file.
 fn refuse_outputs(outputs: &[(&str, Option<&Path>)], read: &[&Path]) -> anyhow::Result<()> {
     let given = || outputs.iter().filter_map(|(option, path)| Some((*option, (*path)?)));
     for (index, (option, path)) in given().enumerate() {
@@ -384,13 +384,13 @@ fn refuse_outputs(outputs: &[(&str, Option<&Path>)], read: &[&Path]) -> anyhow::
         let is_kept = |path: &Path| path.metadata().is_ok_and(|found| !found.is_file());
         if let Some((other, _)) = given().skip(index + 1).find(|(_, path)| destination(path) == place && !is_kept(path))
         {
-            bail!("{option} and {other} name the same file; name two");
+            bail!("{option} and {other} name the same file; name two different files");
         }
     }
     Ok(())
 }
 
-/// Refuses a plot whose file is named as something else than SVG.
+/// Refuses a plot file with an extension other than .svg.
 fn refuse_but_svg(plot: &Path) -> anyhow::Result<()> {
     match plot.extension().filter(|extension| !extension.eq_ignore_ascii_case("svg")) {
         Some(extension) => bail!("--plot writes SVG, found {}; name the file .svg", extension.display()),
@@ -406,7 +406,7 @@ fn files(data: &[Input]) -> impl Iterator<Item = &Path> {
     })
 }
 
-/// A number, or `auto` where it is left to the command.
+/// A number, or `auto` if the command chooses it.
 #[derive(Clone, Copy, Debug)]
 struct OrAuto<T>(Option<T>);
 
@@ -419,7 +419,7 @@ impl<T: fmt::Display> fmt::Display for OrAuto<T> {
     }
 }
 
-/// Reads `auto` or a whole number in a range.
+/// Parses `auto` or a whole number in a range.
 fn or_auto<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<OrAuto<T>, String> + Clone {
     let number = whole(range);
     move |text| match text {
@@ -428,7 +428,7 @@ fn or_auto<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Resu
     }
 }
 
-/// Parses a whole number of a range; the message names the range whatever is wrong.
+/// Parses a whole number in a range. The message always names the range.
 fn whole<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<T, String> + Clone {
     move |text| {
         let number = text.parse().ok().filter(|number| range.contains(number));
@@ -437,9 +437,10 @@ fn whole<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result
     }
 }
 
-/// Reads a JSON document that a command wrote; `expected` says which, and what to do about another.
+/// Reads a JSON document that a command wrote. `expected` states which document, and what to do if
+/// it is another.
 fn read_json<T: DeserializeOwned>(path: &Path, expected: &str) -> anyhow::Result<T> {
-    /// Some thousand times what a search writes.
+    /// Several thousand times the size of what a search writes.
     const MOST_BYTES: u64 = 256 << 20;
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes));
@@ -455,7 +456,7 @@ fn read_blob(path: &Path) -> anyhow::Result<AlignedBytes> {
     Ok(AlignedBytes::read(path)?)
 }
 
-/// As [`read_card`]; an unreadable card counts as none if a schema was named.
+/// Like [`read_card`], but an unreadable card counts as absent if a schema was named.
 fn read_card_beside(schema: Option<&Path>, path: &Path, blob: &AlignedBytes) -> anyhow::Result<Option<Card>> {
     match (read_card(path, blob), schema) {
         (Err(_), Some(_)) => Ok(None),
@@ -463,29 +464,29 @@ fn read_card_beside(schema: Option<&Path>, path: &Path, blob: &AlignedBytes) -> 
     }
 }
 
-/// Reads how a model was made, where it says so.
+/// Reads the card of a model, if it carries one.
 fn read_card(path: &Path, blob: &AlignedBytes) -> anyhow::Result<Option<Card>> {
     Card::of(blob).with_context(|| path.display().to_string())
 }
 
-/// Loads a model of float weights: what most commands need.
+/// Loads a model with float weights, which most commands need.
 fn load_model<'a>(path: &Path, blob: &'a AlignedBytes) -> anyhow::Result<HostModel<'a>> {
     match load_any(path, blob)? {
         Loaded::Float(model) => Ok(*model),
         Loaded::Integer(_) => bail!(
-            "{}: a model of integer weights, which is for score, evaluate, inspect and explain --method frozen; name the model it was exported from",
+            "{}: found a model with integer weights, which works only with score, evaluate, inspect and explain --method frozen; name the model it was exported from",
             path.display()
         ),
     }
 }
 
-/// Loads a model, whatever its weights are.
+/// Loads a model with any kind of weights.
 fn load_any<'a>(path: &Path, blob: &'a AlignedBytes) -> anyhow::Result<Loaded<'a>> {
     if blob.as_slice().starts_with(&checkpoint::MAGIC) {
         let path = path.display();
         bail!("{path}: found a checkpoint, expected a model; `feamoe export {path} -o MODEL` writes its model");
     }
-    Loaded::new(blob.as_slice()).with_context(|| format!("{}: not a usable model", path.display()))
+    Loaded::new(blob.as_slice()).with_context(|| format!("{}: cannot use this model", path.display()))
 }
 
 #[cfg(test)]
@@ -499,7 +500,8 @@ mod tests {
         super::Cli::command().debug_assert();
     }
 
-    /// A letter means the same everywhere, and whatever has a letter has it in every command.
+    /// A short form means the same option in all commands, and an option has its short form in all
+    /// of them.
     #[test]
     fn short_forms_are_the_same_in_all_commands() {
         let mut command = super::Cli::command();

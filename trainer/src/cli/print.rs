@@ -1,5 +1,5 @@
-//! Results on standard output, or beside a file that is written there on standard error; messages
-//! on standard error.
+//! Prints results on standard output, or on standard error if a file is written to standard output;
+//! messages go to standard error.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -20,28 +20,28 @@ use serde::Serialize;
 pub use super::table::TextTable;
 use super::table::{fitting_no_terminal, terminal_width};
 
-/// The place in the help of options that all commands have, before `--help`.
+/// The position of global options in the help, before `--help`.
 const LAST: usize = 900;
 
-/// How much is said beside the results.
+/// How much is printed besides the results.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct Verbosity {
-    /// No progress and no notes; errors, warnings and checks that are not met stay
+    /// Print no progress and no notes; errors, warnings and failed checks are still printed
     #[arg(short, long, global = true, conflicts_with = "verbose", display_order = LAST)]
     quiet: bool,
-    /// Also say what was done: time, rows a second, peak memory, passes, checkpoints, refits
+    /// Also print details: time, rows per second, peak memory, passes, checkpoints, refits
     #[arg(short, long, global = true, display_order = LAST)]
     verbose: bool,
 }
 
-/// As the command line has it.
+/// The verbosity of this process.
 static VERBOSITY: OnceLock<Verbosity> = OnceLock::new();
 
-/// A file is written to standard output, which is no place for a report then.
+/// Whether a file is written to standard output, so that reports go to standard error.
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
 impl Verbosity {
-    /// Takes effect for the rest of the process.
+    /// Sets the verbosity for the rest of the process.
     pub fn start(self) {
         _ = VERBOSITY.set(self);
     }
@@ -52,18 +52,18 @@ pub fn is_quiet() -> bool {
     VERBOSITY.get().is_some_and(|verbosity| verbosity.quiet)
 }
 
-/// Returns whether what was done is said too.
+/// Returns whether details are printed.
 pub fn is_verbose() -> bool {
     VERBOSITY.get().is_some_and(|verbosity| verbosity.verbose)
 }
 
-/// Opens a file for text, or standard output for `-`: reports then go to standard error.
+/// Opens a file for text, or standard output for `-`, in which case reports go to standard error.
 pub fn create(path: &Path) -> anyhow::Result<OutputFile> {
     take(path)?;
     Ok(OutputFile::create(path)?)
 }
 
-/// As [`create`], for bytes, which no terminal shows.
+/// Like [`create`], except for binary data, which is refused if standard output is a terminal.
 pub fn create_binary(path: &Path) -> anyhow::Result<OutputFile> {
     take(path)?;
     Ok(OutputFile::create_binary(path)?)
@@ -71,12 +71,12 @@ pub fn create_binary(path: &Path) -> anyhow::Result<OutputFile> {
 
 fn take(path: &Path) -> anyhow::Result<()> {
     if is_standard_output(path) && IS_TAKEN.swap(true, Ordering::SeqCst) {
-        bail!("two outputs are - for standard output, which takes one; name a file for the other");
+        bail!("two outputs are - (standard output), which takes only one; name a file for the other");
     }
     Ok(())
 }
 
-/// Writes a whole file by way of [`create`].
+/// Writes a whole file through [`create`].
 pub fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let mut file = create(path)?;
     file.write_whole(bytes)?;
@@ -104,13 +104,13 @@ pub fn text(text: &str) -> anyhow::Result<()> {
     report(|out| out.write_all(fitted(text).as_bytes()))
 }
 
-/// Prints text for other programs: no line is broken.
+/// Prints text for other programs, without wrapping lines.
 pub fn verbatim(text: &str) -> anyhow::Result<()> {
     report(|out| out.write_all(safe(text).as_bytes()))
 }
 
-/// Returns where results go: to standard output, through a buffer since its own ends at every line.
-/// A terminal gets no control characters.
+/// Returns the writer of results: standard output, in a buffer because its own buffer is flushed at
+/// every line. Control characters are escaped on a terminal.
 fn results() -> BufWriter<Box<dyn Write>> {
     let (is_terminal, out): (bool, Box<dyn Write>) = if IS_TAKEN.load(Ordering::SeqCst) {
         (io::stderr().is_terminal(), Box::new(io::stderr().lock()))
@@ -127,10 +127,10 @@ fn report(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Resul
     Ok(())
 }
 
-/// Writes results to a file, or without one, or for `-`, to standard output as they come; a failure
-/// to write names the place.
+/// Writes results to a file, or to standard output if there is none or it is `-`. An error names
+/// the output.
 pub fn write(output: Option<&Path>, write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    // What fails without a name of its own is the writing.
+    // An error without a name of its own comes from writing.
     let named = |error: anyhow::Error, name: &dyn Fn(io::Error) -> WriteError| match error.downcast::<io::Error>() {
         Ok(cause) => name(cause).into(),
         Err(other) => other,
@@ -151,32 +151,32 @@ pub fn write(output: Option<&Path>, write: impl FnOnce(&mut dyn Write) -> anyhow
     Ok(())
 }
 
-/// Quotes a field where CSV needs it (RFC 4180).
+/// Quotes a field if CSV needs it (RFC 4180).
 pub fn csv_field(text: &str) -> String {
     if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 
-/// Prints a line on standard error; where nothing can be written there, the exit code still says
-/// so.
+/// Prints a line on standard error. Failures to write are ignored, since the exit code still
+/// reports errors.
 pub fn message(text: &str) {
     let _ = writeln!(io::stderr(), "{}", safe(text));
 }
 
-/// Prints a line that nobody needs, unless they are not wanted.
+/// Prints a note, unless notes are suppressed.
 pub fn note(text: &str) {
     if !is_quiet() {
         message(text);
     }
 }
 
-/// Prints what was done, where that is wanted.
+/// Prints a detail, if details are wanted.
 pub fn detail(text: impl FnOnce() -> String) {
     if is_verbose() {
         message(&text());
     }
 }
 
-/// Prints the notes of a reader and the warnings on columns.
+/// Prints the notes of a reader and the warnings about columns.
 pub fn warnings(notes: &[String], warnings: &[String]) {
     for text in notes {
         note(&format!("note: {text}"));
@@ -199,7 +199,7 @@ pub fn safe(text: &str) -> Cow<'_, str> {
     safe.into()
 }
 
-/// As [`safe`], for a terminal with its lines broken between words.
+/// Like [`safe`], with lines wrapped for a terminal.
 pub fn fitted(text: &str) -> Cow<'_, str> {
     match terminal_width() {
         None => safe(text),
@@ -209,11 +209,11 @@ pub fn fitted(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Breaks a line between words, where it is longer than `width` characters.
+/// Wraps a line between words if it is longer than `width` characters.
 fn broken(line: &str, width: usize) -> String {
     let (mut text, mut rest) = (String::new(), line);
     while let Some((end, first)) = rest.trim_end().char_indices().nth(width) {
-        // After the indentation, which is no place between words.
+        // The indentation is not a place to wrap.
         let start = rest.len() - rest.trim_start().len();
         let space = rest.get(start..end + first.len_utf8()).and_then(|fitting| fitting.rfind(' '));
         let Some((head, tail)) = space.map(|space| rest.split_at(start + space)) else { break };
@@ -224,7 +224,8 @@ fn broken(line: &str, width: usize) -> String {
     text + rest
 }
 
-/// Returns the names of data columns, with a prefix where one equals the name of an own column.
+/// Returns the names of data columns, with a prefix for those that equal the name of an output
+/// column.
 pub fn names_apart(names: &[String], own: &[&str], prefix: &str) -> Vec<String> {
     let mut taken: Vec<String> = Vec::new();
     for name in names {
@@ -237,19 +238,20 @@ pub fn names_apart(names: &[String], own: &[&str], prefix: &str) -> Vec<String> 
     taken
 }
 
-/// As [`safe`], on one line.
+/// Like [`safe`], on one line.
 pub fn on_one_line(text: &str) -> String {
     safe(text).replace('\n', "\\n").replace('\t', "\\t")
 }
 
-/// A number with a sign and four decimals; `-` for NaN.
+/// Formats a number with a sign and four decimals; `-` for NaN.
 pub fn signed(x: impl Into<f64>) -> String {
     let x = x.into();
     if x.is_nan() { "-".into() } else { format!("{x:+.4}") }
 }
 
-/// A bar from a line in the middle of `width` characters, to the right for a positive share of
-/// `[-1, 1]`; in steps of half a character.
+/// Draws a bar of at most `width` characters from its middle, to the right for a positive share and
+/// to the left for a negative one. The share is in `[-1, 1]`; the bar grows in steps of half a
+/// character.
 pub fn bar(share: f64, width: usize) -> String {
     let side = width.saturating_sub(1) / 2;
     let halves = (share.abs().clamp(0.0, 1.0) * (2 * side) as f64).round() as usize;
@@ -262,13 +264,13 @@ pub fn bar(share: f64, width: usize) -> String {
     }
 }
 
-/// A share with four decimals; `-` for NaN.
+/// Formats a share with four decimals; `-` for NaN.
 pub fn share(x: impl Into<f64>) -> String {
     let x = x.into();
     if x.is_nan() { "-".into() } else { format!("{x:.4}") }
 }
 
-/// A command as a shell takes it, built word by word.
+/// A shell command, built word by word.
 #[derive(Debug)]
 pub struct CommandLine(String);
 
@@ -295,7 +297,7 @@ impl CommandLine {
         }))
     }
 
-    /// Adds an option, where it was given.
+    /// Adds an option, if it was given.
     pub fn option(self, flag: &str, value: Option<impl AsRef<OsStr>>) -> Self {
         match value {
             Some(value) => self.words([flag, &value.as_ref().to_string_lossy()]),
@@ -309,7 +311,7 @@ impl CommandLine {
     }
 }
 
-/// Returns a word as a shell takes it.
+/// Quotes a word for a shell, if needed.
 pub fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "-_./:=,+%@".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {

@@ -1,5 +1,5 @@
-//! Progress of long work on a terminal: rows and rows a second; of training also prequential
-//! accuracy, worst gap, experts. Nothing where standard error is no terminal.
+//! Progress lines for long work: rows and rows per second; for training also prequential accuracy,
+//! worst gap and experts. Nothing is shown if standard error is not a terminal.
 
 use std::cell::Cell;
 use std::fmt::Write;
@@ -12,29 +12,29 @@ use feamoe::training::Progress;
 
 use super::print;
 
-/// A line that follows work on rows.
+/// A progress line for work on rows.
 #[derive(Debug)]
 pub struct RowsProgress {
     bar: ProgressBar,
-    /// What is counted.
+    /// The name of the items that are counted.
     what: &'static str,
 }
 
 impl RowsProgress {
-    /// Starts the line; indicatif hides it where standard error is no terminal.
+    /// Starts the line; indicatif hides it if standard error is not a terminal.
     #[must_use]
     pub fn new() -> Self {
         Self::with("rows", ProgressBar::new_spinner(), "{spinner} {human_pos} rows  {rate}  {elapsed}  {msg}")
     }
 
-    /// Starts the line for a known number of rows: how much of them is done, and how long the rest
-    /// will take.
+    /// Starts the line for a known number of rows; it shows the share that is done and the time
+    /// left.
     #[must_use]
     pub fn of(rows: u64) -> Self {
         Self::with("rows", ProgressBar::new(rows), "{bar:30} {human_pos} of {human_len} rows  {rate}  about {eta} left")
     }
 
-    /// Starts the line for trials of a search, whose number is not known yet.
+    /// Starts the line for the trials of a search, whose number is not known in advance.
     #[must_use]
     pub fn trials() -> Self {
         Self::with("trials", ProgressBar::new_spinner(), "{spinner} {human_pos} trials  {elapsed}")
@@ -59,7 +59,7 @@ impl RowsProgress {
         self.bar.set_position(rows);
     }
 
-    /// Shows that one more is done.
+    /// Counts one more item as done.
     pub fn advance(&self) {
         self.bar.inc(1);
     }
@@ -71,10 +71,10 @@ impl RowsProgress {
     }
 }
 
-/// Says how long something took, where that is wanted.
+/// Prints how long the work took, if details are wanted.
 pub fn done(count: u64, what: &str, time: Duration) {
     let seconds = time.as_secs_f64();
-    print::detail(|| format!("{count} {what} in {seconds:.2} s, {:.0} a second", count as f64 / seconds));
+    print::detail(|| format!("{count} {what} in {seconds:.2} s, {:.0} per second", count as f64 / seconds));
 }
 
 impl Default for RowsProgress {
@@ -83,11 +83,11 @@ impl Default for RowsProgress {
     }
 }
 
-/// A line that follows a training run.
+/// A progress line for a training run.
 #[derive(Debug, Default)]
 pub struct TrainingProgress {
     rows: RowsProgress,
-    /// The pass that was last seen.
+    /// The pass that was last reported.
     pass: Cell<u32>,
 }
 
@@ -98,7 +98,7 @@ impl TrainingProgress {
         Self::default()
     }
 
-    /// Shows where the run is.
+    /// Shows the progress of the run.
     pub fn update(&self, progress: &Progress<'_>) {
         self.rows.update(progress.rows);
         let bar = &self.rows.bar;
@@ -109,7 +109,7 @@ impl TrainingProgress {
         if bar.is_hidden() {
             return;
         }
-        // The last window says how things are now; the whole stream would smooth a drift away.
+        // The last window shows the current state; a mean over the whole stream would hide a drift.
         if let Some(window) = progress.prequential.windows().last() {
             let gap = window.worst(Measure::Spd).map_or(String::new(), |gap| format!("  SPD {gap:+.3}"));
             bar.set_message(format!(

@@ -1,4 +1,4 @@
-//! `feamoe export --quantize`: integer weights, and the check of what they lose.
+//! `feamoe export --quantize`: integer weights, and a check of the loss.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -15,16 +15,16 @@ use serde::Serialize;
 
 use super::print::{self, TextTable, share, signed};
 
-/// Labelled rows that a finished model is looked at on.
+/// Labelled rows that a copy of a model is checked on.
 #[derive(Args, Debug)]
 pub struct RowsOptions {
-    /// Labelled rows, files as for `evaluate`: --threshold auto:... chooses on them, --quantize
-    /// measures its loss on them, without them on the model's background records, --experts the
-    /// log-loss
+    /// Labelled rows, files as for `evaluate`: --threshold auto:... chooses the threshold on them,
+    /// --quantize measures its loss on them (by default on the model's background records), and
+    /// --experts measures the log-loss on them
     #[arg(long, value_name = "FILE", requires = "schema")]
     pub data: Vec<Input>,
-    /// Names the target and the protected columns of --data: --quantize and --experts then compare
-    /// fairness gaps too
+    /// Names the target and the protected columns of --data; --quantize and --experts then also
+    /// compare fairness gaps
     #[arg(long, value_name = "FILE", requires = "data")]
     pub schema: Option<PathBuf>,
 }
@@ -33,41 +33,42 @@ pub struct RowsOptions {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Integer weights")]
 pub struct QuantizeOptions {
-    /// Write integer weights, for cores without floats; nothing is written, with exit code 1, where
-    /// they lose more than is tolerated
+    /// Write integer weights, for cores without a floating-point unit; if the loss exceeds a
+    /// tolerance, nothing is written and the exit code is 1
     ///
-    /// i16 is for any model, at half the bytes; i8 takes a quarter and loses some 125 times as much
-    /// (UCI Adult: p moves by at most 0.032, with i16 by 0.00025). The loss is measured on the rows
-    /// of --data, or on the model's background records. Such a model scores, and explains by
-    /// --method frozen.
+    /// i16 suits any model and halves its bytes; i8 takes a quarter of the bytes and loses about
+    /// 125 times as much (UCI Adult: p changes by at most 0.032, with i16 by 0.00025). The loss is
+    /// measured on the rows of --data, or on the model's background records. A model with integer
+    /// weights can be scored, and explained with --method frozen.
     #[arg(long, value_enum, value_name = "WIDTH", conflicts_with_all = ["background", "delta"])]
     quantize: Option<Width>,
-    /// Largest difference in p that is tolerated, 0 to 1 [default: 0.005 for i16, 0.05 for i8]
+    /// Largest tolerated difference in p, 0 to 1 [default: 0.005 for i16, 0.05 for i8]
     #[arg(long, value_name = "P", requires = "quantize", allow_negative_numbers = true, value_parser = unit)]
     max_difference: Option<f32>,
-    /// Largest share of decisions that may change, 0 to 1 [default: 0.002 for i16, 0.02 for i8]
+    /// Largest tolerated share of changed decisions, 0 to 1 [default: 0.002 for i16, 0.02 for i8]
     #[arg(long, value_name = "SHARE", requires = "quantize", allow_negative_numbers = true, value_parser = unit)]
     max_changed_decisions: Option<f32>,
-    /// Largest change of a fairness gap (SPD, AOD) between groups, 0 to 2 [default: 0.005 for i16,
-    /// 0.02 for i8]
+    /// Largest tolerated change of a fairness gap (SPD, AOD) between groups, 0 to 2 [default: 0.005
+    /// for i16, 0.02 for i8]
     #[arg(long, value_name = "GAP", requires = "data", allow_negative_numbers = true, value_parser = gap)]
     max_gap_change: Option<f32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Width {
-    /// 16 bits a weight
+    /// 16 bits per weight
     I16,
-    /// 8 bits a weight
+    /// 8 bits per weight
     I8,
 }
 
 impl Width {
-    /// Returns what is tolerated: difference in p, share of changed decisions, change of a gap.
+    /// Returns the default tolerances: difference in p, share of changed decisions, change of a
+    /// gap.
     ///
-    /// Adult's model moves p by at most 0.00025 with 16 bits and 0.032 with 8: twenty times less,
-    /// and two thirds of what is tolerated here. A model that is refused at 16 bits has something
-    /// special about it; at 8 bits it may be an ordinary one.
+    /// On Adult, p changes by at most 0.00025 with 16 bits and by 0.032 with 8 bits: a twentieth
+    /// and two thirds of the tolerance. A model that is refused at 16 bits is unusual; at 8 bits it
+    /// may be an ordinary one.
     const fn tolerances(self) -> [f32; 3] {
         match self {
             Self::I16 => [0.005, 0.002, 0.005],
@@ -76,20 +77,20 @@ impl Width {
     }
 }
 
-/// What integer weights lose, and what of it is tolerated.
+/// The loss of integer weights, and the tolerances.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Report {
     /// `i16` or `i8`.
     weights: &'static str,
     #[serde(flatten)]
     loss: Loss,
-    /// Largest difference in p that is tolerated.
+    /// Largest tolerated difference in p.
     max_difference: f32,
-    /// Largest share of changed decisions that is tolerated.
+    /// Largest tolerated share of changed decisions.
     max_changed_decisions: f32,
-    /// Largest change of a fairness gap that is tolerated.
+    /// Largest tolerated change of a fairness gap.
     max_gap_change: f32,
-    /// Whether all three are within what is tolerated.
+    /// Whether all three are within the tolerances.
     tolerated: bool,
 }
 
@@ -105,8 +106,8 @@ impl QuantizeOptions {
         self.quantize.is_some()
     }
 
-    /// Returns a copy with integer weights of `copy`, compared with the model it came from; `None`
-    /// where none was asked for. The loss is measured on the rows, if there are any.
+    /// Returns `copy` with integer weights, compared with the model it came from; `None` if integer
+    /// weights were not asked for. The loss is measured on the rows, if there are any.
     pub fn quantize(
         &self,
         model: &Loaded<'_>,
@@ -127,14 +128,14 @@ impl QuantizeOptions {
                 Width::I8 => model::Width::I8,
             },
         )?;
-        let integer = HostIntegerModel::load(bytes.as_slice()).context("the integer copy cannot be read back")?;
+        let integer = HostIntegerModel::load(bytes.as_slice()).context("cannot read back the integer copy")?;
         let loss = match &schema {
             Some(schema) => loss_on_data(model, &integer, &rows.data, schema)?,
             None => loss_on_background(model, &integer),
         };
         ensure!(
             loss.rows > 0,
-            "the model holds no background records to measure the loss of integer weights on; name rows by --data and --schema"
+            "the model holds no background records to measure the loss of integer weights on; name labelled rows with --data and --schema"
         );
         let [difference, decisions, gap] = width.tolerances();
         let max_difference = self.max_difference.unwrap_or(difference);
@@ -150,7 +151,8 @@ impl QuantizeOptions {
 }
 
 impl Report {
-    /// Returns whether the loss is within the tolerances; says on standard error what is not.
+    /// Returns whether the loss is within the tolerances. What exceeds them is reported on standard
+    /// error.
     pub fn check(&self) -> bool {
         let Self { loss, weights, .. } = self;
         let check = |what: &str, found: f64, allowed: f32, option: &str| {

@@ -1,4 +1,5 @@
-//! `feamoe recourse`: what would have turned a declined record's decision, by what may be changed.
+//! `feamoe recourse`: changes of permitted columns that would turn the decision of a declined
+//! record.
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
@@ -22,7 +23,7 @@ use super::{
 };
 
 /// The JSON document, for `--help`.
-const DOCUMENT: &str = "The JSON document: rules (by feature), declined (columns row, probability: the score, answers: how many were found), \
+const DOCUMENT: &str = "The JSON document: rules (by feature), declined (columns row, probability (the score), answers (the number found)), \
 answers (columns row, rank, distance, probability, features, from, to), summary (rows, declined, with_recourse, without_recourse, mean_distance, changed, groups), \
 output_names, threshold, model.
 
@@ -36,43 +37,42 @@ feamoe evaluate, without margin, steps or rules.";
 pub struct Options {
     #[command(flatten)]
     source: Source,
-    /// Says how to read the file, which columns are protected and so never changed, and in
-    /// [features] what may be changed: immutable, increase_only, decrease_only, ranges, steps,
-    /// costs [default: the schema that the model was trained with]
+    /// States how to read the file, which columns are protected and therefore never changed, and in
+    /// [features] which changes are allowed: immutable, increase_only, decrease_only, ranges,
+    /// steps, costs [default: the schema that the model was trained with]
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
     #[command(flatten)]
     cells: CellsOption,
-    /// Look at one record, counted from 1; without it, at all that are declined, with a summary
+    /// Only this record, counted from 1 [default: all declined records, with a summary]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     row: Option<u64>,
-    /// Most answers a record, which differ in the features changed; more take longer
+    /// Largest number of answers per record, which differ in the features changed; more take longer
     #[arg(long, value_name = "K", default_value = "3", value_parser = whole::<usize>(1..=20))]
     answers: usize,
-    /// Most columns that an answer changes
+    /// Largest number of columns that an answer changes
     #[arg(long, value_name = "N", default_value = "3", value_parser = whole::<usize>(1..=512))]
     max_changes: usize,
-    /// By how much the score of an answer passes the threshold, from 0 and below 1: what only just
-    /// reaches it is declined by the next model of the same rows
+    /// Margin by which the score of an answer exceeds the threshold, from 0 and below 1; without a
+    /// margin, another model of the same rows may decline the answer
     #[arg(long, value_name = "SCORE", default_value_t = MARGIN, allow_negative_numbers = true)]
     margin: f32,
-    /// Columns that stay as they are
+    /// Columns that must not change
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
     fix: Vec<String>,
-    /// Columns that may only grow
+    /// Columns that may only increase
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
     increase_only: Vec<String>,
-    /// Columns that may only fall
+    /// Columns that may only decrease
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
     decrease_only: Vec<String>,
-    /// Lowest and highest number proposed for a column; may be given again for others
+    /// Lowest and highest number proposed for a column; may be given once per column
     #[arg(long, value_name = "COLUMN=LOW..HIGH", value_parser = entry(range, "COLUMN=LOW..HIGH, such as hours=20..40"))]
     range: Vec<(String, [f64; 2])>,
-    /// Propose multiples of this for a column: 1 for whole numbers
+    /// Propose only multiples of N for a column, such as 1 for whole numbers
     #[arg(long, value_name = "COLUMN=N", value_parser = entry(number, "COLUMN=N, such as income=100"))]
     step: Vec<(String, f64)>,
-    /// By how much a column's part of the distance is multiplied: above 1 where it is hard to
-    /// change
+    /// Factor for a column's part of the distance; above 1 if the column is hard to change
     #[arg(long, value_name = "COLUMN=FACTOR", value_parser = entry(number, "COLUMN=FACTOR, such as income=2"))]
     cost: Vec<(String, f64)>,
     #[command(flatten)]
@@ -101,7 +101,7 @@ fn range(text: &str) -> Option<[f64; 2]> {
     Some([number(low)?, number(high)?])
 }
 
-/// Collects entries by column, each of which may be named once.
+/// Collects entries by column. Each column may be named only once.
 fn by_column<T: Copy>(flag: &str, entries: &[(String, T)]) -> anyhow::Result<BTreeMap<String, T>> {
     let mut all = BTreeMap::new();
     for (column, value) in entries {
@@ -135,7 +135,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let mut stream = open_rows(&options.source.data, &schema, options.schema.is_some(), Use::Score)?;
     let progress = RowsProgress::new();
     let wanted = Wanted { answers: options.answers, changes: options.max_changes, row: options.row };
-    // The summary as text is all that needs no record by itself.
+    // Only the summary as text does not need the single records.
     let keep_each = options.row.is_some() || matches!(options.format.format, Format::Json);
     let found = recourse(&model, &mut stream, card.as_ref(), &rules, wanted, keep_each, &mut |rows| {
         progress.update(rows);
@@ -151,7 +151,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Returns what one record would have to change.
+/// Returns the changes for one record as text.
 fn render_record(report: &RecourseReport, row: u64) -> String {
     let RecourseReport { output_names, threshold, declined, answers, .. } = report;
     let quantity = quantity(Space::Probability, output_names);
@@ -165,7 +165,7 @@ fn render_record(report: &RecourseReport, row: u64) -> String {
         let _ = writeln!(text, "record {row}: {quantity} {score}, threshold {threshold}: declined");
     }
     if answers.row.is_empty() {
-        text.push_str("no recourse within the ranges: nothing that may be changed makes it favourable\n");
+        text.push_str("no recourse within the ranges: no allowed change makes the decision favourable\n");
     }
     for (index, rank) in answers.rank.iter().enumerate() {
         let (distance, score) = (answers.distance[index], answers.probability[index]);
@@ -180,7 +180,7 @@ fn render_record(report: &RecourseReport, row: u64) -> String {
     text
 }
 
-/// Returns how many have a recourse, and which.
+/// Returns the summary as text.
 fn render_summary(report: &RecourseReport) -> String {
     let summary = &report.summary;
     let mut text = String::new();

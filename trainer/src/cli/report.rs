@@ -1,4 +1,4 @@
-//! `feamoe report`: a model on one page, for those who have to judge it.
+//! `feamoe report`: a report on a model, for those who have to judge it.
 
 use std::path::{Path, PathBuf};
 
@@ -24,8 +24,8 @@ use super::{
 /// The options of `feamoe report`.
 #[derive(Args, Debug)]
 pub struct Options {
-    /// The model, or the checkpoint of a run: with it the report also shows what happened over the
-    /// training stream
+    /// The model, or the checkpoint of a run; with a checkpoint, the report also shows the run over
+    /// its training stream
     #[arg(value_name = "MODEL|CHECKPOINT")]
     model: PathBuf,
     /// Labelled rows that the model is judged on: CSV (plain or gzip), Parquet or Arrow files in
@@ -38,30 +38,30 @@ pub struct Options {
     schema: Option<PathBuf>,
     #[command(flatten)]
     cells: CellsOption,
-    /// Where the page goes: one HTML file that opens in any browser and asks for nothing; - for
-    /// standard output
+    /// Output file: one self-contained HTML page that makes no network request; - for standard
+    /// output
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Write a model card too: Markdown under YAML, as the hub of Hugging Face reads it
+    /// Also write a model card for the Hugging Face Hub: Markdown with YAML metadata
     #[arg(long, value_name = "FILE")]
     card: Option<PathBuf>,
-    /// Show what fairness costs: the JSON that `feamoe tune --format json` printed
+    /// Also show what fairness costs, from the output of `feamoe tune --format json`
     #[arg(long, value_name = "FILE")]
     front: Option<PathBuf>,
-    /// Explain this record too, counted from 1; may be given again, 16 times at most
+    /// Also explain this record, counted from 1; may be given up to 16 times
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     row: Vec<u64>,
     #[command(flatten)]
     threads: ThreadsOption,
 }
 
-/// What the first argument names.
+/// The file that the first argument names.
 struct Given {
     blob: AlignedBytes,
     run: Option<Trainer>,
 }
 
-/// Reads a checkpoint, or else a model.
+/// Reads a checkpoint or a model.
 fn read(path: &Path) -> anyhow::Result<Given> {
     match Checkpoint::read(path) {
         Ok(checkpoint) => {
@@ -84,9 +84,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let read_too: Vec<&Path> = read_too.chain(options.schema.as_deref()).chain(options.front.as_deref()).collect();
     refuse_outputs(&[("--card", options.card.as_deref()), ("--output", Some(&options.output))], &read_too)?;
     if options.row.len() > MOST_ASKED {
-        bail!("--row is given {} times, expected {MOST_ASKED} times at most", options.row.len());
+        bail!("--row is given {} times, expected at most {MOST_ASKED}", options.row.len());
     }
-    // Made before the work, so that a place that cannot be written is found out at once.
+    // Created before the work, so that an unwritable path is reported at once.
     let mut page = print::create(&options.output)?;
     let mut card_file = options.card.as_deref().map(print::create).transpose()?;
 
@@ -103,7 +103,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         (Some(path), _) => Schema::open(path)?,
         (None, Some(card)) => card.schema.clone(),
         (None, None) => bail!(
-            "{}: the model does not say which column is the target; name a schema with --schema",
+            "{}: the model does not state which column is the target; name a schema with --schema",
             options.model.display()
         ),
     };
@@ -137,19 +137,19 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Reads what a search found on the problem of a schema.
+/// Reads the result of a search, which must have the target and groups of the schema.
 fn read_front(path: &Path, schema: &Schema) -> anyhow::Result<Tuned> {
-    let tuned: Tuned = read_json(path, "what `feamoe tune --format json` prints; name a file that holds it")?;
+    let tuned: Tuned = read_json(path, "the output of `feamoe tune --format json`; name a file that holds it")?;
     if tuned.front_measure().is_none() {
         bail!(
-            "{}: the search has no front, since its schema protects no column; leave --front out, or search with a [[protected]] table",
+            "{}: the search has no front, since its schema protects no column; leave out --front, or search with a [[protected]] table",
             path.display()
         );
     }
     let problem = Problem::of(schema);
     if tuned.problem != problem {
         bail!(
-            "{}: the search is of another problem: {}; expected {problem}; name a search with the schema of the report",
+            "{}: the search is for another problem: {}; expected {problem}; name a search with the schema of the report",
             path.display(),
             tuned.problem
         );
@@ -175,7 +175,8 @@ impl Options {
     }
 }
 
-/// Returns the command that made a model, by its card; of a merged one also that of its shards.
+/// Returns the command that made a model, according to its card. For a merged model, also returns
+/// the command of its shards.
 fn made_by(card: &Card) -> String {
     let (shard, merge) = match card.options.contains_key(Card::MERGED) {
         true => (" --encoding SHARED --checkpoint SHARD", "\nfeamoe merge SHARD... -o MODEL"),

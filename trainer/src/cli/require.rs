@@ -1,4 +1,4 @@
-//! `--require`: the limits that must be met.
+//! `--require`: limits that must be met.
 
 use std::fmt::Write as _;
 
@@ -11,20 +11,21 @@ use feamoe_engine::fairness::Measure;
 use super::print::on_one_line;
 use super::{Outcome, print};
 
-/// Groups that a message names at most.
+/// The largest number of groups that a message names.
 const MOST_NAMED: usize = 12;
 
 /// The limits.
 #[derive(Args, Debug)]
 pub struct RequireOption {
-    /// Limits that every group must meet, such as spd=0.1,impact=0.8: a largest gap of spd, aod,
-    /// eodds, eopp, burden or recourse_burden, or a smallest ratio of impact. Exit code 1 where a
-    /// limit is not met, or no group could be judged
+    /// Limits that every group must meet, such as spd=0.1,impact=0.8: the largest gap of spd, aod,
+    /// eodds, eopp, burden or recourse_burden, or the smallest ratio of impact. The exit code is 1
+    /// if a limit is not met or no group could be judged
     #[arg(long, value_name = "MEASURE=LIMIT,...")]
     require: Option<Gaps>,
-    /// Exit code 1 also where a limit is not shown to be met, the 95 % interval reaching past it,
-    /// where a group has too few records to be judged; of statuses also where a device of --seen sent
-    /// nothing that counts, or an authentic one conflicts, does not fit or does not add up
+    /// The exit code is also 1 if a limit is not shown to be met, because the 95 % interval extends
+    /// past it, or if a group has too few records to be judged. For statuses, it is also 1 if a
+    /// device in --seen sent nothing that counts, or an authentic status conflicts, does not fit or
+    /// is inconsistent
     #[arg(long, requires = "require")]
     strict: bool,
 }
@@ -35,18 +36,19 @@ impl RequireOption {
         self.require.iter().flat_map(Gaps::as_slice).copied()
     }
 
-    /// Returns whether what is open counts as not met.
+    /// Returns whether limits that are not shown to be met count as not met.
     pub fn is_strict(&self) -> bool {
         self.strict
     }
 
-    /// Judges all groups by every limit.
+    /// Judges all groups against every limit.
     pub fn judge<'a>(&self, gaps: impl IntoIterator<Item = &'a GroupGaps> + Clone) -> Vec<Requirement> {
         self.limits().map(|(measure, limit)| Requirement::of(measure, limit, gaps.clone())).collect()
     }
 
-    /// Says of every limit whether it is met, and who was judged: `nobody` says why there are no
-    /// groups at all, `without_group` how many rows of each attribute belong to none.
+    /// Reports for every limit whether it is met, and which groups were judged. `nobody` states why
+    /// there are no groups at all; `without_group` holds the number of rows in no group, by
+    /// attribute.
     pub fn check<'a>(
         &self,
         requirements: &[Requirement],
@@ -55,7 +57,7 @@ impl RequireOption {
     ) -> Outcome {
         let mut outcome = Outcome::Done;
         for (attribute, rows) in without_group.into_iter().filter(|(_, rows)| *rows > 0 && !requirements.is_empty()) {
-            print::note(&named(attribute, &format!("{rows} rows are in no group, and are not judged")));
+            print::note(&named(attribute, &format!("{rows} rows are in no group and are not judged")));
         }
         for requirement in requirements {
             let is_missed = requirement.verdict == Verdict::NotMet || requirement.judged.is_empty();
@@ -74,12 +76,12 @@ impl RequireOption {
     }
 }
 
-/// Returns the name of a group on one line, with its protected column where that is known.
+/// Returns the name of a group on one line, with its protected column if known.
 pub fn named(attribute: &str, group: &str) -> String {
     if attribute.is_empty() { on_one_line(group) } else { on_one_line(&format!("{attribute}: {group}")) }
 }
 
-/// Returns an interval in words; nothing without one.
+/// Returns an interval as text; empty if there is none.
 fn reach(interval: Option<[f32; 2]>) -> String {
     interval.map_or(String::new(), |[low, high]| format!(" (95 % {low:.4} to {high:.4})"))
 }
@@ -99,12 +101,14 @@ fn line(requirement: &Requirement, nobody: &str) -> String {
     if let ([group, reference], true) = (requirement.without_recourse, *measure == Measure::RecourseBurden.name())
         && group + reference > 0
     {
-        let _ = write!(text, ", {group} and {reference} declined rows without a recourse left out");
+        let _ = write!(text, ", not counting {group} and {reference} declined rows without recourse");
     }
     if requirement.is_vacuous {
-        text.push_str("; hardly anybody is selected, or nearly everybody, so that the limit could not be passed");
+        text.push_str("; almost nobody or almost everybody is selected, so the limit could not be exceeded");
     } else if *verdict == Verdict::NotShown {
-        text.push_str("; the interval of a group reaches past the limit, or there is none: more records would decide");
+        text.push_str(
+            "; the interval of a group extends past the limit, or there is no interval: more records are needed",
+        );
     }
     let all: Vec<String> = judged
         .iter()

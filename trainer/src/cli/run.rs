@@ -1,9 +1,8 @@
-//! A training run on the command line, begun by `train` or resumed by `update`: its progress,
-//! its outputs, its report.
+//! A training run of `train`, `update` or `merge`: its progress, outputs and report.
 //!
-//! What is written at the end comes in an order: the model, the report, the checkpoint. A run that
-//! is killed before the last of them has not taken place, as far as the checkpoint knows, and can
-//! be repeated.
+//! At the end, the model, the report and the checkpoint are written in this order. If a run is
+//! killed before the checkpoint is written, the old checkpoint is still valid and the run can be
+//! repeated.
 
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
@@ -30,39 +29,39 @@ use super::events;
 use super::print::{self, TextTable, share, signed};
 use super::{Format, FormatOption, Outcome, follow, refuse_overwriting, signals};
 
-/// Windows in the text report at most: if there are more, every n-th is shown.
+/// The largest number of windows in the text report. If there are more, every n-th is shown.
 const SHOWN_WINDOWS: usize = 10;
 
-/// Where the state of a run goes.
+/// Where the checkpoints of a run are written.
 #[derive(Clone, Copy)]
 pub struct Store<'a> {
     pub path: &'a Path,
-    /// Rows between two checkpoints, where somebody chose.
+    /// Rows between two checkpoints, if given.
     pub every: Option<u64>,
 }
 
-/// What a run does when it is asked to stop.
+/// What a run does on Ctrl-C or SIGTERM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtStop {
-    /// It is left as it is: several passes cannot be resumed.
+    /// Ends without a checkpoint: several passes cannot be resumed.
     Leave,
-    /// It stores itself, to be resumed.
+    /// Writes a checkpoint, to be resumed.
     Store,
-    /// Its data end there: they are followed.
+    /// Treats it as the end of the data, which are followed.
     Finish,
 }
 
-/// What a run writes.
+/// The output files of a run.
 pub struct Outputs {
     model: OutputFile,
     checkpoint: Option<CheckpointFile>,
-    /// Rows between two checkpoints, where somebody chose.
+    /// Rows between two checkpoints, if given.
     every: Option<u64>,
 }
 
 impl Outputs {
-    /// Opens the outputs first: a folder that cannot be written costs no training, and nothing that
-    /// is `read` is replaced.
+    /// Opens the outputs. This happens before training, so that an unwritable folder is reported at
+    /// once. Refuses outputs that would replace a file in `read`.
     pub fn open(model: &Path, store: Option<Store<'_>>, read: &[&Path]) -> anyhow::Result<Self> {
         refuse(model, store, read)?;
         let checkpoint = store.map(|store| CheckpointFile::open(store.path)).transpose()?;
@@ -70,7 +69,7 @@ impl Outputs {
         Ok(Self { model: print::create_binary(model)?, checkpoint, every })
     }
 
-    /// Checks that the outputs could be opened. It takes no lock, for nothing will be written.
+    /// Checks that the outputs could be opened. Takes no lock, since nothing is written.
     pub fn check(model: &Path, store: Option<Store<'_>>, read: &[&Path]) -> anyhow::Result<()> {
         refuse(model, store, read)?;
         store.map_or(Ok(()), |store| CheckpointFile::check(store.path))?;
@@ -78,7 +77,7 @@ impl Outputs {
         Ok(())
     }
 
-    /// Learns, with checkpoints on the way and a line of progress.
+    /// Learns, writing checkpoints and showing a progress line.
     pub fn learn<E>(
         &mut self,
         at_stop: AtStop,
@@ -142,7 +141,7 @@ impl Outputs {
             Format::Text => print::text(&render(&report)),
         };
         match printed {
-            // Whoever reads no further than the head of the report has the run nevertheless.
+            // A reader that closes the pipe early does not discard the run.
             Err(error) if !error.downcast_ref().is_some_and(WriteError::is_broken_pipe) => Err(error),
             _ => {
                 file.map_or(Ok(()), OutputFile::commit)?;
@@ -152,19 +151,22 @@ impl Outputs {
     }
 }
 
-/// Refuses outputs that would replace what is read, or each other.
+/// Refuses outputs that would replace an input or each other.
 fn refuse(model: &Path, store: Option<Store<'_>>, read: &[&Path]) -> anyhow::Result<()> {
     refuse_overwriting("--output", model, read.iter().copied())?;
     let Some(Store { path, .. }) = store else { return Ok(()) };
     if print::is_standard_output(path) {
         bail!(
-            "--checkpoint: found {} for standard output, expected a file, which is read again to resume",
+            "--checkpoint: found {} for standard output, expected a file, from which the run can be resumed",
             path.display()
         );
     }
     refuse_overwriting("--checkpoint", path, read.iter().copied())?;
     if destination(path) == destination(model) {
-        bail!("{}: both the model and the checkpoint would be written there; name two files", path.display());
+        bail!(
+            "{}: both the model and the checkpoint would be written to this file; name two different files",
+            path.display()
+        );
     }
     Ok(())
 }
@@ -174,20 +176,20 @@ fn refuse(model: &Path, store: Option<Store<'_>>, read: &[&Path]) -> anyhow::Res
 pub struct Report {
     #[serde(flatten)]
     learned: Learned,
-    /// The model that was written.
+    /// The model file.
     blob: BlobReport,
-    /// Null without --checkpoint.
+    /// The checkpoint file; null without --checkpoint.
     checkpoint: Option<CheckpointReport>,
     /// Rows learned per second, reading and encoding included.
     rows_per_second: f64,
-    /// Rows learned per second once in memory; null where rows were streamed.
+    /// Rows learned per second once they were in memory; null if rows were streamed.
     learning_rows_per_second: Option<f64>,
-    /// Messages about the rows, the decisions, and columns that changed since the encoding was
+    /// Warnings about the rows, the decisions, and columns that changed since the encoding was
     /// fitted.
     warnings: Vec<String>,
-    /// Bytes the rows took in memory with --shuffle; 0 where they were streamed.
+    /// Bytes of the rows in memory with --shuffle; 0 if they were streamed.
     rows_in_memory_bytes: usize,
-    /// Peak resident memory of the process; null where the system does not report it.
+    /// Peak resident memory of the process; null if the system does not report it.
     peak_memory_bytes: Option<u64>,
 }
 
@@ -199,9 +201,9 @@ struct BlobReport {
     bytes: usize,
     /// Its CRC-32, 8 hexadecimal digits.
     crc32: String,
-    /// Rows that were scored by the model read back from its bytes, and compared.
+    /// Rows that were scored again with the model read back from the file, for comparison.
     checked_rows: u64,
-    /// Largest difference in p that was found.
+    /// Largest difference in p that this comparison found.
     largest_difference: f32,
 }
 
@@ -234,16 +236,16 @@ fn report(run: &Run, exported: &Export, path: String, checkpoint: Option<Checkpo
     }
 }
 
-/// Returns what to warn of, with a remedy where there is one.
+/// Returns the warnings, each with a remedy if there is one.
 fn warnings(run: &Run, exported: &Export) -> Vec<String> {
     let remedy = |remark: &Remark| match remark {
-        Remark::Sorted { .. } => "; for a file, shuffle the rows with --shuffle",
+        Remark::Sorted { .. } => "; if they come from a file, shuffle them with --shuffle",
         Remark::SortedByFeature { .. } => {
-            "; for a file, shuffle the rows with --shuffle; of a stream in time, leave the column out with [features] drop"
+            "; if they come from a file, shuffle them with --shuffle; if they are a stream in time, leave the column out with drop in [features]"
         }
-        Remark::FewRowsForTargets { .. } => "; of a file, go over the rows several times with --epochs auto",
+        Remark::FewRowsForTargets { .. } => "; if the rows come from a file, make several passes with --epochs auto",
         Remark::SameDecisions { .. } => {
-            "; where one outcome is rare, --class-weight balanced or --threshold auto:balanced decides otherwise"
+            "; if one outcome is rare, use --class-weight balanced or --threshold auto:balanced"
         }
         _ => "",
     };
@@ -253,16 +255,16 @@ fn warnings(run: &Run, exported: &Export) -> Vec<String> {
     run.notes.iter().cloned().chain(bad_cells(&cells)).chain(remarks).chain(exported.warnings.iter().cloned()).collect()
 }
 
-/// Returns a message for every feature with cells that are no numbers.
+/// Returns a message for every feature with cells that are not numbers.
 pub fn bad_cells(features: &[FeatureCells]) -> impl Iterator<Item = String> {
     features.iter().filter(|cells| cells.bad > 0).map(|FeatureCells { feature, bad, bad_values, .. }| {
         let values: Vec<String> = bad_values.iter().map(|value| format!("{value:?}")).collect();
         let more = if bad_values.len() < MOST_SEEN { "" } else { ", ..." };
-        format!("column {feature:?}: {bad} cells are no numbers and count as missing: {}{more}", values.join(", "))
+        format!("column {feature:?}: {bad} cells are not numbers and count as missing: {}{more}", values.join(", "))
     })
 }
 
-/// Returns a line for every feature: what its cells were.
+/// Returns a table of the counts of cells, with a row for every feature.
 pub fn features(features: &[FeatureCells]) -> String {
     let mut table = TextTable::new(&["feature", "kind", "missing", "bad cells", "clamped", "unseen", "refits"]);
     for FeatureCells { feature, kind, missing, bad, clamped, unseen, refits, .. } in features {
@@ -291,7 +293,7 @@ fn render(report: &Report) -> String {
         text,
         "{} {} rows{} ({} skipped{}{}), seed {}, {} expert{}{}{}",
         match merged {
-            true => format!("merged {} shards, which had learned from", learned.shards),
+            true => format!("merged {} shards that learned from", learned.shards),
             false => "learned from".to_owned(),
         },
         learned.rows,
@@ -303,7 +305,7 @@ fn render(report: &Report) -> String {
         learned.skipped,
         match learned.weightless {
             0 => String::new(),
-            weightless => format!(", {weightless} of weight 0"),
+            weightless => format!(", {weightless} with weight 0"),
         },
         match learned.waiting {
             0 => String::new(),

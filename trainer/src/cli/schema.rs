@@ -1,4 +1,4 @@
-//! `feamoe schema`: a first schema from data.
+//! `feamoe schema`: infers a schema from data.
 
 use std::path::PathBuf;
 
@@ -23,20 +23,21 @@ pub struct Options {
     /// A CSV (plain or gzip), Parquet or Arrow file; - for standard input
     #[arg(value_name = "DATA")]
     data: Input,
-    /// Where the schema goes; without it or for -, standard output
+    /// Output file of the schema; standard output if omitted or -
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// The column that is to be predicted
+    /// The column to predict
     #[arg(long, value_name = "COLUMN")]
     target: Option<String>,
-    /// The value of the target that is the favourable outcome; every other value is the other
+    /// The value of the target that is the favourable outcome; all other values are the
+    /// unfavourable one
     #[arg(long, value_name = "VALUE")]
     positive: Option<String>,
-    /// Columns to protect; numbers are cut into groups. Other columns with the name of a protected
-    /// attribute become comments
+    /// Columns to protect; numbers are cut into groups. Other columns that look protected by their
+    /// names become comments
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
     protected: Vec<String>,
-    /// Read the first N records only, not all of them
+    /// Read only the first N records
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     rows: Option<u64>,
 }
@@ -68,7 +69,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         Open::Outcome(message) => (message, "--positive VALUE"),
     });
     if let Some((message, flag)) = missing {
-        bail!("{}: {message}; say it with {flag}, or fill it in in {schema}", options.data);
+        bail!("{}: {message}; give it with {flag}, or fill it in in {schema}", options.data);
     }
     print::note(&format!("next: feamoe train {} --schema {schema} -o MODEL", options.data));
     Ok(Outcome::Done)

@@ -1,4 +1,4 @@
-//! `feamoe serve`: scores, explanations and recourse by HTTP.
+//! `feamoe serve`: scores, explanations and recourse over HTTP.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,16 +16,16 @@ use super::{Outcome, print, signals, whole};
 
 /// The endpoints, for `--help`.
 const ENDPOINTS: &str = "Endpoints: POST /score (JSON or an Arrow stream), POST /explain?method=frozen|path|exact, POST /recourse?answers=N&changes=N, GET /model, \
-POST /model (puts another model in place, in memory only), GET /health, GET /ready, GET /metrics for Prometheus, GET /openapi.json.
+POST /model (replaces the model, in memory only), GET /health, GET /ready, GET /metrics for Prometheus, GET /openapi.json.
 
-A body is one record, an object by the features' names, or an array of records. The first line on standard output is the address. Standard error has a JSON \
-object for each request, without its values, its query or its client's address; a model that is refused is logged with the reason, which may quote names in it. \
-With --quiet those that were answered are left out.
+A body is one record (an object keyed by feature names) or an array of records. The first line on standard output is the address. Standard error gets a JSON \
+object for each request, without its values, its query or the address of its client; a refused model is logged with the reason, which may quote names in it. \
+With --quiet, requests that were answered are left out.
 
-The model is replaced by SIGHUP, which reads its file again, or by POST /model with the token. A model that is refused leaves the old one in its place. SIGTERM \
-and Ctrl-C let running requests end; a second one ends the process at once.";
+SIGHUP reads the model file again, and POST /model with the token replaces the model. If the new model is refused, the old one stays in use. SIGTERM \
+and Ctrl-C let running requests finish; a second signal ends the process at once.";
 
-/// Seconds that an option takes at most: a day.
+/// The largest number of seconds that an option accepts: one day.
 const MOST_SECONDS: u64 = 86_400;
 
 /// The options of `feamoe serve`.
@@ -35,85 +35,92 @@ pub struct Options {
     /// The model
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// Address and port; port 0 takes a free one. Beyond the loopback it needs --token-file
+    /// Address and port to listen on; port 0 chooses a free port. An address other than loopback
+    /// needs --token-file
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// File with the token that POST /model needs as `Authorization: Bearer TOKEN`, beyond the
-    /// loopback every request but /health and /ready: 16 to 1024 visible ASCII characters, in a
-    /// file that only its owner may read
+    /// File with the token that requests send as `Authorization: Bearer TOKEN`: 16 to 1024 visible
+    /// ASCII characters, in a file readable only by its owner. POST /model needs it; on an address
+    /// other than loopback, every request except /health and /ready needs it
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Take only models that are signed by this public key (PEM); more than one: by any of them
+    /// Accept only models signed with this public key (PEM); may be given several times, and one of
+    /// the keys must have signed the model
     #[arg(long, value_name = "KEY", requires = "line")]
     trust: Vec<PathBuf>,
-    /// The line of models that they are signed for
+    /// Line of models that they must be signed for
     #[arg(long, value_name = "NAME", requires = "trust", value_parser = super::sign::line)]
     line: Option<String>,
-    /// The lowest version of the line to begin with; later ones may not be below the model in use
+    /// Lowest model version accepted at the start; later models must not be older than the model in
+    /// use
     #[arg(long, value_name = "N", requires = "trust", default_value_t = 0)]
     least_version: u32,
-    /// File that keeps the version of the model in use: after a restart, too, no older model is
-    /// taken. Models of one line share it [default: LINE.version in the folder of the model]
+    /// File that stores the version of the model in use, so that no older model is accepted after a
+    /// restart. Models of one line share it [default: LINE.version in the folder of the model]
     #[arg(long, value_name = "FILE", requires = "trust")]
     version_file: Option<PathBuf>,
-    /// Also take models older than the one in use or than the version in the version file, which
-    /// then keeps theirs
+    /// Also accept models older than the one in use or than the stored version, which is then
+    /// lowered
     #[arg(long, requires = "trust", conflicts_with = "least_version")]
     allow_older: bool,
-    /// Names by which clients call the service, beside localhost and its address: a request with
-    /// another Host is refused, as web pages of others would send it
+    /// Host names of the service, besides localhost and its address. A request with another Host is
+    /// refused, which protects against requests from foreign web pages
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     host: Vec<String>,
-    /// Features or protected columns of the model's schema by whose values /metrics counts the
-    /// decisions, the first 32 values of each by name; records may have them beside the features
+    /// Features or protected columns of the model's schema by whose values /metrics counts
+    /// decisions, the first 32 values of each by name; records may have these columns besides the
+    /// features
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
     group: Vec<String>,
-    /// As --group, of columns that the model's schema does not have
+    /// Like --group, for columns that the model's schema does not have
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
     other_group: Vec<String>,
-    /// Most records of a request
+    /// Largest number of records per request
     #[arg(long, value_name = "N", default_value_t = Limits::default().records, value_parser = whole::<usize>(1..=10_000_000))]
     max_records: usize,
-    /// Most coalitions of the exact explanations of a request; 2^28 take about half a second
+    /// Largest number of coalitions for the exact explanations of a request; 2^28 take about half a
+    /// second
     #[arg(long, value_name = "N", default_value_t = Limits::default().coalitions, value_parser = whole::<u64>(1..=1 << 40))]
     max_coalitions: u64,
-    /// Most bytes of a request's body
+    /// Largest request body in bytes
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body_bytes, value_parser = whole::<usize>(1..=1 << 30))]
     max_body: usize,
-    /// Most bytes of an answer
+    /// Largest response in bytes
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().answer_bytes, value_parser = whole::<usize>(1024..=1 << 30))]
     max_answer: usize,
-    /// Most bytes of all bodies and answers together; beyond, the answer is 503 with Retry-After.
-    /// An address, but for the loopback, has at most half. The first 16 KiB of each are not
-    /// counted, nor are models of POST /model and the answers of GET /model, /metrics and
-    /// /openapi.json
+    /// Largest total of all request bodies and responses in bytes; beyond it, the response is 503
+    /// with Retry-After. Each client address except loopback gets at most half. The first 16 KiB of
+    /// each body and response are not counted, nor are models of POST /model and the responses of
+    /// GET /model, /metrics and /openapi.json
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().memory_bytes, value_parser = whole::<usize>(1 << 20..=1 << 40))]
     memory: usize,
-    /// Most connections at a time; beyond, a new one replaces the idlest of the address that has
-    /// most idle ones, or else the slowest of the address that has most connections
+    /// Largest number of simultaneous connections; beyond it, a new one replaces the one that has
+    /// been idle longest, of the address with most idle ones; if none is idle, the one that has been
+    /// sending its response longest, of the address with most connections
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections, value_parser = whole::<usize>(1..=100_000))]
     connections: usize,
-    /// Threads for explanations and recourse, 1 to 1024 [default: one a core, but for one]
+    /// Threads for explanations and recourse, 1 to 1024 [default: one per core, minus one]
     #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=1024))]
     threads: Option<usize>,
-    /// Requests that wait for these threads; beyond, the answer is 503 with Retry-After. They are
-    /// taken from one client's address after the other; each address, but for the loopback, has at
-    /// most half of threads and queue
+    /// Largest number of requests that wait for these threads; beyond it, the response is 503 with
+    /// Retry-After. Client addresses take turns; each address except loopback gets at most half of
+    /// the threads and of the queue
     #[arg(long, value_name = "N", default_value_t = Limits::default().queue, value_parser = whole::<usize>(0..=100_000))]
     queue: usize,
-    /// Seconds that a connection may be idle, or take to send the header of a request
+    /// Largest time in seconds that a connection may be idle, or take to send the header of a
+    /// request
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().header_time.as_secs(), value_parser = whole::<u64>(1..=MOST_SECONDS))]
     header_timeout: u64,
-    /// Seconds that the body of a request may take
+    /// Largest time in seconds to receive the body of a request
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().body_time.as_secs(), value_parser = whole::<u64>(1..=MOST_SECONDS))]
     body_timeout: u64,
-    /// Seconds of work on a request, without the time in the queue
+    /// Largest time in seconds for the work on a request, not counting the time in the queue
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().work_time.as_secs(), value_parser = whole::<u64>(1..=MOST_SECONDS))]
     work_timeout: u64,
-    /// Seconds in which a client must take its answer
+    /// Largest time in seconds for a client to receive its response
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().write_time.as_secs(), value_parser = whole::<u64>(1..=MOST_SECONDS))]
     write_timeout: u64,
-    /// Seconds that running requests have after SIGTERM or Ctrl-C
+    /// Time in seconds that running requests have to finish after SIGTERM or Ctrl-C
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().grace.as_secs(), value_parser = whole::<u64>(0..=MOST_SECONDS))]
     grace: u64,
 }
@@ -142,8 +149,8 @@ impl Options {
     fn trust(&self) -> anyhow::Result<Option<Trust>> {
         let Some(line) = self.line.clone() else { return Ok(None) };
         let keys = self.trust.iter().map(|path| keys::read_public(path)).collect::<Result<Vec<_>, _>>()?;
-        // One for the line: another file of the same line is no way back. The names of lines have
-        // only characters that names of files may have.
+        // One file per line, so that another model file of the same line does not bypass the
+        // version check. Names of lines contain only characters that are valid in file names.
         let memory = || self.model.with_file_name(format!("{line}.version"));
         let memory = self.version_file.clone().unwrap_or_else(memory);
         Ok(Some(Trust { keys, line, least: (!self.allow_older).then_some(self.least_version), memory }))
@@ -152,7 +159,7 @@ impl Options {
 
 /// Runs the command.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
-    // The first signal lets requests end, the second ends the process.
+    // The first signal lets requests finish; the second ends the process.
     signals::heed_to_the_end();
     let token = options.token_file.as_deref().map(Token::read).transpose()?;
     let access = Access::new(options.listen, options.host.clone(), token)?;
@@ -165,11 +172,11 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     };
     let service =
         Service::new(AlignedBytes::read(&options.model)?, settings, Log::new(io::stderr(), print::is_quiet()));
-    let service = service.with_context(|| format!("{}: not a usable model", options.model.display()))?;
+    let service = service.with_context(|| format!("{}: cannot use this model", options.model.display()))?;
     let service = Arc::new(service);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(serve(options, Arc::clone(&service)));
-    // What still runs has had its time.
+    // Requests that still run have used up their time.
     runtime.shutdown_background();
     service.flush_log();
     served.map(|()| Outcome::Done)
@@ -180,7 +187,7 @@ async fn serve(options: &Options, service: Arc<Service>) -> anyhow::Result<()> {
     let end = end()?;
     #[cfg(unix)]
     reload_on_hangup(service, options.model.clone())?;
-    // Last: who reads it may send requests and signals.
+    // Printed last: whoever reads it may send requests and signals at once.
     print::text(&format!("http://{}\n", server.address()?))?;
     server.run(end).await;
     Ok(())
@@ -194,7 +201,7 @@ fn reload_on_hangup(service: Arc<Service>, model: PathBuf) -> anyhow::Result<()>
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
             let (service, model) = (Arc::clone(&service), model.clone());
-            // The log says what became of it.
+            // The log reports the result.
             _ = tokio::task::spawn_blocking(move || service.publish_file(&model)).await;
         }
     });

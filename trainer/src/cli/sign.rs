@@ -20,38 +20,39 @@ use super::{Format, FormatOption, Outcome, load_any, print, read_blob, refuse_ov
 /// The options of `feamoe sign`.
 #[derive(Args, Debug)]
 pub struct Options {
-    /// The model, as devices or services get it: whatever changes it afterwards, export too, takes
-    /// the signature off
+    /// The model, in the form that devices or services get; any later change, including by export,
+    /// removes the signature
     #[arg(value_name = "MODEL", required_unless_present_any = ["new_key", "device_key"], requires_all = ["key", "line", "model_version", "output"])]
     model: Option<PathBuf>,
-    /// Private key, PKCS#8 PEM, which only its owner may read
+    /// Private key, PKCS#8 PEM, in a file readable only by its owner
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Line of models that it belongs to, such as loans-eu: a device takes models of one line. 1 to
-    /// 32 characters of a-z, 0-9, - . _
+    /// Line of models that the model belongs to, such as loans-eu; a device accepts models of one
+    /// line only. 1 to 32 characters of a-z, 0-9, - . _
     #[arg(long, value_name = "NAME", value_parser = line)]
     line: Option<String>,
-    /// Version of the model within its line: higher for each new one, for devices refuse a lower
-    /// one than they have
+    /// Version of the model within its line; increase it for each new model, since devices refuse
+    /// versions lower than their own
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u32>(0..=u32::MAX.into()))]
     model_version: Option<u32>,
-    /// Where the signed copy goes; - for standard output, the report then goes to standard error
+    /// Output file of the signed copy; - for standard output, in which case the report goes to
+    /// standard error
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// The model that this one was exported from without its names: the signature is for models of
-    /// its features, levels and names alone
+    /// The model with names that MODEL was exported from without names; the signature then covers
+    /// the names too
     #[arg(long, value_name = "MODEL")]
     names_of: Option<PathBuf>,
-    /// Make a key instead: the private one in this file, the public one beside it, as FILE.pub
+    /// Make a key pair instead: the private key in this file, the public key in FILE.pub
     #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "key", "line", "model_version", "output", "names_of"])]
     new_key: Option<PathBuf>,
-    /// Write the secret key by which a device authenticates its statuses instead, as 64 hexadecimal
-    /// digits for its owner alone: derived from that of the fleet, for the device of this id, 1 to 16
-    /// visible ASCII characters or 32 hexadecimal digits
+    /// Instead write the secret key with which the device of this id authenticates its statuses,
+    /// derived from the key of the fleet: 64 hexadecimal digits, in a file readable only by its
+    /// owner. The id is 1 to 16 visible ASCII characters or 32 hexadecimal digits
     #[arg(long, value_name = "ID", value_parser = device, requires_all = ["key_file", "output"], conflicts_with_all = ["model", "key", "line", "model_version", "names_of", "new_key"])]
     device_key: Option<DeviceId>,
-    /// Secret key of the fleet, as monitor takes it: 64 hexadecimal digits, in a file that only its
-    /// owner may read
+    /// File with the secret key of the fleet, as for monitor: 64 hexadecimal digits, readable only
+    /// by its owner
     #[arg(long, value_name = "FILE", requires = "device_key")]
     key_file: Option<PathBuf>,
     #[command(flatten)]
@@ -67,9 +68,9 @@ pub struct Report {
     bytes: usize,
     /// SHA-256 of the file, 64 hexadecimal digits.
     sha256: String,
-    /// Line of models.
+    /// The line of models.
     line: String,
-    /// Version of the model within its line.
+    /// The version of the model within its line.
     model_version: u32,
     /// SHA-256 of the public key, as SPKI in DER.
     key_sha256: String,
@@ -84,7 +85,7 @@ pub struct NewKey {
     private_key: String,
     /// The file with the public key.
     public_key: String,
-    /// Whether the private key was there already, so that only the public one was written.
+    /// Whether the private key existed, so that only the public key was written.
     had_private: bool,
     /// SHA-256 of the public key, as SPKI in DER.
     key_sha256: String,
@@ -99,7 +100,7 @@ pub struct DeviceKey {
     device: String,
 }
 
-/// Parses the name of a line.
+/// Parses the name of a line of models.
 pub fn line(text: &str) -> Result<String, String> {
     match is_line(text.as_bytes()) {
         true => Ok(text.to_owned()),
@@ -126,7 +127,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
             let names_of = options.names_of.as_deref();
             signed(model, names_of, key, (line, *version), output, options.format)?;
         }
-        // The options require each other.
+        // Unreachable: the options require each other.
         _ => {
             if let (Some(device), Some(fleet), Some(output)) = (&options.device_key, &options.key_file, output) {
                 device_key(device, fleet, output, options.format)?;
@@ -144,14 +145,14 @@ fn device(text: &str) -> Result<DeviceId, String> {
 fn device_key(device: &DeviceId, fleet: &Path, output: &Path, format: FormatOption) -> anyhow::Result<()> {
     ensure!(
         output != Path::new(STANDARD_OUTPUT),
-        "found --output -, expected a file: the key is secret, and its file is for its owner alone"
+        "found --output -, expected a file: the key is secret, and its file must be readable only by its owner"
     );
     write_device_key(output, &open_key(fleet)?, device)?;
     let report = DeviceKey { device_key: output.display().to_string(), device: device.to_string() };
     match format.format {
         Format::Json => print::json(&report),
         Format::Text => print::text(&format!(
-            "wrote the secret key of the device {} to {}: put it into that device alone, then remove the file\n",
+            "wrote the secret key of the device {} to {}: copy it to that device only, then delete the file\n",
             report.device, report.device_key
         )),
     }
@@ -171,7 +172,7 @@ fn new_key(path: &Path, format: FormatOption) -> anyhow::Result<()> {
     match format.format {
         Format::Json => print::json(&report),
         Format::Text => print::text(&format!(
-            "{} {}, to be kept secret and backed up, and {}the public key {}\nkey SHA-256 {}\n",
+            "{} {} (keep it secret and back it up) and {}the public key {}\nkey SHA-256 {}\n",
             if had_private { "found the private key" } else { "wrote the private key" },
             report.private_key,
             if had_private { "wrote " } else { "" },
@@ -196,9 +197,8 @@ fn signed(
     let other: Option<(AlignedBytes, &Path)> = names_of.map(|path| anyhow::Ok((read_blob(path)?, path))).transpose()?;
     let other = other.as_ref().map(|(blob, path)| load_any(path, blob)).transpose()?;
     if let (Some(other), Some(names_of)) = (&other, names_of) {
-        check_origin(own.any(), other.any()).with_context(|| {
-            format!("{}: not the model that {} was exported from", names_of.display(), model.display())
-        })?;
+        check_origin(own.any(), other.any())
+            .with_context(|| format!("{}: {} was not exported from this model", names_of.display(), model.display()))?;
     }
     let schema = other.as_ref().unwrap_or(&own).any().schema();
     let private = keys::read_private(key)?;
@@ -231,8 +231,8 @@ fn signed(
     }
 }
 
-/// Checks that one model can be a copy of another: of the same training, and, as far as it has names,
-/// of the same ones.
+/// Checks that one model can be a copy of another: both come from the same training run and agree
+/// in all names that the copy has.
 fn check_origin(copy: AnyModel<'_>, other: AnyModel<'_>) -> anyhow::Result<()> {
     let trained = |model: AnyModel<'_>| {
         let Provenance { data_sha256, training_rows, seed, .. } = model.provenance();
@@ -243,7 +243,7 @@ fn check_origin(copy: AnyModel<'_>, other: AnyModel<'_>) -> anyhow::Result<()> {
     let names = |model: AnyModel<'_>| schema_sha256(model.schema());
     ensure!(
         names(copy).is_none() || names(copy) == names(other),
-        "found other names than the model to sign has itself; leave --names-of out"
+        "found names that differ from those of the model to sign; leave out --names-of"
     );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Tables as text, as wide as the terminal at most.
+//! Text tables, at most as wide as the terminal.
 
 use std::io::{self, IsTerminal as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,25 +8,25 @@ use terminal_size::terminal_size;
 
 use super::print::on_one_line;
 
-/// A table with aligned columns: the first to the left, the others to the right. On a terminal that
-/// is too narrow for it, cells are wrapped between words, and columns that find no room stand below
-/// the others, beside the first one again: no number is ever split, and of names only what is
-/// longer than half of the line.
+/// A table with aligned columns: the first to the left, the others to the right. If the terminal is
+/// too narrow, cells are wrapped between words, and columns that do not fit are printed in a
+/// further block below, with the first column repeated. Numbers are never split; names are split
+/// only if they are longer than half a line.
 pub struct TextTable {
     rows: Vec<Vec<String>>,
-    /// Of the terminal.
+    /// Width of the terminal, in columns.
     width: Option<u16>,
 }
 
-/// Characters of the longest word that is never split, with the blanks before it.
+/// Length of the longest word that is never split, including the blanks before it.
 const LONGEST_NUMBER: u16 = 20;
-/// Blanks between two columns.
+/// Number of blanks between two columns.
 const GAP: u16 = 2;
 
-/// Results go into a file, whatever standard output is.
+/// Whether results go into a file, whatever standard output is.
 static IS_FOR_A_FILE: AtomicBool = AtomicBool::new(false);
 
-/// Does something whose results go into a file: lines are as long as they are.
+/// Runs `act`, whose results go into a file, without limiting the width of lines.
 pub fn fitting_no_terminal<T>(act: impl FnOnce() -> T) -> T {
     IS_FOR_A_FILE.store(true, Ordering::SeqCst);
     let result = act();
@@ -34,7 +34,8 @@ pub fn fitting_no_terminal<T>(act: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Returns the columns of the terminal that results are printed on, if it is one.
+/// Returns the width of the terminal that results are printed on, or `None` if they are not printed
+/// on one.
 pub fn terminal_width() -> Option<u16> {
     if IS_FOR_A_FILE.load(Ordering::SeqCst) {
         return None;
@@ -48,7 +49,7 @@ impl TextTable {
         Self::within(headings, terminal_width())
     }
 
-    /// As [`TextTable::new`], for a terminal of this many columns.
+    /// Like [`TextTable::new`], for a terminal of the given width.
     fn within(headings: &[&str], width: Option<u16>) -> Self {
         Self { rows: vec![headings.iter().map(|heading| (*heading).to_owned()).collect()], width }
     }
@@ -66,7 +67,7 @@ impl TextTable {
         };
         let Some(width) = self.width else { return self.block(&(0..columns).collect::<Vec<_>>(), &least(u16::MAX)) };
         let least = least((width / 2).max(LONGEST_NUMBER));
-        // A third of the line is for the first column, if it wants that.
+        // The first column gets up to a third of the line.
         let first = least.first().copied().unwrap_or(0).max(self.longest(0, length).min(width / 3));
         let (mut blocks, mut used) = (vec![vec![0]], first);
         for (column, least) in least.iter().enumerate().skip(1) {
@@ -82,13 +83,13 @@ impl TextTable {
         blocks.iter().map(|block| self.block(block, &least)).collect::<Vec<_>>().join("\n")
     }
 
-    /// Returns the largest of a column's cells.
+    /// Returns the largest value of `of` over the cells of a column.
     fn longest(&self, column: usize, of: fn(&str) -> usize) -> u16 {
         let longest = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| of(cell)).max().unwrap_or(0);
         u16::try_from(longest).unwrap_or(u16::MAX / 4)
     }
 
-    /// Returns some of the columns; `least`: what each needs.
+    /// Renders some of the columns; `least` holds the smallest width of each.
     fn block(&self, columns: &[usize], least: &[u16]) -> String {
         let mut table = Table::new();
         table.load_preset(presets::NOTHING);
@@ -124,7 +125,7 @@ fn longest_word(cell: &str) -> usize {
 mod tests {
     use super::TextTable;
 
-    /// However narrow the terminal, every word of a cell stands in one line.
+    /// However narrow the terminal, no word of a cell is split.
     #[test]
     fn no_number_is_split() {
         let headings = ["gap to the reference", "rows", "SPD", "95 %", "calibration error"];
@@ -145,7 +146,7 @@ mod tests {
         assert!(narrow.render().lines().all(|line| line.chars().count() <= 50), "{}", narrow.render());
     }
 
-    /// A name without blanks that is longer than the line stands in several.
+    /// A name without blanks that is longer than a line is split.
     #[test]
     fn a_long_name_makes_no_line_too_long() {
         for width in [60, 80, 120] {
@@ -154,13 +155,13 @@ mod tests {
             table.row([name.clone(), "-0.0331".to_owned(), name.clone()]);
             let text = table.render();
             assert!(text.lines().all(|line| line.chars().count() <= width.into()), "{width}:\n{text}");
-            // Of the first column in each block, whole.
+            // Each block has the whole first column.
             let names = text.matches('x').count();
             assert!(names >= 600 && names.is_multiple_of(300) && text.matches("-0.0331").count() == 1, "{text}");
         }
     }
 
-    /// Columns that find no room are below, beside the names again; no line is too long.
+    /// Columns that do not fit are printed below, with the names repeated; no line is too long.
     #[test]
     fn a_wide_table_is_broken_between_columns() {
         let headings: Vec<String> = (0..12).map(|n| format!("measure{n}")).collect();

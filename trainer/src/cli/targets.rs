@@ -1,5 +1,5 @@
-//! The results of a training run by group, in tables: the gaps over its last rows, and what became
-//! of the targets.
+//! The results of a training run by group, in tables: the gaps over its last rows and the verdicts
+//! on its targets.
 
 use std::fmt::Write as _;
 
@@ -11,13 +11,15 @@ use super::card::shown;
 use super::print::TextTable;
 use super::require::named;
 
-/// Returns the tables for people; nothing without protected groups.
+/// Returns the tables for people; empty without protected groups.
 pub fn render(judged_on: JudgedOn, gaps: &[GroupGaps], targets: &[TargetReport]) -> String {
     let mut text = String::new();
     let (heading, rows) = match judged_on {
         JudgedOn::LastRows => ("the exported weights over the last rows, each row before it was learned from:", "-"),
-        JudgedOn::HeldOutRows => ("the model, on one row in ten that no pass but the first learned from:", "held out"),
-        JudgedOn::Shards => ("the shards before they were merged, each on the rows that it is judged by:", "-"),
+        JudgedOn::HeldOutRows => {
+            ("the model, on the one row in ten that only the first pass learned from:", "held out")
+        }
+        JudgedOn::Shards => ("the shards before they were merged, each on its own evaluation rows:", "-"),
     };
     if !gaps.is_empty() {
         let _ = write!(text, "\n{heading}\n{}", super::evaluate::gaps(gaps, false));

@@ -1,4 +1,4 @@
-//! `feamoe train`: learns from a stream and exports the model.
+//! `feamoe train`: learns from a stream of rows and exports the model.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -32,27 +32,29 @@ pub struct Options {
     /// standard input
     #[arg(value_name = "DATA", required = true)]
     data: Vec<Input>,
-    /// Names the target, the protected columns and the features; `feamoe schema` makes a first one
+    /// Schema that names the target, the protected columns and the features; `feamoe schema` writes
+    /// a first one
     #[arg(long, value_name = "FILE")]
     schema: PathBuf,
-    /// Where the model goes; - for standard output, the report then goes to standard error
+    /// Output file of the model; - for standard output, in which case the report goes to standard
+    /// error
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     #[command(flatten)]
     cells: CellsOption,
     #[command(flatten)]
     learning: Learning,
-    /// Where the state of the run goes: `feamoe update` resumes from there, with newer data or
-    /// where the run stopped
+    /// File for checkpoints of the run; `feamoe update` resumes from it, with newer data or after
+    /// an interruption
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
-    /// Checkpoint of an earlier run with the same schema, whose encoding this run holds as it is:
-    /// for shards that `feamoe merge` makes one run of. Numbers are not fitted again where their
-    /// values move, and levels that the earlier run did not meet count as unseen
+    /// Checkpoint of an earlier run with the same schema, whose encoding this run uses unchanged;
+    /// needed for shards that `feamoe merge` will merge. The encoding does not follow drifting
+    /// numbers, and levels that the earlier run did not see count as unseen
     #[arg(long, value_name = "CHECKPOINT")]
     encoding: Option<PathBuf>,
-    /// Rows between two checkpoints, default 250000; fewer lose less when the run is interrupted. A
-    /// run in several passes or shuffled is stored at its end only
+    /// Rows between two checkpoints [default: 250000]; with fewer, less is lost if the run is
+    /// interrupted. A run that is shuffled or makes several passes writes only one, at its end
     #[arg(long, value_name = "N", requires = "checkpoint", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     checkpoint_every: Option<u64>,
     #[command(flatten)]
@@ -63,110 +65,114 @@ pub struct Options {
     format: FormatOption,
 }
 
-/// How the learner learns.
+/// The options of the learner.
 #[derive(Args, Clone, Debug)]
 pub struct Learning {
     #[command(flatten)]
     given: Given,
-    /// Options of the learner from a file in TOML, such as `feamoe tune` writes: keys are the flags
-    /// with _ for -, such as bins = 64 or fair.spd = 0.05. Flags beside it have precedence
+    /// TOML file with options of the learner, such as `feamoe tune` writes. Keys are the flags with
+    /// _ instead of -, such as bins = 64 or fair.spd = 0.05. Flags on the command line take
+    /// precedence
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Targets to meet for every group, such as spd=0.05,aod=0.05,burden=0.02 or impact=0.8 (spd,
-    /// aod, eodds, eopp, burden, recourse_burden, impact); closer ones cost accuracy
+    /// Fairness targets to meet for every group, such as spd=0.05,aod=0.05,burden=0.02 or
+    /// impact=0.8 (measures: spd, aod, eodds, eopp, burden, recourse_burden, impact); tighter
+    /// targets cost accuracy
     #[arg(long, value_name = "MEASURE=LIMIT,...")]
     fair: Option<Gaps>,
-    /// How the targets are held: by the scores, which need no group at decision time; or by a
-    /// threshold for each group, in effect, of the one protected column that the model sees. That
-    /// settles at once and loses less accuracy (Adult, spd=0.05: 0.857 for 0.855, in five passes
-    /// 0.859 for 0.853), but measures people by different thresholds, which the law on credit, work
-    /// or housing often forbids
+    /// How targets are held: through the scores, which need no group at decision time; or through,
+    /// in effect, one threshold per group of the one protected column that the model sees. Group
+    /// thresholds settle at once and lose less accuracy (Adult, spd=0.05: 0.857 instead of 0.855,
+    /// in five passes 0.859 instead of 0.853), but apply different thresholds to different people,
+    /// which laws on credit, work and housing often forbid
     #[arg(long, value_enum, default_value_t = FairByName::Score)]
     fair_by: FairByName,
-    /// How fairness is enforced: by holding the targets that --fair names, or by the paper's
-    /// penalties, which weigh more with every expert added
+    /// How fairness is enforced: by holding the targets of --fair, or by the paper's penalties,
+    /// whose weight grows with every expert added
     #[arg(long, value_enum, default_value_t = FairnessName::Targets)]
     fairness: FairnessName,
-    /// With --fairness paper: what is penalised, some of spd,aod,burden, or none; all three by
-    /// default
+    /// With --fairness paper: what is penalised, any of spd,aod,burden, or none [default: all
+    /// three]
     #[arg(long, value_name = "NAME,...")]
     penalties: Option<Penalties>,
-    /// With --fairness paper: by how much each expert added raises the weight of the penalties,
-    /// above 0 and at most 0.1, 0.02 by default; or one for each penalty: spd=0.02,aod=0.01.
-    /// Larger ones buy smaller gaps with accuracy
+    /// With --fairness paper: increment of the penalties' weight for each expert added, above 0 and
+    /// at most 0.1 [default: 0.02]; or one per penalty, such as spd=0.02,aod=0.01. Larger
+    /// increments give smaller gaps and lower accuracy
     #[arg(long, value_name = "WEIGHT|NAME=WEIGHT,...", allow_negative_numbers = true)]
     increment: Option<Increment>,
-    /// Penalty on a decision that changes when a protected column alone is changed, 0 to 1: 0.4 in
-    /// the paper, 0 counts such decisions only; a larger one makes fewer of them, and accuracy
-    /// falls. Not looked for by default
+    /// Penalty on decisions that change when only a protected column is changed, 0 to 1 (0.4 in the
+    /// paper); larger penalties make such decisions rarer and lower accuracy; 0 only counts them
+    /// [default: neither penalised nor counted]
     #[arg(long, value_name = "WEIGHT", allow_negative_numbers = true)]
     individual: Option<f32>,
-    /// Experts at most; more fit finer, need more memory and time on the device. auto: as many as
-    /// pay, 12 at most; none is added by count while two of them answer nearly alike
+    /// Largest number of experts; more fit better but need more memory and time on the device.
+    /// auto: as many as pay off, at most 12; no expert is added by count while two of them score
+    /// almost alike
     #[arg(long, value_name = "K|auto", default_value_t = OrAuto(None), allow_negative_numbers = true, value_parser = or_auto::<usize>(1..=MAX_EXPERTS as u64))]
     experts: OrAuto<usize>,
-    /// When an expert is added, policies with commas: every=N rows, drift (loss or fairness),
-    /// unfair=M rows
+    /// When experts are added; policies separated by commas: every=N (rows), drift (in loss or
+    /// fairness), unfair=M (individually unfair decisions)
     #[arg(long, value_name = "POLICY", default_value_t = Growth::default())]
     grow: Growth,
-    /// Let only the gate and the newest expert learn: each time an expert is added, the older ones
-    /// stand still from then on
+    /// Let only the gate and the newest expert learn; each time an expert is added, the older ones
+    /// are frozen
     #[arg(long)]
     freeze: bool,
-    /// Accuracy loss: the mixture's negative log-likelihood, or the paper's sum of the experts'
+    /// Loss for accuracy: the mixture's negative log-likelihood, or the paper's sum of the experts'
     /// squared errors
     #[arg(long, value_enum, default_value_t = LossName::Nll)]
     loss: LossName,
-    /// Bins of a numeric feature, 0 for none; more follow finer steps and make the model larger
+    /// Bins per numeric feature, 0 for none; more bins capture finer steps and make the model
+    /// larger
     #[arg(long, value_name = "N", default_value_t = encoder::Options::default().bins, allow_negative_numbers = true, value_parser = whole::<usize>(0..=MAX_BINS as u64))]
     bins: usize,
-    /// Step size, above 0 and at most 1; larger ones follow drift faster and are noisier
+    /// Learning rate, above 0 and at most 1; larger values follow drift faster and are noisier
     #[arg(long, visible_alias = "learning-rate", value_name = "RATE", default_value_t = LearnerOptions::LEARNING_RATE, allow_negative_numbers = true)]
     lr: f32,
-    /// Score from which on a decision is favourable, above 0 and below 1; or what it is chosen for
-    /// while the rows come: auto:accuracy, auto:balanced (mean of both true rates),
-    /// auto:cost=R (a false negative costs R false positives), auto:select=Q (the share selected).
-    /// The model gets that of the last rows
+    /// Lowest score with a favourable decision, above 0 and below 1; or a rule to choose it during
+    /// training: auto:accuracy, auto:balanced (mean of the true positive and true negative rate),
+    /// auto:cost=R (a false negative costs as much as R false positives), auto:select=Q (the share
+    /// selected). The model gets the threshold chosen on the last rows
     #[arg(long, value_name = "T|auto:...", default_value_t = ThresholdRule::default(), allow_negative_numbers = true)]
     threshold: ThresholdRule,
-    /// Column of sample weights, numbers of at least 0; it is no feature. A row of weight 2 counts
-    /// as two rows in the loss, a row of weight 0 is counted and left out. Only ratios matter: a
-    /// weight is divided by the mean so far, and counts as 100 times the mean at most. Measures and
-    /// fairness targets count every row once
+    /// Column of sample weights, numbers of at least 0; it is not used as a feature. A row with
+    /// weight 2 counts as two rows in the loss; a row with weight 0 is counted and left out. Only
+    /// ratios matter: a weight is divided by the mean so far, and limited to 100 times the mean.
+    /// Measures and fairness targets count every row once
     #[arg(long, value_name = "COLUMN")]
     weight: Option<String>,
-    /// How much rows of either outcome weigh: the same; or the rarer outcome more, so that both
-    /// have half of all weight, by their shares of the stream so far. For outcomes that are rare:
-    /// the score is then no probability, which is calibrated and written apart from it. Measures
-    /// count every row once
+    /// Weight of the two outcomes: equal for every row; or balanced, so that each outcome has half
+    /// of the total weight, according to their shares of the stream so far. Meant for rare
+    /// outcomes: the score is then not a probability; the probability is calibrated and written
+    /// separately. Measures count every row once
     #[arg(long, value_enum, default_value_t = ClassWeightName::Equal)]
     class_weight: ClassWeightName,
-    /// Rows that labels are late by, 0 to 100000: a row is scored when it comes, and learned from
-    /// once N more rows have come. The measures of the run then are those of decisions that could
-    /// not know the last N labels. The last N rows wait in the checkpoint for an update
+    /// Delay of the labels in rows, 0 to 100000: a row is scored when it arrives, and learned from
+    /// after N more rows. The measures of the run then describe decisions made without the last N
+    /// labels. The last N rows wait in the checkpoint for an update
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = whole::<u32>(0..=u64::from(MOST_DELAY)))]
     label_delay: u32,
     /// Passes over the data; more fit static files better. auto: until the log-loss on one row in
-    /// ten, which only the first pass learns from, no longer falls, at most 20
+    /// ten, which only the first pass learns from, no longer falls, but at most 20
     #[arg(long, value_name = "N|auto", default_value_t = OrAuto(Some(1)), allow_negative_numbers = true, value_parser = or_auto::<u32>(1..=u32::MAX.into()))]
     epochs: OrAuto<u32>,
-    /// Learn in an order drawn by the seed, for static files; keeps the rows in memory and says how
-    /// much
+    /// Learn in random order, drawn by the seed, for static files; keeps the rows in memory and
+    /// reports the memory used
     #[arg(long)]
     shuffle: bool,
-    /// Rows drawn from the first pass that the model carries for explanations to compare with, 0
-    /// for none; more give steadier values and a larger file
+    /// Background records in the model, which explanations compare with, drawn from the first pass,
+    /// 0 for none; more give steadier explanations and a larger file
     #[arg(long, value_name = "N", default_value_t = training::Options::BACKGROUND, allow_negative_numbers = true, value_parser = whole::<u16>(0..=MAX_BACKGROUND_ROWS as u64))]
     background: u16,
-    /// Seed of every random choice: the same data, options and seed give the same bytes
+    /// Seed of all random choices; the same data, options and seed give the same bytes
     #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true, value_parser = whole::<u64>(0..=u64::MAX))]
     seed: u64,
-    /// Rows of a prequential window; doubles when a stream has more than 512 windows
+    /// Rows per prequential window; doubles whenever a stream has more than 512 windows
     #[arg(long, value_name = "N", default_value_t = 1000, allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     window: u64,
 }
 
-/// The losses on the command line.
+/// The values of `--loss`.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum LossName {
     /// Negative log-likelihood of the mixture
@@ -175,30 +181,30 @@ enum LossName {
     Competitive,
 }
 
-/// The ways to hold targets on the command line.
+/// The values of `--fair-by`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum FairByName {
-    /// By what the scores learn
+    /// Train the scores
     Score,
-    /// By a threshold for each group
+    /// Use one threshold per group
     Threshold,
 }
 
-/// The weights of the outcomes on the command line.
+/// The values of `--class-weight`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum ClassWeightName {
-    /// Every row the same
+    /// Every row weighs the same
     Equal,
-    /// Both outcomes half of all weight
+    /// Each outcome has half of the total weight
     Balanced,
 }
 
-/// The ways to be fair on the command line.
+/// The values of `--fairness`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum FairnessName {
-    /// Gaps that --fair names, held by controllers
+    /// Hold the targets of --fair with controllers
     Targets,
-    /// The FEAMOE paper's penalties, see --penalties and --increment
+    /// Use the FEAMOE paper's penalties, see --penalties and --increment
     Paper,
 }
 
@@ -212,23 +218,25 @@ impl Learning {
                      learn as the paper does"
                 );
             }
-            // Increments by name say which penalties there are.
+            // Increments by name also select the penalties.
             let by_name = matches!(self.increment, Some(Increment::Each(_)));
             let penalties = self.penalties.or_else(|| (!by_name).then_some(Penalties::ALL));
             return Ok((penalties, self.increment));
         }
         for (flag, is_given) in [("--penalties", self.penalties.is_some()), ("--increment", self.increment.is_some())] {
             if is_given {
-                bail!("{flag} is for the paper's penalties; add --fairness paper, or name targets with --fair instead");
+                bail!(
+                    "{flag} applies to the paper's penalties; add --fairness paper, or set targets with --fair instead"
+                );
             }
         }
         Ok((None, None))
     }
 
-    /// Returns the options: of the file, and of the flags.
+    /// Returns the configuration from the file and the flags.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read or an option is invalid.
     pub fn config(&self) -> anyhow::Result<Config> {
         let (penalties, increment) = self.paper()?;
         let mut config = self.config.as_deref().map_or_else(|| Ok(Config::default()), Config::open)?;
@@ -302,12 +310,12 @@ impl Learning {
         Ok(config)
     }
 
-    /// Returns the file of options, if one was named.
+    /// Returns the configuration file, if one was named.
     pub fn config_file(&self) -> Option<&Path> {
         self.config.as_deref()
     }
 
-    /// Returns whether an option stands on the command line or in the file of options.
+    /// Returns whether an option was set on the command line or in the configuration file.
     pub fn has(&self, config: &Config, key: &str) -> bool {
         let default = Config::default();
         self.given.has(key)
@@ -323,7 +331,7 @@ impl Learning {
     }
 }
 
-/// Returns the option that has no effect without protected columns, if one was given.
+/// Returns an option that has no effect without protected columns, if one was given.
 pub fn compares_groups(config: &Config) -> Option<&'static str> {
     [
         ("--fair", !config.fair.is_empty()),
@@ -338,18 +346,18 @@ pub fn compares_groups(config: &Config) -> Option<&'static str> {
     .find_map(|(flag, is_given)| is_given.then_some(flag))
 }
 
-/// Refuses options that compare groups where the schema names none.
+/// Refuses options that compare groups if the schema has none.
 pub fn refuse_without_groups(config: &Config, schema: &Schema, path: &Path) -> anyhow::Result<()> {
     if let Some(flag) = compares_groups(config).filter(|_| schema.protected.is_empty()) {
         bail!(
-            "{flag} is about the groups of protected columns, of which {} names none; add a [[protected]] table, or leave out {flag}",
+            "{flag} compares groups of protected columns, but {} names no protected column; add a [[protected]] table, or leave out {flag}",
             path.display()
         );
     }
     Ok(())
 }
 
-/// The options that stand on the command line, by their keys.
+/// The keys of the options set on the command line.
 #[derive(Clone, Debug, Default)]
 struct Given(BTreeSet<String>);
 
@@ -387,14 +395,14 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let mut learning = config.options()?;
     if options.checkpoint_every.is_some() && (learning.shuffle || learning.epochs > 1) {
         bail!(
-            "--checkpoint-every is for a run in one pass; with --shuffle or several --epochs the checkpoint is written at the end: leave it out"
+            "--checkpoint-every needs a run in one pass; with --shuffle or several --epochs, the checkpoint is written at the end; leave out --checkpoint-every"
         );
     }
     if learning.label_delay > 0 && (learning.shuffle || learning.epochs > 1) {
-        bail!("--label-delay is for a run in one pass, in the order of the data; leave out --shuffle and --epochs");
+        bail!("--label-delay needs a run in one pass, in the order of the data; leave out --shuffle and --epochs");
     }
     if options.follow.is_on() && (learning.shuffle || learning.epochs > 1) {
-        bail!("--follow is for a run in one pass, in the order of the data; leave out --shuffle and --epochs");
+        bail!("--follow needs a run in one pass, in the order of the data; leave out --shuffle and --epochs");
     }
     let store = options.checkpoint.as_deref().map(|path| Store { path, every: options.checkpoint_every });
     let read = files(&options.data).chain([options.schema.as_path()]).chain(options.learning.config_file());

@@ -1,4 +1,4 @@
-//! `feamoe tune`: a search for the options of a run.
+//! `feamoe tune`: a search for the best training options.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use super::{
     refuse_outputs, whole,
 };
 
-/// Trials of the last round that are listed.
+/// The number of listed trials of the last round.
 const LISTED: usize = 5;
 
 /// The options of `feamoe tune`.
@@ -32,48 +32,49 @@ const LISTED: usize = 5;
 #[command(after_long_help = MEASURES, mut_arg("bad_cells", |arg| arg.help(BAD_CELLS)))]
 pub struct Options {
     /// Labelled data: CSV (plain or gzip), Parquet or Arrow files in the order given; they are read
-    /// once for each trial
+    /// once per trial
     #[arg(value_name = "DATA", required = true)]
     data: Vec<Input>,
-    /// Names the target, the protected columns and the features
+    /// Schema that names the target, the protected columns and the features
     #[arg(long, value_name = "FILE")]
     schema: PathBuf,
-    /// Where the chosen options go, for `feamoe train --config FILE`; - for standard output, the
-    /// report then goes to standard error
+    /// Output file of the chosen options, for `feamoe train --config FILE`; - for standard output,
+    /// in which case the report goes to standard error
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     #[command(flatten)]
     cells: CellsOption,
-    /// Candidates in the first round, 1 to 10000: the best third of each round learns from three
+    /// Candidates in the first round, 1 to 10000; the best third of each round goes on to three
     /// times as many rows
     #[arg(long, value_name = "N", default_value_t = 27, allow_negative_numbers = true, value_parser = whole::<usize>(1..=10_000))]
     candidates: usize,
-    /// What is to be best of the candidates that hold the targets
+    /// Criterion to choose among the candidates that hold the targets
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = By::LogLoss)]
     by: By,
-    /// Share of the rows, drawn by the seed, that candidates are judged on and nobody learns from,
-    /// above 0 and below 1 [default: 0.2]
+    /// Share of rows to hold out for judging the candidates, drawn by the seed, above 0 and below 1
+    /// [default: 0.2]
     #[arg(long, value_name = "SHARE", conflicts_with_all = ["validation", "stream"], allow_negative_numbers = true)]
     holdout: Option<f64>,
-    /// Judge on these labelled rows instead, and learn from all of DATA; may be given several times
+    /// Judge on these labelled rows instead of held-out rows, and learn from all of DATA; may be
+    /// given several times
     #[arg(long, value_name = "DATA", conflicts_with = "stream")]
     validation: Vec<Input>,
-    /// Judge on each row when it comes, before it is learned from: for streams that drift
+    /// Judge on each row before it is learned from, for streams that drift
     #[arg(long)]
     stream: bool,
-    /// Draws of held-out rows that the last candidates, and the points of the front, are judged on,
-    /// 1 to 100; means over more decide less by chance
+    /// Number of draws of held-out rows on which the last candidates and the points of the front
+    /// are judged, 1 to 100; the mean over more draws depends less on chance
     #[arg(long, value_name = "N", default_value_t = 4, conflicts_with_all = ["validation", "stream"], allow_negative_numbers = true, value_parser = whole::<u32>(1..=100))]
     repeats: u32,
-    /// No trial starts after this time, such as 90s, 10m or 2h; what was found by then counts
+    /// Start no trial after this time, such as 90s, 10m or 2h, and choose among those that ended
     #[arg(long, value_name = "TIME", value_parser = duration)]
     time_limit: Option<Duration>,
-    /// Keep the results of all trials in this file: a search with the same data, schema and targets
-    /// takes them from there, so that one that stopped, or grows, resumes
+    /// File with the results of all trials; a search with the same data, schema and targets reuses
+    /// them, so that it can be resumed or extended
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
-    /// Draw accuracy against unfairness as SVG: targets, group thresholds, no target, logistic
-    /// regression
+    /// Draw accuracy against unfairness into this SVG file: targets, group thresholds, no target,
+    /// logistic regression
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
     #[command(flatten)]
@@ -86,15 +87,15 @@ pub struct Options {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum By {
-    /// The smallest mean negative log-likelihood
+    /// Lowest mean negative log-likelihood
     LogLoss,
-    /// The largest share of right decisions
+    /// Highest share of correct decisions
     Accuracy,
-    /// The largest mean of the rates of right decisions of both outcomes
+    /// Highest mean of the true positive and true negative rate
     BalancedAccuracy,
 }
 
-/// Reads a time with its unit.
+/// Parses a time with its unit.
 fn duration(text: &str) -> Result<Duration, String> {
     let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
     let seconds = units.into_iter().find_map(|(unit, seconds)| {
@@ -106,7 +107,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     seconds.ok_or_else(|| "expected a time above 0 with its unit, such as 90s, 10m or 2h".to_owned())
 }
 
-/// The JSON of `feamoe tune`.
+/// The JSON document of `feamoe tune`.
 #[derive(Serialize, JsonSchema)]
 pub struct Report<'a> {
     #[serde(flatten)]
@@ -120,7 +121,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let started = Instant::now();
     options.threads.start()?;
     if let Some(input) = options.data.iter().chain(&options.validation).find(|input| !input.can_be_read_again()) {
-        bail!("{input} can be read once only, and every trial reads the data; name files");
+        bail!("{input} can be read only once, but every trial reads the data; name files");
     }
     let learning = &options.learning;
     let plot = options.plot.as_deref();
@@ -168,7 +169,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     progress.finish();
     let tuned = tuned.map_err(|error| match error {
         TuneError::NoTime => anyhow!("{error}; raise --time-limit, or lower --candidates"),
-        // Remedies are looked up by the library's own error.
+        // Unwrapped, because remedies are looked up by the library's own error.
         TuneError::Data(error) => error.into(),
         error => error.into(),
     })?;
@@ -178,9 +179,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         (Some(path), None) => {
             let why = match tuned.front_measure() {
                 None => "protects no column; add a [[protected]] table".to_owned(),
-                Some(measure) => format!("names groups with too few rows to be judged by {}", measure.name()),
+                Some(measure) => format!("has groups with too few rows to judge them by {}", measure.name()),
             };
-            print::note(&format!("note: {} is not drawn: {} {why}", path.display(), options.schema.display()));
+            print::note(&format!("note: {} was not drawn: {} {why}", path.display(), options.schema.display()));
         }
         (None, _) => {}
     }
@@ -206,19 +207,19 @@ impl Options {
     }
 }
 
-/// Reads the results of earlier trials; none where there is no file yet.
+/// Reads the results of earlier trials; empty if the file does not exist yet.
 fn open_state(path: &Path) -> anyhow::Result<Known> {
     if !path.try_exists().with_context(|| path.display().to_string())? {
         return Ok(Known::new());
     }
-    read_json(path, "what an earlier `feamoe tune --state` wrote; name that file, or a new one")
+    read_json(path, "a file that `feamoe tune --state` wrote; name that file, or a new one")
 }
 
-/// Writes the chosen options, with what came of them.
+/// Writes the chosen options, with their results as comments.
 fn write_options(options: &Options, tuned: &Tuned) -> anyhow::Result<()> {
     let figures = &tuned.chosen.figures;
     let mut text = format!(
-        "# Chosen by feamoe tune on {} rows; feamoe train --config takes it.\n# On the {} rows it was judged on: accuracy {:.4}, log-loss {:.4}",
+        "# Chosen by feamoe tune on {} rows, for feamoe train --config.\n# On the {} rows it was judged on: accuracy {:.4}, log-loss {:.4}",
         tuned.rows, figures.rows, figures.accuracy, figures.log_loss
     );
     for (measure, gap) in &figures.gaps {
@@ -237,7 +238,7 @@ fn text(options: &Options, plan: &Plan, tuned: &Tuned) -> String {
         tuned.rows,
         match &plan.judged_on {
             JudgedOn::HeldOut(_) => {
-                format!("{} rows that were held out, in {} draws", tuned.chosen.figures.rows, options.repeats)
+                format!("{} held-out rows, in {} draws", tuned.chosen.figures.rows, options.repeats)
             }
             JudgedOn::Data(_) => format!("{} rows of --validation", tuned.chosen.figures.rows),
             JudgedOn::Stream => "each row before it was learned from".to_owned(),
@@ -246,7 +247,7 @@ fn text(options: &Options, plan: &Plan, tuned: &Tuned) -> String {
     if tuned.left_out > 0 {
         let _ = writeln!(
             text,
-            "the time limit left out {} trials of the rounds it reached and of the front",
+            "because of the time limit, {} trials of the rounds reached and of the front were left out",
             tuned.left_out
         );
     }
@@ -289,7 +290,7 @@ fn text(options: &Options, plan: &Plan, tuned: &Tuned) -> String {
     if !tuned.holds_targets {
         let _ = writeln!(
             text,
-            "\nno candidate holds the targets on the rows it was judged on: the chosen one comes nearest"
+            "\nno candidate holds the targets on the rows it was judged on; the chosen one comes closest"
         );
     }
     let _ = writeln!(
@@ -302,7 +303,7 @@ fn text(options: &Options, plan: &Plan, tuned: &Tuned) -> String {
     text
 }
 
-/// Returns options in one line.
+/// Returns the options on one line.
 fn short(options: &str) -> String {
     let line: Vec<&str> = options.lines().filter(|line| !line.is_empty()).collect();
     if line.is_empty() { "the default".to_owned() } else { line.join(" ").replace(" = ", "=") }

@@ -1,13 +1,13 @@
 //! `feamoe update`: resumes a run from its checkpoint.
 //!
-//! Nothing but the data is needed: schema, options and all that was learned are in the checkpoint.
-//! After `train` over A, `update` with B gives the bytes that `train` over A and B gives, model and
-//! checkpoint. That holds in one pass; a period learned from in several passes, then newer ones in
-//! a single one, is the per-period start of the FEAMOE paper (section 4.2).
+//! Only the data is needed: the schema, the options and all that was learned are in the checkpoint.
+//! In a single pass, `train` on A followed by `update` with B gives the same model and checkpoint,
+//! byte for byte, as `train` on A and B. Learning from one period in several passes, and then from
+//! newer periods in a single pass each, is the per-period start of the FEAMOE paper (section 4.2).
 //!
-//! The checkpoint on the way states how much of DATA it has learned from; the one at the end knows
-//! of no DATA any more. So the same command, given again after a kill, resumes, and given again
-//! after its end it learns from the data again.
+//! A checkpoint written during the run states how much of DATA was learned from; the final one does
+//! not. The same command therefore resumes after a kill, and learns from the data once more after a
+//! finished run.
 
 use std::path::PathBuf;
 
@@ -38,41 +38,41 @@ Examples:
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
-    /// What `train --checkpoint` or an earlier update wrote
+    /// Checkpoint that `feamoe train --checkpoint` or an earlier update wrote
     #[arg(value_name = "CHECKPOINT")]
     from: PathBuf,
     /// Newer labelled data: CSV (plain or gzip), Parquet or Arrow files in the order given; - for
-    /// standard input. Where the run stopped: the same data again, from the first file on, of
-    /// which the rows it had learned from are passed over
+    /// standard input. To resume an interrupted run, give the same data again, from the first file
+    /// on; the rows already learned from are skipped
     #[arg(value_name = "DATA", required = true)]
     data: Vec<Input>,
     /// Where the model goes; - for standard output, the report then goes to standard error
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Where the state of the run goes; without it, back to the checkpoint it came from
+    /// File for checkpoints of the run [default: replace the checkpoint that the run came from]
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
-    /// Rows between two checkpoints, default 250000; fewer lose less when the run is interrupted
+    /// Rows between two checkpoints [default: 250000]; with fewer, less is lost if the run is
+    /// interrupted
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     checkpoint_every: Option<u64>,
-    /// DATA follow the last row learned from, also where the run stopped: for a pipe that cannot
-    /// give its rows again
+    /// DATA starts after the last row learned from, even if the run was interrupted; for a pipe
+    /// that cannot repeat its rows
     #[arg(long)]
     rest: bool,
-    /// Learn from DATA also where they begin with records that the run learned from before: once
-    /// more
+    /// Learn from DATA even if it starts with records that the run has already learned from
     #[arg(long, conflicts_with = "rest")]
     again: bool,
-    /// Let only the gate and the newest expert learn, from here on and in later updates until
+    /// Let only the gate and the newest expert learn, in this and later updates until
     /// --freeze=false
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     freeze: Option<bool>,
-    /// Column of sample weights, from here on and in later updates; by default that of the run so
-    /// far, if any. It cannot be a feature
+    /// Column of sample weights, for this and later updates [default: that of the run so far, if
+    /// any]. It cannot be a feature
     #[arg(long, value_name = "COLUMN")]
     weight: Option<String>,
-    /// Rows that labels are late by, 0 to 100000, from here on and in later updates; by default as
-    /// in the run so far
+    /// Delay of the labels in rows, 0 to 100000, for this and later updates [default: that of the
+    /// run so far]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u32>(0..=u64::from(MOST_DELAY)))]
     label_delay: Option<u32>,
     #[command(flatten)]
@@ -93,7 +93,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     };
     refuse_overwriting("--output", &options.output, [options.from.as_path()])?;
     let read: Vec<_> = files(&options.data).collect();
-    // The lock first: what is read is what will be replaced.
+    // The lock is taken first, because the file that is read will be replaced.
     let outputs = match options.dry_run.is_on() {
         true => Outputs::check(&options.output, Some(store), &read).map(|()| None)?,
         false => Some(Outputs::open(&options.output, Some(store), &read)?),

@@ -18,9 +18,9 @@ use rand_pcg::rand_core::{RngCore, SeedableRng};
 
 /// Rows of the demo's training file.
 pub const TRAINING_ROWS: u64 = 30_000;
-/// First row, counted from 0, that is decided by other rules.
+/// First row (counted from 0), that is decided by other rules.
 pub const ACCURACY_DRIFT_AT: u64 = 12_000;
-/// First row, counted from 0, with the larger bias.
+/// First row (counted from 0), with the larger bias.
 pub const FAIRNESS_DRIFT_AT: u64 = 21_000;
 /// Log-odds by which women were disadvantaged in the labels at first.
 pub const EARLY_BIAS: f64 = 0.35;

@@ -265,8 +265,8 @@ fn bins_of(values: &[f32], edges: &[f32], standardised: impl Fn(f32) -> f64) -> 
     bins
 }
 
-/// Returns the part, of `most` equal ones of all that is counted, that the middle of each count lies
-/// in; parts without any are passed over.
+/// Returns the part, of `most` equal ones of all that is counted, that the middle of each count
+/// lies in; parts without any are skipped.
 fn parts(counts: &[f64], most: usize) -> Vec<u16> {
     let total: f64 = counts.iter().sum();
     let (mut before, mut last, mut index) = (0.0, None, 0);

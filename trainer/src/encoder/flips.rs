@@ -5,7 +5,7 @@
 //! encoder knows them, whether a record of the group has been seen or not. Only the terms of the
 //! protected feature differ; all others are copied.
 //!
-//! *Cost:* nothing where it is not used; else the terms of the record again for each value.
+//! *Cost:* nothing if it is not used; else the terms of the record again for each value.
 
 use feamoe_engine::mixture::Term;
 

@@ -554,8 +554,8 @@ fn carry_bins(
 }
 
 impl Number {
-    /// Returns the number of classes that values are counted in: those of the bins and both ends, or
-    /// where there are no bins, steps of the standard deviation.
+    /// Returns the number of classes that values are counted in: those of the bins and both ends,
+    /// or if there are no bins, steps of the standard deviation.
     pub(super) fn classes(&self) -> usize {
         2 + self.bins.last().map_or(LIMITS.len() + 1, |bin| usize::from(bin.class) + 1)
     }
@@ -565,7 +565,7 @@ impl Number {
         self.class_in(x, self.bin_of(x))
     }
 
-    /// As [`Number::class`], of a value in a bin.
+    /// Like [`Number::class`], of a value in a bin.
     #[inline]
     fn class_in(&self, x: f32, bin: Option<usize>) -> usize {
         if x < self.low {

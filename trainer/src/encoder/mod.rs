@@ -60,7 +60,7 @@ pub struct Example {
     pub terms: Vec<Term>,
     /// The block of each term: rows whose [gain](crate::learner) is learned together.
     pub blocks: Vec<Block>,
-    /// Whether the outcome is the favourable one; false where it is not known.
+    /// Whether the outcome is the favourable one; false if it is not known.
     pub label: bool,
     /// Group per protected attribute, intersections last: 0 privileged, 1.. the others,
     /// [`NO_GROUP`].
@@ -88,8 +88,8 @@ impl Default for Example {
 pub struct Options {
     /// Rows it is fitted on: more see rarer levels and outer quantiles, and are kept in memory.
     pub warmup: usize,
-    /// Most bins of a numeric feature, 0 or 1 for none. With fewer than 64, values that share a bin
-    /// still differ, by a line: [`Number`] says why.
+    /// The largest number of bins of a numeric feature, 0 or 1 for none. With fewer than 64, values
+    /// that share a bin still differ, by a line: [`Number`] says why.
     pub bins: usize,
 }
 
@@ -120,7 +120,7 @@ pub struct Encoder {
     rows_seen: u64,
     /// Blocks of rows so far.
     blocks: u32,
-    /// Most bins of a number.
+    /// The largest number of bins of a number.
     most_bins: usize,
     /// Whether numbers are sloped where a bin holds several values.
     has_slopes: bool,
@@ -212,7 +212,7 @@ impl Feature {
     }
 
     /// Returns what a cell is to it; `None` for text where a number is needed, or a number below 0
-    /// where its logarithm is.
+    /// if its logarithm is.
     #[inline]
     fn value(&self, cell: Cell<'_>) -> Option<Value> {
         match &self.kind {
@@ -260,7 +260,7 @@ impl Encoder {
         fit::fit(rows, columns, schema, options, options.bins)
     }
 
-    /// As [`Encoder::fit`], with fewer bins for fewer rows.
+    /// Like [`Encoder::fit`], with fewer bins for fewer rows.
     pub(crate) fn fit_draft(
         rows: &Buffer,
         columns: &[String],

@@ -204,7 +204,7 @@ impl Number {
     }
 
     /// Returns the terms that all values in a bin share, each with its block: the line unless the
-    /// number is sloped, the two hats where there are some, and last the bin, whose count is that of
+    /// number is sloped, the two hats if there are some, and last the bin, whose count is that of
     /// the bin.
     pub(crate) fn terms_of_bin(&self, index: usize) -> impl Iterator<Item = (Term, Block)> + use<> {
         let bin = self.bins.get(index).copied();

@@ -1,6 +1,6 @@
-//! Why bytes are no checkpoint.
+//! Errors of invalid checkpoints.
 
-/// Why bytes are no checkpoint that can be resumed.
+/// Why bytes are not a checkpoint that can be resumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
@@ -11,11 +11,11 @@ pub enum CheckpointError {
     TooShort {
         /// Bytes found.
         found: usize,
-        /// Bytes of a header.
+        /// Size of a header in bytes.
         expected: usize,
     },
     /// A model.
-    #[error("found a model, expected a checkpoint: a model alone cannot be resumed; name the checkpoint of the run")]
+    #[error("found a model, expected a checkpoint, since a model cannot be resumed; name the checkpoint of the run")]
     Model,
     /// Other first bytes.
     #[error(
@@ -24,7 +24,7 @@ pub enum CheckpointError {
     Magic {
         /// Bytes found.
         found: [u8; 4],
-        /// Those of a checkpoint.
+        /// The first bytes of a checkpoint.
         expected: [u8; 4],
     },
     /// Another version of the format.
@@ -34,41 +34,41 @@ pub enum CheckpointError {
     Version {
         /// Version found.
         found: u16,
-        /// The one version that this build reads.
+        /// The only version that this build reads.
         expected: u16,
     },
-    /// More bytes than any checkpoint has.
+    /// The header states more bytes than any checkpoint has.
     #[error(
-        "found a header that says {found} bytes of content, expected at most {limit}; copy the file again, or use an earlier checkpoint"
+        "found a header that states {found} bytes of content, expected at most {limit}; copy the file again, or use an earlier checkpoint"
     )]
     TooLong {
-        /// Bytes the header says.
+        /// Bytes according to the header.
         found: u64,
         /// Bytes allowed.
         limit: u64,
     },
-    /// More or fewer bytes than the header says.
+    /// More or fewer bytes than the header states.
     #[error("found {found} bytes of content, expected {expected}; copy the file again, or use an earlier checkpoint")]
     Length {
-        /// Bytes there are; of a longer file, one more than expected.
+        /// Bytes found; for a file that is too long, one more than expected.
         found: u64,
-        /// Bytes the header says.
+        /// Bytes according to the header.
         expected: u64,
     },
-    /// Bytes that are not those written.
+    /// The content does not match its hash.
     #[error(
         "the content is damaged: its SHA-256 is not the one in the header; copy the file again, or use an earlier checkpoint"
     )]
     Damaged,
-    /// Content that is no checkpoint, though its hash is right.
+    /// The content cannot be decoded although its hash is correct.
     #[error(
         "the content cannot be decoded as a checkpoint of version {version}; resume with the feamoe that wrote it, or train again"
     )]
     Undecodable {
-        /// The version it says it is of.
+        /// The version according to the header.
         version: u16,
     },
-    /// A number that no run produces.
+    /// A number that no run can produce.
     #[error(
         "found a number under `{field}` that no run produces: a float that is not finite, or a count of 2^48 or more; the state was not \
          written by feamoe, train again"
@@ -77,8 +77,8 @@ pub enum CheckpointError {
         /// The field that holds it.
         field: &'static str,
     },
-    /// Parts that do not fit each other.
-    #[error("the {part} does not fit the rest; the file was not written by feamoe, train again")]
+    /// Parts that contradict each other.
+    #[error("the {part} contradicts the rest, so the file was not written by feamoe; train again")]
     Contradictory {
         /// The part.
         part: &'static str,

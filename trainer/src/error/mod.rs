@@ -1,5 +1,5 @@
-//! The one error of the trainer: every variant says where, what was found, what was expected, what
-//! to do.
+//! The error of the trainer. Every variant states where it occurred, what was found, what was
+//! expected and what to do.
 //!
 //! The command line prints it after `error: ` and exits with code 2.
 
@@ -16,13 +16,13 @@ pub(crate) use self::words::list;
 use self::words::{advice_on_columns, plural};
 use crate::output::WriteError;
 
-/// Where a record is, in a message: a file and its line, or a source without lines and the number
-/// of the record.
+/// The place of a record in a message: a file and its line, or the name of a source without lines
+/// and the number of the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Where {
-    /// The source's name.
+    /// The name of the source.
     pub file: String,
-    /// 1-based line on which the record starts; 0 where the source has no lines.
+    /// 1-based line on which the record starts; 0 if the source has no lines.
     pub line: u64,
     /// 1-based number of the record.
     pub number: u64,
@@ -46,12 +46,12 @@ pub enum Error {
     Read {
         /// The file, or `standard input`.
         file: String,
-        /// What the operating system said. Not a source of this error (hence the raw name): the
-        /// message has it already.
+        /// The error of the operating system. The raw name keeps `thiserror` from making it the
+        /// source of this error, since the message includes it.
         r#source: io::Error,
     },
 
-    /// A schema, or a file of options, is not valid TOML, has an unknown or missing key, or
+    /// A schema or a configuration file is not valid TOML, has an unknown or missing key, or
     /// contradicts itself.
     #[error("{file}:{line}:{column}: {message}")]
     Schema {
@@ -65,8 +65,8 @@ pub enum Error {
         message: String,
     },
 
-    /// A blob without names cannot be bound to columns.
-    #[error("the model has no names, so its features cannot be found among the columns; export it with names")]
+    /// A model without names cannot be bound to columns.
+    #[error("the model has no names, so its features cannot be matched with columns; export it with names")]
     NamesStripped,
 
     /// The engine refused a value.
@@ -74,7 +74,7 @@ pub enum Error {
     Record {
         /// The feature.
         feature: String,
-        /// What the engine said.
+        /// The error of the engine.
         error: feamoe_engine::RecordError,
     },
 
@@ -82,16 +82,16 @@ pub enum Error {
     #[error(transparent)]
     Explain(#[from] feamoe_engine::ExplainError),
 
-    /// Background records that are not there.
+    /// There are no background records.
     #[error("{from}: {message}")]
     Background {
-        /// Where they were looked for.
+        /// Where they were searched for.
         from: String,
         /// What is wrong, and what to do.
         message: String,
     },
 
-    /// A group of features that cannot be.
+    /// A group of features is invalid.
     #[error("group {group}: {message}")]
     Group {
         /// Its name.
@@ -100,7 +100,7 @@ pub enum Error {
         message: String,
     },
 
-    /// A rule of recourse that the model's feature cannot have.
+    /// A recourse rule does not fit the feature of the model.
     #[error("recourse: column {column:?} {message}")]
     Rule {
         /// The column.
@@ -109,11 +109,11 @@ pub enum Error {
         message: String,
     },
 
-    /// No input was named, or standard input twice.
+    /// The inputs are invalid, for example because standard input is named twice.
     #[error("{0}")]
     Input(String),
 
-    /// A file without a single line.
+    /// A file has no lines.
     #[error(
         "{file}: the file is empty, expected {}; check that the step which writes it has run",
         if *.header { "a header line and records" } else { "records" }
@@ -125,7 +125,8 @@ pub enum Error {
         header: bool,
     },
 
-    /// Files that are not text: NUL bytes, UTF-16, an archive, a compression that is not gzip.
+    /// A file is not text: it has NUL bytes, or is UTF-16, an archive, or compressed other than by
+    /// gzip.
     #[error("{file}:{line}: found {found}, expected CSV text in UTF-8, plain or gzip; {help}")]
     NotText {
         /// The file.
@@ -145,11 +146,11 @@ pub enum Error {
     Arrow {
         /// The file.
         file: String,
-        /// What its reader says.
+        /// The error of its reader.
         problem: String,
     },
 
-    /// A column of a type that is neither numbers nor text.
+    /// A column has an unsupported type.
     #[error(
         "{file}: column {column:?}: found the type {found}, expected numbers, text, booleans or dates; drop the column (features.drop), or convert it"
     )]
@@ -158,11 +159,11 @@ pub enum Error {
         file: String,
         /// The column.
         column: String,
-        /// What it holds.
+        /// The type of the column.
         found: String,
     },
 
-    /// A file of another format than the first.
+    /// A file has another format than the first one.
     #[error(
         "{file}: expected a Parquet or Arrow file, as the first one is; convert it, or read the files one after the other"
     )]
@@ -171,7 +172,7 @@ pub enum Error {
         file: String,
     },
 
-    /// A format that cannot be read from a pipe.
+    /// The format cannot be read from a pipe.
     #[error(
         "{file}: found a Parquet file, expected text or an Arrow stream, since the index of a Parquet file is at its end; name the file"
     )]
@@ -180,7 +181,7 @@ pub enum Error {
         file: String,
     },
 
-    /// Bytes that are not UTF-8.
+    /// A field is not UTF-8.
     #[error(
         "{file}:{line}: field {field}: found byte 0x{byte:02x}, which is not UTF-8; convert the file first, \
          for example: iconv -f LATIN1 -t UTF-8 FILE"
@@ -196,18 +197,18 @@ pub enum Error {
         byte: u8,
     },
 
-    /// A gzip stream that ends too early or is damaged.
+    /// A gzip stream is truncated or damaged.
     #[error("{file}:{line}: the gzip stream {problem}; copy or download the file again (`gzip -t FILE` checks it)")]
     Gzip {
         /// The file.
         file: String,
-        /// 1-based line reached when it stopped.
+        /// 1-based line at which reading stopped.
         line: u64,
         /// What is wrong with it.
         problem: String,
     },
 
-    /// A record with more or fewer fields than the header.
+    /// A record has more or fewer fields than the header.
     #[error(
         "{file}:{line}: found {found} field{}, expected {expected}; {help}", plural(*.found)
     )]
@@ -224,36 +225,36 @@ pub enum Error {
         help: &'static str,
     },
 
-    /// Lines before the names of the columns.
+    /// There are lines before the column names.
     #[error(
-        "{file}:1: found {found} field{} where nearly all lines have {fields}, a title? expected the names of the columns; take out {lines}, for \
+        "{file}:1: found {found} field{} where nearly all lines have {fields}; expected the column names, found perhaps a title; take out {lines}, for \
          example: tail -n +{first} FILE", plural(*.found)
     )]
     Title {
         /// The file.
         file: String,
-        /// Fields of the first line.
+        /// Number of fields in the first line.
         found: usize,
-        /// Which lines.
+        /// The lines in question.
         lines: String,
-        /// Fields of the others.
+        /// Number of fields in the other lines.
         fields: usize,
-        /// The first line that is not one of them, from 1, empty lines not counted.
+        /// 1-based number of the first line after them, not counting empty lines.
         first: usize,
     },
 
-    /// A file whose first line names another delimiter than the schema.
+    /// The first line of a file names another delimiter than the schema.
     #[error("{file}:1: found \"sep={found}\", expected the delimiter {expected:?}; correct table.delimiter")]
     OtherDelimiter {
         /// The file.
         file: String,
-        /// Its delimiter.
+        /// The delimiter that the file names.
         found: char,
-        /// That of the schema.
+        /// The delimiter of the schema.
         expected: char,
     },
 
-    /// A quote that is never closed.
+    /// A quoted field is never closed.
     #[error(
         "{file}:{line}: the record has an opening quote that is never closed; close it, or double quotes inside a quoted field"
     )]
@@ -264,18 +265,18 @@ pub enum Error {
         line: u64,
     },
 
-    /// A record longer than the reader's bound, which keeps memory constant.
-    #[error("{file}:{line}: the record is longer than {limit} bytes; is a quote left open, or is this no CSV file?")]
+    /// A record exceeds the reader's limit, which bounds its memory.
+    #[error("{file}:{line}: the record is longer than {limit} bytes; is a quote left open, or is this not a CSV file?")]
     RecordTooLong {
         /// The file.
         file: String,
         /// 1-based line on which the record starts.
         line: u64,
-        /// The bound, in bytes.
+        /// The limit in bytes.
         limit: usize,
     },
 
-    /// A column that something needs is not in the data.
+    /// A required column is not in the data.
     #[error(
         "{file}: no column {column:?}, which {wanted_by} needs; the columns are {}{}",
         list(.columns), advice_on_columns(.column, .columns)
@@ -283,15 +284,15 @@ pub enum Error {
     MissingColumn {
         /// The file.
         file: String,
-        /// The column looked for.
+        /// The missing column.
         column: String,
-        /// Who looked for it, such as `target.column`.
+        /// What requires it, such as `target.column`.
         wanted_by: String,
-        /// The columns there are.
+        /// The columns of the data.
         columns: Vec<String>,
     },
 
-    /// A later file without all of the columns of the first.
+    /// A later file lacks columns of the first one.
     #[error(
         "{file}: the header differs from that of {first}: it lacks {}, it has {}; all files of one run must have the same columns, in any \
          order",
@@ -308,68 +309,68 @@ pub enum Error {
         columns: Vec<String>,
     },
 
-    /// Data that are not those a run was reading when it stopped.
+    /// The data differ from those that a run was reading when it stopped.
     #[error(
-        "{file}: found {found}, expected the records that the run had read of {files} when it stopped, the first {records}; name the same data again, from the \
+        "{file}: found {found}, expected the first {records} records of {files}, which the run had read when it stopped; name the same data again, from the \
          first file on, or resume with other data as the rest of them"
     )]
     OtherData {
-        /// The file where that showed.
+        /// The file with the difference.
         file: String,
-        /// What is there.
+        /// What was found.
         found: &'static str,
-        /// Records that had been read.
+        /// Number of records that had been read.
         records: u64,
         /// The files they were read from.
         files: String,
     },
 
-    /// A checkpoint that another run replaced.
+    /// Another run replaced the checkpoint.
     #[error(
-        "{file}: another run wrote this checkpoint meanwhile, expected the one that this run began with; nothing was written: let one run after \
-             the other learn, or give each a checkpoint of its own"
+        "{file}: another run has replaced the checkpoint that this run started from, so nothing was written; run them one after \
+         the other, or give each its own checkpoint"
     )]
     ChangedCheckpoint {
         /// The file.
         file: String,
     },
 
-    /// Rows that are kept in memory, which has an end.
+    /// Memory is full of rows that are kept.
     #[error(
         "no memory is left for another row: {rows} rows take {megabytes} MB; learn from the rows in their own order, which keeps none, from \
          fewer rows, or where there is more memory"
     )]
     Memory {
-        /// Rows that are kept.
+        /// Number of rows kept.
         rows: usize,
-        /// Megabytes that they take.
+        /// Their size in megabytes.
         megabytes: usize,
     },
 
-    /// A file that another process is writing.
-    #[error("{file}: another process writes this file, as {lock} shows; wait for it to end, or name another file")]
+    /// Another process is writing the file.
+    #[error("{file}: another process is writing this file, as {lock} shows; wait for it to end, or name another file")]
     Locked {
         /// The file.
         file: String,
-        /// What it holds locked.
+        /// The lock file that it holds.
         lock: String,
     },
 
-    /// A run that was asked to stop, and was stored.
-    #[error("stopped after {rows} rows, which the checkpoint holds")]
+    /// A run was stopped and its checkpoint was written.
+    #[error("stopped after {rows} rows, which are in the checkpoint")]
     Stopped {
         /// Rows learned from.
         rows: u64,
     },
 
-    /// A run that was asked to end, and was not stored.
+    /// A run was interrupted without writing a checkpoint.
     #[error("interrupted after {rows} rows")]
     Interrupted {
         /// Rows learned from.
         rows: u64,
     },
 
-    /// Data that were learned from already.
+    /// The run has already learned from the data.
     #[error(
         "{file}: the run learned from the first {records} records before, expected newer data; name what came since, or say that \
          they are to be learned from again"
@@ -377,11 +378,11 @@ pub enum Error {
     SameData {
         /// The file.
         file: String,
-        /// Records that are the same.
+        /// Number of records that are the same.
         records: u64,
     },
 
-    /// Data that changed between two passes.
+    /// The data changed between two passes.
     #[error(
         "{files}: pass {epoch} found other data than the first one, expected the same in every pass; nothing was written: train again on files that \
          nobody writes to"
@@ -393,7 +394,7 @@ pub enum Error {
         epoch: u32,
     },
 
-    /// A cell that should be a number is not.
+    /// A cell of a numeric column is not a number.
     #[error("{at}: column {column:?}: found {found:?}, expected a number; {help}")]
     NotANumber {
         /// The record.
@@ -406,7 +407,7 @@ pub enum Error {
         help: String,
     },
 
-    /// A sample weight that is missing, negative, infinite or no number.
+    /// A sample weight is missing, negative, infinite or not a number.
     #[error("{at}: column {column:?}: found {found:?}, expected a sample weight: a number of at least 0")]
     NotAWeight {
         /// The record.
@@ -417,7 +418,7 @@ pub enum Error {
         found: String,
     },
 
-    /// A number outside the domain of its column's transform.
+    /// A number is outside the domain of its column's transform.
     #[error(
         "{at}: column {column:?}: found {found}, expected a number of 0 or more, since the column is listed in \
          features.log1p; take it off that list"
@@ -431,7 +432,7 @@ pub enum Error {
         found: f32,
     },
 
-    /// Rows that are kept take too much memory.
+    /// Kept rows take too much memory.
     #[error(
         "{at}: the first {rows} rows take more than {limit} MB, expected less for {what}; drop columns of long text (features.drop), or keep \
          fewer rows"
@@ -439,15 +440,15 @@ pub enum Error {
     TooMuchMemory {
         /// The record reached.
         at: Where,
-        /// What they are kept for.
+        /// What the rows are kept for.
         what: &'static str,
-        /// Rows so far.
+        /// Number of rows so far.
         rows: usize,
         /// Megabytes allowed.
         limit: usize,
     },
 
-    /// A text too long for a level of a feature.
+    /// A text is too long for the level of a feature.
     #[error(
         "{at}: column {column:?}: found a text of {found} bytes, expected at most {limit} in a column that is a feature; drop the column \
          (features.drop), or shorten its texts"
@@ -463,7 +464,7 @@ pub enum Error {
         limit: usize,
     },
 
-    /// A schema for another favourable outcome than the model's.
+    /// The schema has another favourable outcome than the model.
     #[error(
         "target.positive: found {}, expected {expected:?} among them, the favourable outcome that the model was trained for; take the schema \
          that it was trained with, or add {expected:?} if it means the same",
@@ -472,28 +473,28 @@ pub enum Error {
     OtherOutcome {
         /// The schema's favourable outcomes.
         found: Vec<String>,
-        /// The model's.
+        /// The favourable outcome of the model.
         expected: String,
     },
 
-    /// A column whose numbers are one to a model.
+    /// Distinct numbers of a column are equal as 32-bit floats.
     #[error(
-        "column {column:?}: found {distinct} numbers, of which 32-bit floats hold {kept} apart ({} and {} are one), expected numbers that stay \
+        "column {column:?}: found {distinct} distinct numbers, of which only {kept} remain distinct as 32-bit floats ({} and {} become equal), expected numbers that stay \
          distinct; subtract a fixed offset from the column, take a coarser unit, or drop it (features.drop)",
         pair[0], pair[1]
     )]
     TooCloseTogether {
         /// The column.
         column: String,
-        /// Distinct numbers found.
+        /// Number of distinct values found.
         distinct: usize,
-        /// Those that stay distinct.
+        /// Number of values that stay distinct.
         kept: usize,
-        /// Two that do not.
+        /// Two numbers that become equal.
         pair: [f64; 2],
     },
 
-    /// A column that should be numeric shows no number in the first rows, so it has no scale.
+    /// A column that should be numeric has no number in the first rows, so no scale can be fitted.
     #[error(
         "column {column:?}: none of the first {rows} rows has a number in it, so features.{wanted_by} cannot apply; \
          take it off that list or fit on more rows"
@@ -501,31 +502,31 @@ pub enum Error {
     NoNumbers {
         /// The column.
         column: String,
-        /// The list of the schema that asks for a number.
+        /// The list in the schema that requires a number.
         wanted_by: &'static str,
-        /// Rows looked at.
+        /// Number of rows checked.
         rows: usize,
     },
 
-    /// The model would have more features than this build holds, or none.
+    /// The model would have no features, or more than this build supports.
     #[error("found {found} feature columns, expected 1 to {limit}; choose with features.only or features.drop")]
     FeatureCount {
-        /// Feature columns found.
+        /// Number of feature columns found.
         found: usize,
-        /// The most there may be.
+        /// The largest number allowed.
         limit: usize,
     },
 
-    /// No record can be used: there are none, or filters or the target left none.
+    /// No record can be used: there are none, or the filters and the target leave none.
     #[error("{files}: {reason}")]
     NoUsableRows {
         /// The files read.
         files: String,
-        /// What became of the rows, what the target's values are, what to do.
+        /// Why no rows are left, the values of the target, and what to do.
         reason: String,
     },
 
-    /// The status of a monitor that cannot be read, or not be added to others.
+    /// The status of a monitor cannot be read or cannot be added to others.
     #[error("{file}: {message}")]
     Status {
         /// The file.
@@ -543,36 +544,36 @@ pub enum Error {
         error: CheckpointError,
     },
 
-    /// A checkpoint could not be written on the way.
+    /// A file could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
 
-    /// Only one of the two outcomes occurs.
+    /// Only one outcome occurs.
     #[error("{files}: {reason}")]
     OneOutcome {
         /// The files read.
         files: String,
-        /// Which outcome there is, which not, what the target's values are, what to do.
+        /// Which outcome occurs, the values of the target, and what to do.
         reason: String,
     },
 
-    /// A third value of the target where the schema lists the favourable ones only.
+    /// The target has a third value, but the schema lists only the favourable ones.
     #[error(
         "{at}: column {column:?}: found {found:?}, expected {expected}; \
          with more than two values target.negative must list those of the other outcome (rows of neither are left out and counted)"
     )]
     ThirdLabel {
-        /// Where it is.
+        /// The record.
         at: Where,
-        /// The target.
+        /// The target column.
         column: String,
         /// The value.
         found: String,
-        /// The favourable values and the other one.
+        /// The favourable values and the other value.
         expected: String,
     },
 
-    /// A protected group of the schema that no row belongs to.
+    /// No row belongs to a protected group of the schema.
     #[error("{files}: column {column:?}: no row belongs to the {role} group {group}; {seen}")]
     AbsentGroup {
         /// The files read.
@@ -583,13 +584,13 @@ pub enum Error {
         role: &'static str,
         /// The values of the group.
         group: String,
-        /// The values that do occur, and what to do.
+        /// The values that occur, and what to do.
         seen: String,
     },
 }
 
 impl Error {
-    /// Returns the column of the data that it is about.
+    /// Returns the column of the data that caused the error, if known.
     #[must_use]
     pub fn column(&self) -> Option<&str> {
         match self {
@@ -609,7 +610,7 @@ impl Error {
         }
     }
 
-    /// Returns the number of the record that it is about, from 1.
+    /// Returns the 1-based number of the record that caused the error, if known.
     #[must_use]
     pub fn row(&self) -> Option<u64> {
         match self {
@@ -623,7 +624,7 @@ impl Error {
         }
     }
 
-    /// Returns what was found there, as it stands.
+    /// Returns the value that was found, if known.
     #[must_use]
     pub fn found(&self) -> Option<String> {
         match self {
@@ -639,7 +640,7 @@ impl Error {
         }
     }
 
-    /// Returns what was expected in its place.
+    /// Returns what was expected instead, if known.
     #[must_use]
     pub fn expected(&self) -> Option<String> {
         match self {

@@ -1,9 +1,9 @@
-//! Words that messages share: lists of names, advice on columns.
+//! Text shared by messages: lists of names, advice on columns.
 
-/// Most names that a message lists.
+/// The largest number of names that a message lists.
 const MOST_LISTED: usize = 60;
 
-/// Writes names as `"a", "b", "c"`.
+/// Formats names as `"a", "b", "c"`.
 pub(crate) fn list<S: AsRef<str>>(names: &[S]) -> String {
     let mut text =
         names.iter().take(MOST_LISTED).map(|name| format!("{:?}", name.as_ref())).collect::<Vec<_>>().join(", ");
@@ -17,8 +17,7 @@ pub(super) fn plural(n: usize) -> &'static str {
     if n == 1 { "" } else { "s" }
 }
 
-/// What may be wrong where a column is missing: its spelling, a file without a header, another
-/// delimiter.
+/// Returns advice on a missing column: its spelling, a file without a header, another delimiter.
 pub(super) fn advice_on_columns(wanted: &str, columns: &[String]) -> String {
     let fold = |name: &str| name.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
     let folded = fold(wanted);

@@ -65,11 +65,11 @@ pub fn attributions(explainer: &Explainer<'_>, source: &mut impl Source) -> Resu
     })
 }
 
-/// As [`attributions`], with what each record holds and at most `most_reasons` reasons for an
+/// Like [`attributions`], with what each record holds and at most `most_reasons` reasons for an
 /// unfavourable decision.
 ///
 /// # Errors
-/// As [`attributions`].
+/// The same as [`attributions`].
 pub fn explanation(
     explainer: &Explainer<'_>,
     source: &mut impl Source,

@@ -22,8 +22,8 @@ use crate::schema::Table;
 
 /// Apart from the seeds of everything else that is drawn.
 const SEED: u64 = u64::from_be_bytes(*b"backgrou");
-/// Most bytes of stored exponentials; past them they are computed anew for each record, to the same
-/// bits.
+/// The largest number of bytes of stored exponentials; past them they are computed anew for each
+/// record, to the same bits.
 const MOST_FACTOR_BYTES: usize = 256 << 20;
 /// What a level that training had not seen is saved as, where its name is not known.
 const UNSEEN: &str = "(unseen)";
@@ -58,7 +58,7 @@ impl fmt::Display for Condition {
 }
 
 impl Condition {
-    /// Returns whether a cell, `None` where it is missing, is the value.
+    /// Returns whether a cell, `None` if it is missing, is the value.
     fn holds(&self, cell: Option<&[u8]>) -> bool {
         let value = self.value.as_bytes();
         match cell {
@@ -214,7 +214,7 @@ impl BackgroundRecords {
     /// Returns what names them. Takes 8 bytes a term and record meanwhile.
     ///
     /// # Errors
-    /// As [`BackgroundRecords::against`].
+    /// The same as [`BackgroundRecords::against`].
     pub fn id(&self, model: &HostModel<'_>) -> Result<BackgroundId, Error> {
         let mut terms = vec![Term::default(); Background::terms_needed(model).saturating_mul(self.0.len())];
         let mut background = Background::new(model, &mut terms, &mut []);
@@ -282,7 +282,7 @@ impl<'m> Names<'m> {
         Ok(Self { features: features.collect::<Result<_, _>>()?, levels })
     }
 
-    /// Returns a value as a file has it; `None` where it is missing.
+    /// Returns a value as a file has it; `None` if it is missing.
     fn text(&self, feature: usize, value: Value) -> Option<String> {
         match value {
             Value::Number(number) => (!number.is_nan()).then(|| number.to_string()),

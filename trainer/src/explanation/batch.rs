@@ -69,7 +69,7 @@ impl<'e, 'm> Batch<'e, 'm> {
         &self.slots[..self.filled]
     }
 
-    /// Explains the next record on this thread; false where none is left.
+    /// Explains the next record on this thread; false if none is left.
     ///
     /// # Errors
     /// Those of the engine's methods.

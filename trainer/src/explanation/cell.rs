@@ -7,10 +7,9 @@ use serde_json::{Value, json};
 /// What a player holds in a record.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cell {
-    /// The number, or the level's code: -1 for an unseen level; null where missing, and for a
-    /// group.
+    /// The number, or the level's code: -1 for an unseen level; null if missing, and for a group.
     pub data: Value,
-    /// As the file has it; null where missing.
+    /// As the file has it; null if missing.
     pub display: Value,
     /// What became of it; the most unusual one of a group.
     pub note: Note,

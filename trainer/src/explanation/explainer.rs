@@ -34,7 +34,7 @@ pub enum Procedure<'b> {
     Exact {
         /// What they are against.
         against: Against<'b>,
-        /// Most coalitions of a record, against all background records together.
+        /// The largest number of coalitions of a record, against all background records together.
         budget: u64,
     },
     /// [`Method::Sampled`].
@@ -232,11 +232,11 @@ impl<'m> Explainer<'m> {
         Ok(())
     }
 
-    /// Returns the coalitions that exact values of a record take; `None` where it is sampled, or
+    /// Returns the coalitions that exact values of a record take; `None` if it is sampled, or
     /// explained without coalitions.
     ///
     /// # Errors
-    /// As [`Explainer::explain`].
+    /// The same as [`Explainer::explain`].
     pub fn coalitions(&self, record: &AnyRecord<'_>) -> Result<Option<u64>, ExplainError> {
         match (self.model, record) {
             (AnyModel::Float(model), AnyRecord::Float(record)) => self.coalitions_of(model, record),

@@ -49,7 +49,7 @@ pub(super) fn players(schema: Schema<'_>, groups: &[Group]) -> Result<Vec<Player
             let Some(index) = names.iter().position(|name| name == feature) else {
                 return Err(fault(
                     group,
-                    format!("{feature:?} is no feature of the model; those are {}", list(&names)),
+                    format!("{feature:?} is not a feature of the model; the features are {}", list(&names)),
                 ));
             };
             if let Some(other) = group_of[index].replace(number) {

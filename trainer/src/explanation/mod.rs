@@ -266,7 +266,7 @@ pub fn by_magnitude(weights: &[f32]) -> Vec<usize> {
     order
 }
 
-/// Returns `most` of `count` indices, evenly spread, the first and the last among them; all where
+/// Returns `most` of `count` indices, evenly spread, the first and the last among them; all if
 /// there are no more.
 pub(crate) fn evenly(count: usize, most: usize) -> impl Iterator<Item = usize> {
     let kept = count.min(most);

@@ -21,7 +21,7 @@ const MATERIAL: f32 = 0.05;
 pub struct Reason {
     /// The feature, or group of features.
     pub feature: String,
-    /// What the record has; null where missing.
+    /// What the record has; null if missing.
     pub value: Value,
     /// How much it pulled the score down, negative, in the explanation's space.
     pub attribution: f32,
@@ -32,8 +32,8 @@ pub struct Reason {
 }
 
 /// Returns the `most` players with the most negative values, in words; none where the decision is
-/// favourable. Players with less than a twentieth of all that pulled the score down are left
-/// out, but for the strongest.
+/// favourable. Players with less than a twentieth of all that pulled the score down are left out,
+/// except for the strongest.
 ///
 /// A value is held against one that occurs in the model's background: the median number, or the
 /// most frequent level. Without a background a number is held against the mean of the training

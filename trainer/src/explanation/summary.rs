@@ -9,8 +9,8 @@ use crate::model::HostAttribution;
 /// The mean over records of the magnitude of each player's value, and of the value itself; constant
 /// memory.
 ///
-/// The mean value is near 0 where a player pulls some records up and others down; the mean
-/// magnitude is not.
+/// The mean value is near 0 if a player pulls some records up and others down; the mean magnitude
+/// is not.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Summary {
@@ -95,7 +95,7 @@ impl Sums {
         (self.records, self.sampled)
     }
 
-    /// Returns the means over the records; 0 where there are none.
+    /// Returns the means over the records; 0 if there are none.
     #[must_use]
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
     pub fn summary(&self, explainer: &Explainer<'_>) -> Summary {

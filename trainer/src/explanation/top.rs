@@ -9,8 +9,8 @@ const OTHER: &str = "other";
 
 impl Explanation {
     /// Returns the `most` players with the largest mean absolute values, the largest first, then
-    /// `other`, whose values are the sums of the others'. Nothing changes where there are no more
-    /// than `most`.
+    /// `other`, whose values are the sums of the others'. Nothing changes if there are no more than
+    /// `most`.
     ///
     /// A standard error of `other` is the sum of the others': the most that it can be.
     #[must_use]
@@ -49,7 +49,7 @@ impl Explanation {
 
 impl Summary {
     /// Returns the first `most` players, then `other`, whose means are the sums of the others'.
-    /// Nothing changes where there are no more than `most`.
+    /// Nothing changes if there are no more than `most`.
     #[must_use]
     pub fn top(mut self, most: usize) -> Self {
         if self.feature_names.len() <= most {

@@ -7,7 +7,7 @@ use feamoe_engine::Value;
 
 use crate::model::AnyModel;
 
-/// Returns the typical value of every feature; `None` where no background record has one.
+/// Returns the typical value of every feature; `None` if no background record has one.
 pub(super) fn typical(model: AnyModel<'_>) -> Vec<Option<String>> {
     let schema = model.schema();
     let feature = |feature: usize| {

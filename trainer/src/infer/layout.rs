@@ -153,7 +153,7 @@ impl Below {
     }
 }
 
-/// Decides what commas and points in numbers mean; `None` where they are as in program text.
+/// Decides what commas and points in numbers mean; `None` if they are as in program text.
 fn marks(below: &[Below], delimiter: char) -> Option<(char, Option<char>, String)> {
     let numbers = || below.iter().filter(|below| below.is_number());
     let sum = |of: fn(&Below) -> usize| numbers().map(of).sum::<usize>();
@@ -400,7 +400,7 @@ mod tests {
         for text in ["Loans 2020\n\na,b,c\n1,2,3\n4,5,6\n", "Loans 2020,,\na,b,c\n1,2,3\n4,5,6\n"] {
             let error = Layout::of("f.csv", &text.as_bytes().into()).err().unwrap().to_string();
             assert!(
-                error.starts_with("f.csv:1: found 1 field where nearly all lines have 3, a title?")
+                error.starts_with("f.csv:1: found 1 field where nearly all lines have 3; expected the column names")
                     && error.contains("tail -n +2"),
                 "{error}"
             );

@@ -18,7 +18,7 @@ use column::{Column, Kind};
 use guess::{Guesses, Role};
 use survey::{Survey, in_memory};
 
-/// Most values that a comment lists.
+/// The largest number of values that a comment lists.
 const MOST_LISTED: usize = 8;
 
 /// What is known beforehand.
@@ -75,7 +75,7 @@ pub fn infer(input: &Input, options: &Options) -> Result<Inferred, Error> {
 /// messages.
 ///
 /// # Errors
-/// As [`infer()`].
+/// The same as [`infer()`].
 pub fn infer_text(file: &str, text: &[u8], options: &Options) -> Result<Inferred, Error> {
     let mut plain = Vec::new();
     let mut reader = text_of(Box::new(in_memory(text)), file)?;
@@ -198,7 +198,7 @@ fn warnings(survey: &Survey, guesses: &Guesses) -> Vec<String> {
         let shown: Vec<String> =
             cells.iter().take(MOST_LISTED).map(|(text, count)| format!("{} ({count})", plain(text))).collect();
         lines.push(format!(
-            "{}: {all} cells are no numbers: {}; correct them, or list them under table.missing_in, where they are a comment",
+            "{}: {all} cells are not numbers: {}; correct them, or list them under table.missing_in, where they are a comment",
             plain(column),
             shown.join(", ")
         ));

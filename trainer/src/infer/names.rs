@@ -115,8 +115,8 @@ const UNFAVOURABLE: &str = "no|n|false|f|0|bad|denied|deny|rejected|reject|refus
     |charged off|low|<=50k|<=50k.|died|dead|0.0|-1|failure|malignant|sick|nein|non|nicht|churned\
     |attrited customer|dropout|negative";
 
-/// Which of two values is the favourable one, by their wording; `None` where they do not say.
-/// Where the name of the column speaks of something unwanted, yes and no change places.
+/// Which of two values is the favourable one, by their wording; `None` if they do not say. Where
+/// the name of the column speaks of something unwanted, yes and no change places.
 pub(super) fn favourable<'v>(name: &str, values: &[&'v str]) -> Option<(&'v str, &'static str)> {
     // Without the number of a list, as in `1. Yes`.
     let lower = |value: &str| {

@@ -35,7 +35,7 @@ pub(super) struct Survey {
     pub(super) partial: bool,
     /// Of text, how it is to be read; `None` for a table whose cells have types.
     pub(super) layout: Option<Layout>,
-    /// What the reader passed over.
+    /// What the reader skipped.
     pub(super) notes: Vec<String>,
     /// The cells of the last record.
     pub(super) last: Vec<String>,

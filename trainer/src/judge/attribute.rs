@@ -1,4 +1,4 @@
-//! Who was judged: of each protected attribute, the rows with and without a group.
+//! The rows of each protected attribute, with and without a group.
 
 use serde::Serialize;
 
@@ -14,16 +14,16 @@ pub struct AttributeReport {
     pub attribute: String,
     /// Its groups, the reference first.
     pub groups: Vec<String>,
-    /// Those among them that no row belongs to.
+    /// The groups without rows.
     pub absent_groups: Vec<String>,
     /// Rows with a group.
     pub rows: u64,
-    /// Rows without one: no measure by group counts them.
+    /// Rows in no group, which are not counted by measures by group.
     pub without_group: u64,
-    /// The first distinct values of those rows, at most 10. An intersection has none.
+    /// The first distinct values of the rows in no group, at most 10; empty for an intersection.
     pub values_without_group: Vec<UnlistedValue>,
-    /// Whether the model sees the column, and the share of records whose decision changes with the
-    /// column alone; not of intersections, nor of a training run.
+    /// Whether the column is a feature, and the share of records whose decision changes if only
+    /// this column is changed; null for intersections and for a training run.
     #[serde(flatten)]
     pub individual: Option<IndividualUnfairness>,
 }
@@ -32,17 +32,16 @@ pub struct AttributeReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct UnlistedValue {
-    /// The value; `None` where it is missing.
+    /// The value; `None` if it is missing.
     pub value: Option<String>,
     /// Its rows.
     pub rows: u64,
-    /// The listed value that it differs from only in case, blanks, Unicode form or as a number is
-    /// written.
+    /// The listed value from which it differs only in case, blanks, Unicode form or number format.
     pub resembles: Option<String>,
 }
 
 impl AttributeReport {
-    /// Reports on an attribute after the rows it has counted.
+    /// Creates the report on an attribute from its counts.
     #[must_use]
     pub fn new(attribute: &Attribute, individual: Option<IndividualUnfairness>) -> Self {
         let without = attribute.without_group();
@@ -61,7 +60,7 @@ impl AttributeReport {
         }
     }
 
-    /// Without the rows that have no value.
+    /// Returns the report without the rows that have no value.
     #[must_use]
     pub(crate) fn known(mut self) -> Self {
         self.without_group -= drop_missing(&mut self.values_without_group);
@@ -69,14 +68,14 @@ impl AttributeReport {
     }
 }
 
-/// Leaves out the rows without a value. Returns their number.
+/// Removes the rows without a value and returns their number.
 fn drop_missing(values: &mut Vec<UnlistedValue>) -> u64 {
     let missing = values.iter().filter(|value| value.value.is_none()).map(|value| value.rows).sum();
     values.retain(|value| value.value.is_some());
     missing
 }
 
-/// Returns the first distinct values among those seen, the missing ones first.
+/// Returns the first distinct values among those seen, missing values first.
 pub(crate) fn unlisted(seen: &Seen, listed: &[&str]) -> Vec<UnlistedValue> {
     let mut values: Vec<UnlistedValue> = Vec::new();
     if seen.missing() > 0 {
@@ -101,13 +100,13 @@ pub struct OtherLabels {
 }
 
 impl OtherLabels {
-    /// Reports on the labels seen, given the target that does not list them.
+    /// Creates the report on the labels seen that the target does not list.
     #[must_use]
     pub fn new(seen: &Seen, target: &Target) -> Self {
         let listed: Vec<&str> = target.positive.iter().chain(&target.negative).map(String::as_str).collect();
         Self { rows: seen.rows(), values: unlisted(seen, &listed) }
     }
-    /// Without the rows that have no label.
+    /// Returns the report without the rows that have no label.
     #[must_use]
     pub(crate) fn known(mut self) -> Self {
         self.rows -= drop_missing(&mut self.values);

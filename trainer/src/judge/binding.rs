@@ -1,5 +1,5 @@
-//! Rows of a CSV file as records of a model: columns bound to features once, levels looked up by
-//! hash.
+//! Rows of a table as records of a model: columns are bound to features once, and levels are looked
+//! up by hash.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::model::{FEATURES, Fill, HostModel};
 use crate::rows::{self, BadCells, Cell, Levels, Record, Seen};
 
-/// Where the features of a model are found in a file.
+/// The columns of a model's features in a table.
 #[derive(Clone, Debug)]
 pub struct Binding {
     features: Vec<BoundFeature>,
@@ -21,9 +21,9 @@ pub struct Binding {
 struct BoundFeature {
     name: String,
     column: usize,
-    /// `None` of a number.
+    /// `None` for a number.
     levels: Option<Levels>,
-    /// Cells that are no number where one is needed, as far as they were met.
+    /// The cells so far that are not numbers although a number is needed.
     bad: Arc<Mutex<Seen>>,
 }
 
@@ -50,16 +50,16 @@ impl Binding {
     /// Finds every feature of the model; `column` finds a column by name.
     ///
     /// # Errors
-    /// Those of `column` ([`Error::MissingColumn`]), [`Error::NamesStripped`] for a blob without
-    /// names.
+    /// The errors of `column` ([`Error::MissingColumn`]), and [`Error::NamesStripped`] for a blob
+    /// without names.
     pub fn new(model: &HostModel<'_>, column: impl Fn(&str) -> Result<usize, Error>) -> Result<Self, Error> {
         Self::of(model.schema(), column)
     }
 
-    /// As [`Binding::new`], for the features of a model of any weights.
+    /// Like [`Binding::new`], for a model with any kind of weights.
     ///
     /// # Errors
-    /// As [`Binding::new`].
+    /// The same as [`Binding::new`].
     pub fn of(schema: Schema<'_>, column: impl Fn(&str) -> Result<usize, Error>) -> Result<Self, Error> {
         let features = schema.features().iter().enumerate().map(|(index, feature)| {
             let name = schema.feature_name(index).ok_or(Error::NamesStripped)?;
@@ -70,15 +70,15 @@ impl Binding {
         Ok(Self { features: features.collect::<Result<_, Error>>()?, bad_cells: BadCells::Error })
     }
 
-    /// Says what becomes of cells that are no number where one is needed; without it they are
-    /// errors.
+    /// Sets how to treat cells that are not numbers although a number is needed; by default they
+    /// are errors.
     #[must_use]
     pub fn with_bad_cells(mut self, bad_cells: BadCells) -> Self {
         self.bad_cells = bad_cells;
         self
     }
 
-    /// Returns, per feature, the bad cells that were met.
+    /// Returns, per feature, the bad cells so far.
     pub fn bad_cells(&self) -> impl Iterator<Item = Seen> {
         self.features.iter().map(|feature| feature.bad.lock().map(|bad| bad.clone()).unwrap_or_default())
     }
@@ -100,13 +100,13 @@ impl Binding {
         self.features.get(feature).map(|feature| feature.column)
     }
 
-    /// Returns the names of a feature's levels, in the order of their codes; none of a number.
+    /// Returns the names of a feature's levels, in the order of their codes; empty for a number.
     #[must_use]
     pub fn levels(&self, feature: usize) -> &[String] {
         self.features.get(feature).and_then(|feature| feature.levels.as_ref()).map_or(&[], Levels::names)
     }
 
-    /// Returns the feature of a name.
+    /// Returns the feature with this name.
     #[must_use]
     pub fn feature(&self, name: &str) -> Option<usize> {
         self.features.iter().position(|feature| feature.name == name)
@@ -119,13 +119,13 @@ impl Binding {
     pub fn fill(&self, row: &Record<'_>, record: &mut impl Fill) -> Result<(), Error> {
         let mut values = heapless::Vec::<Value, FEATURES>::new();
         for feature in &self.features {
-            // A model that loads on the host has no more of them.
+            // A model that loads on the host has no more features.
             _ = values.push(feature.value(row, self.bad_cells)?);
         }
         record.fill_all(&values).or_else(|_| self.fill_one_by_one(row, record))
     }
 
-    /// As [`Binding::fill`], which failed: finds out by which feature.
+    /// Like [`Binding::fill`], which failed, to find the feature that caused the error.
     #[cold]
     fn fill_one_by_one(&self, row: &Record<'_>, record: &mut impl Fill) -> Result<(), Error> {
         (0..self.features.len()).try_for_each(|feature| self.set(feature, row, record))
@@ -134,7 +134,7 @@ impl Binding {
     /// Sets the value of one feature of `record` from a row.
     ///
     /// # Errors
-    /// As [`Binding::fill`].
+    /// The same as [`Binding::fill`].
     pub fn set(&self, feature: usize, row: &Record<'_>, record: &mut impl Fill) -> Result<(), Error> {
         let Some(bound) = self.features.get(feature) else { return Ok(()) };
         let set = record.fill(FeatureIndex(feature), bound.value(row, self.bad_cells)?);
@@ -144,25 +144,25 @@ impl Binding {
     /// Returns every value of a row.
     ///
     /// # Errors
-    /// As [`Binding::fill`].
+    /// The same as [`Binding::fill`].
     pub fn values(&self, row: &Record<'_>) -> Result<Vec<Value>, Error> {
         self.features.iter().map(|feature| feature.value(row, self.bad_cells)).collect()
     }
 
-    /// Adds every value of a row to `values`, as [`feamoe_engine::format::background`] draws a
-    /// record.
+    /// Adds every value of a row to `values`, in the format of a record in
+    /// [`feamoe_engine::format::background`].
     ///
     /// # Errors
-    /// As [`Binding::fill`].
+    /// The same as [`Binding::fill`].
     pub fn write_background(&self, row: &Record<'_>, values: &mut Vec<u8>) -> Result<(), Error> {
         for feature in &self.features {
-            // At most `MAX_LEVELS`: the two codes past them fit.
+            // At most `MAX_LEVELS`, so the two codes after them fit.
             let unseen =
                 feature.levels.as_ref().map(|levels| u16::try_from(levels.names().len()).unwrap_or(u16::MAX - 1));
             match (feature.value(row, self.bad_cells)?, unseen) {
                 (Value::Number(number), _) if !number.is_nan() => {
-                    // Infinities have no place in a blob; a record clamps them as it does the
-                    // largest numbers.
+                    // A blob cannot contain infinities; a record clamps them like the largest
+                    // numbers.
                     values.extend(number.clamp(f32::MIN, f32::MAX).to_le_bytes());
                 }
                 (_, None) => values.extend(MISSING_NUMBER.to_le_bytes()),
@@ -174,8 +174,8 @@ impl Binding {
         Ok(())
     }
 
-    /// Sets one feature of `record` to a value, unless it is a level that the model does not know,
-    /// or no number where one is needed.
+    /// Sets one feature of `record` to a value, unless it is an unknown level, or not a number
+    /// although one is needed.
     #[must_use]
     pub fn set_if_known(&self, feature: usize, value: &[u8], record: &mut impl Fill) -> bool {
         let bound = self.features.get(feature);
@@ -186,7 +186,6 @@ impl Binding {
 
 #[cold]
 fn unexpected_text(row: &Record<'_>, column: &str, cell: Cell<'_>) -> Error {
-    let help =
-        "the model takes this column as a number; correct the cell, or leave it empty where the value is not known";
+    let help = "the column is a number in the model; correct the cell, or leave it empty if the value is not known";
     row.not_a_number(column, cell, help)
 }

@@ -1,13 +1,13 @@
-//! What an evaluation counts, of all rows or of a part of them, a *shard*. Counts of shards add up:
-//! the evaluation of the sum is that of all rows, to the last bit.
+//! The counts of an evaluation, over all rows or over a part of them, a *shard*. Counts of shards
+//! add up: the evaluation of the sum equals that of all rows, to the last bit.
 //!
-//! For that, everything is counted in integers. What is summed besides (log-losses, probabilities,
-//! burdens, distances) is rounded record by record to a unit, of which there are whole numbers:
-//! 2^-64 of log-losses and probabilities. So neither the order of the rows nor where they are cut
+//! For that, everything is counted in integers. Sums (of log-losses, probabilities, burdens,
+//! distances) are integer multiples of a unit, to which each record is rounded: 2^-64 for
+//! log-losses and probabilities. Neither the order of the rows nor their division into shards
 //! changes a sum. Open groups, which the schema does not list, are in the order in which they first
 //! occur, shard after shard.
 //!
-//! Some things do not add up, and are left out or as follows:
+//! Some results do not add up. They are left out or handled as follows:
 //!
 //! - proxies are searched for in a sample of the rows, which counts do not have:
 //!   [`EvaluationCounts::evaluation`] has none, and a warning says so;
@@ -38,7 +38,7 @@ const MAGIC: [u8; 4] = *b"FEAN";
 /// Version of their format, the only one that is read.
 const VERSION: u16 = 1;
 
-/// What an evaluation counts, with the schema that it was counted by.
+/// The counts of an evaluation, with its schema.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EvaluationCounts {
     #[serde(with = "crate::schema::as_text")]
@@ -46,15 +46,15 @@ pub struct EvaluationCounts {
     counted: Counted,
 }
 
-/// What an evaluation counts.
+/// The counts of an evaluation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Counted {
-    /// Check sum of the model.
+    /// Checksum of the model.
     pub(super) model: u32,
     pub(super) favourable_outcome: String,
-    /// Whether the recourse of declined records was looked for.
+    /// Whether the recourse of declined records was searched for.
     pub(super) has_distances: bool,
-    /// Groups, and what became of the records.
+    /// The groups, and the counts of records used and left out.
     pub(super) place: Place,
     pub(super) individual: IndividualCounts,
     pub(super) evaluator: Evaluator,
@@ -63,12 +63,12 @@ pub(super) struct Counted {
     pub(super) bad_cells: Vec<Seen>,
 }
 
-/// Why counts do not add up, or are none.
+/// Why counts cannot be added or read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CountsError {
-    /// The shard was judged in another way.
-    #[error("it has another {what} than the shards before")]
+    /// The shard was evaluated in another way.
+    #[error("its {what} differs from that of the earlier shards")]
     Differs {
         /// What differs.
         what: &'static str,
@@ -79,15 +79,15 @@ pub enum CountsError {
         /// The protected attribute.
         attribute: String,
     },
-    /// The schema lists no unfavourable outcome, and the shards have several.
+    /// The schema lists no unfavourable outcome, but the shards have several.
     #[error(
-        "the shards have several labels beside the favourable outcome, expected one; list them under target.negative"
+        "the shards have several labels besides the favourable outcome, expected one; list them under target.negative"
     )]
     Labels,
-    /// These bytes are no counts.
-    #[error("found bytes that are no counts of an evaluation, or damaged ones")]
+    /// The bytes are not counts.
+    #[error("the bytes are not counts of an evaluation, or they are damaged")]
     Damaged,
-    /// They are of another version.
+    /// The counts have another version.
     #[error("found counts of version {found}, expected version {VERSION}; count with the same version everywhere")]
     Version {
         /// Theirs.
@@ -105,8 +105,8 @@ impl From<NoUnion> for CountsError {
 }
 
 impl EvaluationCounts {
-    /// Scores the labelled rows of a stream of this schema and counts what
-    /// [`evaluate`](super::evaluation::evaluate) reports; there may be none.
+    /// Scores the labelled rows of a stream with this schema, possibly none, and counts what
+    /// [`evaluate`](super::evaluation::evaluate) reports.
     ///
     /// # Errors
     /// Those of the stream and of [`Binding`](super::binding::Binding); [`Error::OtherOutcome`].
@@ -124,7 +124,7 @@ impl EvaluationCounts {
     /// Adds the counts of a shard that follows.
     ///
     /// # Errors
-    /// See [`CountsError`]; nothing of the shard was added.
+    /// See [`CountsError`]; nothing was added.
     pub fn add(&mut self, other: &Self) -> Result<(), CountsError> {
         let (own, others) = (&self.counted, &other.counted);
         let same = [
@@ -138,28 +138,30 @@ impl EvaluationCounts {
         }
     }
 
-    /// Returns the records counted.
+    /// Returns the number of records counted.
     #[must_use]
     pub fn rows(&self) -> u64 {
         let counts = self.counted.place.counts();
         counts.positive.saturating_add(counts.negative)
     }
 
-    /// Returns the evaluation of all that was counted, but for what does not add up; warnings say
-    /// what that is.
+    /// Returns the evaluation of the counts, except for results that do not add up, which warnings
+    /// name.
     ///
     /// # Errors
-    /// [`Error::NoUsableRows`] without a row; [`Error::AbsentGroup`] for a protected column of
+    /// [`Error::NoUsableRows`] without rows, and [`Error::AbsentGroup`] for a protected column of
     /// which no group occurs.
     pub fn evaluation(&self) -> Result<Evaluation, Error> {
         self.counted.place.check_rows(&self.schema, "the shards")?;
         let mut evaluation = self.counted.report(&self.schema.target);
         for column in self.counted.individual.lost(self.counted.place.every_attribute()) {
             evaluation.warnings.push(format!(
-                "column {column:?}: individual unfairness is left out; shards do not add up, since a record is tried with the values that occurred before it"
+                "column {column:?}: individual unfairness is left out, since it does not add up: a record is tried with the values that occurred before it"
             ));
         }
-        evaluation.warnings.push("proxies are left out; they are searched for in a sample of all rows".to_owned());
+        evaluation
+            .warnings
+            .push("proxies are left out, since the search for them needs a sample of all rows".to_owned());
         Ok(evaluation)
     }
 

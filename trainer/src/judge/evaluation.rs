@@ -1,9 +1,9 @@
-//! Everything that is reported of decisions on labelled records: accuracy, ranking, calibration,
-//! and every fairness measure by group.
+//! Evaluation of decisions on labelled records: accuracy, ranking, calibration, and every fairness
+//! measure by group.
 //!
 //! The fairness measures and the distances are the engine's ([`feamoe_engine::fairness`],
-//! [`feamoe_engine::recourse`]); this module adds what a device has no use for. Memory does not
-//! grow with the records: 2 x 8 MiB for the ranking, some hundred bytes a group.
+//! [`feamoe_engine::recourse`]); this module adds what a device does not need. Memory does not grow
+//! with the records: 2 x 8 MiB for the ranking and some hundred bytes per group.
 
 use feamoe_engine::fairness::{Distances, Measure, WideCounts};
 use rayon::prelude::*;
@@ -28,28 +28,28 @@ use crate::threads::PerThread;
 
 /// Rows between two reports of progress.
 const REPORT_EVERY: u64 = 512;
-/// Bytes of the sample that is searched for proxies, past which no row is added: texts may be long.
+/// The largest size in bytes of the sample that is searched for proxies, since texts may be long.
 const MOST_BYTES: usize = 64 << 20;
-/// Declined records that are looked at together: some 2 MB.
+/// The number of declined records that are processed together, about 2 MB.
 const BATCH: usize = 256;
 
-/// Whether the recourse of declined records is looked for: it takes some hundred times as long as a
-/// score.
+/// Whether to search for the recourse of declined records, which takes about a hundred times as
+/// long as a score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecourseBurden {
-    /// It is.
+    /// Yes.
     Measured,
-    /// It is not: the recourse burdens are NaN.
+    /// No; the recourse burdens are NaN.
     LeftOut,
 }
 
-/// Scores the labelled rows of a stream with the engine and gathers every measure; reports the
-/// number of rows to `on_progress` now and then, and at the end. Recourse burdens need float
-/// weights.
+/// Scores the labelled rows of a stream with the engine and computes every measure. Reports the
+/// number of rows to `on_progress` regularly and at the end. Recourse burdens need float weights.
 ///
 /// # Errors
-/// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`] without a row;
-/// [`Error::AbsentGroup`] for a protected column of which no group occurs; [`Error::OtherOutcome`].
+/// The errors of the stream and of [`Binding`], [`Error::NoUsableRows`] without rows,
+/// [`Error::AbsentGroup`] for a protected column of which no group occurs, and
+/// [`Error::OtherOutcome`].
 pub fn evaluate(
     model: AnyModel<'_>,
     card: Option<&Card>,
@@ -60,27 +60,27 @@ pub fn evaluate(
     evaluate_watched(model, card, stream, recourse_burden, &mut |_| Ok(()), on_progress)
 }
 
-/// A labelled row with what the model says of it.
+/// A labelled row with its score.
 #[derive(Clone, Copy, Debug)]
 pub struct JudgedRow<'a, 'm> {
     /// The row.
     pub row: &'a Row<'a>,
     /// Its label.
     pub label: bool,
-    /// Where its features are.
+    /// The columns of the features.
     pub binding: &'a Binding,
     /// The row as the model reads it.
     pub record: &'a AnyRecord<'m>,
     /// Its score.
     pub score: &'a HostScore,
-    /// Its calibrated probability: the score where the model has no other.
+    /// Its calibrated probability, or the score if the model is not calibrated.
     pub calibrated: f32,
 }
 
-/// As [`evaluate`]; `watch` gets every labelled row as it is judged.
+/// Like [`evaluate`], and passes every labelled row to `watch`.
 ///
 /// # Errors
-/// As [`evaluate`], and those of `watch`.
+/// The same as [`evaluate`], and those of `watch`.
 pub fn evaluate_watched<'m>(
     model: AnyModel<'m>,
     card: Option<&Card>,
@@ -109,7 +109,7 @@ pub fn evaluate_watched<'m>(
     Ok(Evaluation { proxies, ..counts.report(stream.target()) })
 }
 
-/// Scores the labelled rows of a stream and counts everything that the measures are made of.
+/// Scores the labelled rows of a stream and counts everything that the measures need.
 ///
 /// # Errors
 /// Those of the stream, of [`Binding`] and of `watch`; [`Error::OtherOutcome`].
@@ -142,7 +142,7 @@ pub(super) fn count_rows<'m>(
         if rows.is_multiple_of(REPORT_EVERY) {
             on_progress(rows);
         }
-        // A record of this very model: it cannot be another's.
+        // The record was created by this model, so scoring cannot fail.
         let score = model.score(&record);
         let calibrated = score.as_ref().map_or(f32::NAN, |score| model.calibrated(&record, score).unwrap_or(f32::NAN));
         let probability = score.as_ref().map_or(f32::NAN, |score| score.probability);
@@ -174,8 +174,8 @@ pub(super) fn count_rows<'m>(
     })
 }
 
-/// Declined records whose distances are still to be found, on all threads; taken in by their order,
-/// so that the number of threads changes no bit.
+/// Declined records whose distances are still to be computed, on all threads. Results are added in
+/// the order of the records, so that the number of threads changes no bit.
 struct Declined<'m> {
     model: &'m HostModel<'m>,
     /// With the groups of each.
@@ -213,7 +213,7 @@ impl<'m> Declined<'m> {
     }
 }
 
-/// Gathers decisions, one record at a time.
+/// Counts decisions, one record at a time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Evaluator {
     threshold: f32,
@@ -232,8 +232,8 @@ struct GroupTally {
 }
 
 impl Evaluator {
-    /// Starts with no records. `attributes`: the number of groups of each may grow while records
-    /// come in.
+    /// Starts without records, with this number of attributes; the number of groups of each may
+    /// grow with the records.
     #[must_use]
     pub fn new(threshold: f32, attributes: usize) -> Self {
         Self {
@@ -245,13 +245,13 @@ impl Evaluator {
         }
     }
 
-    /// Takes in one record: its label, score, and group in each attribute ([`NO_GROUP`] for none).
+    /// Counts a record by its label, score, and group in each attribute ([`NO_GROUP`] for none).
     pub fn observe(&mut self, label: bool, probability: f32, groups: &[u8]) {
         self.observe_calibrated(label, [probability; 2], groups);
     }
 
-    /// As [`Evaluator::observe`], for a record whose probability is not the score that decides:
-    /// decisions and AUC are of the first, log-loss and calibration of the second.
+    /// Like [`Evaluator::observe`], for a record whose calibrated probability differs from the
+    /// score: decisions and AUC use the score, log-loss and calibration the calibrated probability.
     pub fn observe_calibrated(&mut self, label: bool, [probability, calibrated]: [f32; 2], groups: &[u8]) {
         self.all.observe(label, [probability, calibrated], self.threshold);
         self.log_loss.add(log_loss(label, calibrated));
@@ -259,14 +259,14 @@ impl Evaluator {
         self.tallies(groups, |tally, threshold| tally.observe(label, [probability, calibrated], threshold));
     }
 
-    /// Takes in how far a declined record is from a favourable decision, `None` where no recourse
+    /// Counts the distance of a declined record from a favourable decision; `None` if no recourse
     /// was found.
     pub fn observe_distance(&mut self, distance: Option<f32>, groups: &[u8]) {
         self.tallies(groups, |tally, _| tally.observe_distance(distance));
     }
 
-    /// Adds the records of another evaluator with the same threshold and attributes, whose groups
-    /// `groups` numbers as here.
+    /// Adds the records of another evaluator with the same threshold and attributes. `groups` maps
+    /// its groups to those of this one.
     pub(super) fn merge(&mut self, other: &Self, groups: &GroupMap) {
         self.all.merge(&other.all);
         self.log_loss.merge(other.log_loss);
@@ -280,7 +280,7 @@ impl Evaluator {
         }
     }
 
-    /// Does something with the tallies of a record's groups, and the threshold.
+    /// Calls `with` for the tallies of a record's groups, and the threshold.
     fn tallies(&mut self, groups: &[u8], mut with: impl FnMut(&mut GroupTally, f32)) {
         for (tallies, group) in self.groups.iter_mut().zip(groups) {
             if *group == NO_GROUP {
@@ -398,24 +398,24 @@ fn base_rate(counts: &WideCounts) -> f32 {
     counts.labelled(true) as f32 / counts.rows() as f32
 }
 
-/// The report of an evaluation; serialises to the JSON of `feamoe evaluate`. A measure that no
-/// record supports is NaN (JSON: null).
+/// The report of an evaluation; serialises to the JSON of `feamoe evaluate`. A measure without
+/// supporting records is NaN (JSON: null).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Evaluation {
     /// Records evaluated.
     pub rows: u64,
-    /// Records left out: filtered, or with neither target value.
+    /// Records left out: filtered, or with neither outcome.
     pub skipped: u64,
-    /// Those of them with neither target value.
+    /// The records with neither outcome.
     pub other_labels: OtherLabels,
-    /// Share of right decisions.
+    /// Share of correct decisions.
     pub accuracy: f32,
     /// Mean of true positive and true negative rate.
     pub balanced_accuracy: f32,
-    /// Area under the ROC curve, of the scores that decide.
+    /// Area under the ROC curve of the scores.
     pub auc: f64,
-    /// Mean negative log-likelihood of the calibrated probabilities, natural.
+    /// Mean negative log-likelihood of the calibrated probabilities, in natural logarithms.
     pub log_loss: f64,
     /// Expected calibration error over ten bins of equal width.
     pub calibration_error: f64,
@@ -425,30 +425,30 @@ pub struct Evaluation {
     pub threshold: f32,
     /// Share of favourable decisions.
     pub selection_rate: f32,
-    /// The outcome that a decision of 1 stands for; empty where the model has no names.
+    /// The outcome that a decision of 1 stands for; empty if the model has no names.
     pub favourable_outcome: String,
-    /// Share of records whose decision changes when a protected column alone is changed, see
+    /// Share of records whose decision changes when only a protected column is changed, see
     /// [`crate::judge::individual`].
     pub individual_unfairness: f64,
-    /// Who was judged, by protected attribute.
+    /// The protected attributes and their groups.
     pub attributes: Vec<AttributeReport>,
-    /// Every group against its reference.
+    /// Every group compared with its reference.
     pub fairness: Vec<GroupGaps>,
     /// Every group.
     pub groups: Vec<GroupReport>,
-    /// The verdicts on required limits; empty where none is required.
+    /// The verdicts on required limits; empty if none is required.
     pub requirements: Vec<Requirement>,
     /// Features that predict the outcome almost alone, or a group.
     pub proxies: Vec<Proxy>,
     /// Input quality of every feature.
     pub inputs: Vec<Input>,
-    /// Warnings on the input quality.
+    /// Warnings about the input quality.
     pub warnings: Vec<String>,
 }
 
 impl Evaluation {
-    /// Returns the value of a measure that is furthest from equal treatment, over the groups that
-    /// can be judged by it; `None` without such a group.
+    /// Returns the value of a measure that is farthest from equal treatment, over the groups that
+    /// can be judged by it; `None` if there is no such group.
     #[must_use]
     pub fn worst(&self, measure: Measure) -> Option<f32> {
         let judged = self.fairness.iter().filter_map(|gaps| Some((gaps.magnitude(measure)?, gaps.measure(measure))));
@@ -481,9 +481,9 @@ pub struct GroupReport {
     pub fpr: f32,
     /// False negative rate.
     pub fnr: f32,
-    /// Share of right ones among the favourable decisions.
+    /// Share of correct decisions among the favourable ones.
     pub precision: f32,
-    /// Share of right decisions.
+    /// Share of correct decisions.
     pub accuracy: f32,
     /// Expected calibration error over ten bins of equal width.
     pub calibration_error: f64,
@@ -491,14 +491,14 @@ pub struct GroupReport {
     pub reliability: Vec<ReliabilityBin>,
     /// Favourable decisions on favourable outcomes.
     pub tp: u64,
-    /// Favourable decisions on other outcomes.
+    /// Favourable decisions on unfavourable outcomes.
     pub fp: u64,
-    /// Records of other outcomes that were declined.
+    /// Declined records with the unfavourable outcome.
     pub tn: u64,
-    /// Records of favourable outcomes that were declined.
+    /// Declined records with the favourable outcome.
     pub r#fn: u64,
-    /// Mean distance of the declined records from a favourable decision, in standard deviations; of
-    /// those with a recourse.
+    /// Mean distance of the declined records with a recourse from a favourable decision, in
+    /// standard deviations.
     pub recourse_burden: f32,
     /// Declined records for which no recourse was found within the training ranges.
     pub without_recourse: u64,

@@ -1,5 +1,5 @@
-//! Which of the statuses of a fleet count: those that their devices wrote, of each device once, and
-//! of one monitor.
+//! Decides which statuses of a fleet count: those that were written by their devices, one per
+//! device, and for the same monitor.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::output::WriteError;
 use crate::secret::{self, SecretError};
 
-/// Most bytes of a list of counters: a million devices.
+/// The largest size of a list of counters in bytes, for a million devices.
 const MOST_BYTES: u64 = 64 << 20;
 
 /// Digits of a key.
@@ -25,8 +25,8 @@ const KEY_DIGITS: usize = 64;
 /// Reads the key of a fleet from a file: 64 hexadecimal digits.
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Status`] where it is another user's or others may read it, and where it
-/// is something else, which is not repeated.
+/// [`Error::Read`], or [`Error::Status`] if the file belongs to another user, if others may read it, or if it
+/// is not a key; its contents are not quoted.
 pub fn open_key(path: &Path) -> Result<Key, Error> {
     let text = secret::read(path, KEY_DIGITS as u64 + 8).map_err(|error| match error {
         SecretError::Read(source) => Error::Read { file: path.display().to_string(), source },
@@ -36,16 +36,16 @@ pub fn open_key(path: &Path) -> Result<Key, Error> {
         Some(key) => Ok(Key::new(*key)),
         None => Err(refused(
             path,
-            format!("found no key, expected {KEY_DIGITS} hexadecimal digits, such as `openssl rand -hex 32` prints"),
+            format!("found no key, expected {KEY_DIGITS} hexadecimal digits, as `openssl rand -hex 32` prints"),
         )),
     }
 }
 
-/// Writes the secret key of a device, derived from that of its fleet, to a new file for its owner
-/// alone: 64 hexadecimal digits.
+/// Writes the secret key of a device, derived from that of its fleet, to a new file readable only
+/// by its owner, as 64 hexadecimal digits.
 ///
 /// # Errors
-/// [`WriteError`], also where there is such a file.
+/// [`WriteError`], also if the file exists.
 pub fn write_device_key(path: &Path, fleet: &Key, device: &DeviceId) -> Result<(), WriteError> {
     let mut text = Zeroizing::new(String::with_capacity(KEY_DIGITS + 1));
     push_hex(&mut text, fleet.of_device(device).as_bytes());
@@ -86,29 +86,29 @@ fn push_hex(text: &mut String, bytes: &[u8]) {
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
-    /// Its bytes are no status; only where a key is given, else that is an error.
+    /// Its bytes are not a status. Only with a key; otherwise this is an error.
     Damaged,
-    /// It carries no MAC, so that anybody can have written it.
+    /// It has no MAC, so anyone could have written it.
     NotAuthenticated,
-    /// Its MAC is wrong: not written, or changed since, without the key of the device it names.
+    /// Its MAC is wrong: it was written or changed without the key of the device it names.
     Forged,
-    /// Its counter is not above one that was seen before, or the same status is there twice.
+    /// Its counter is not above one that was seen before, or the same status was given twice.
     Replayed,
-    /// Two statuses of this device with one counter say different things: the device was copied, or
-    /// lost its counter. Neither counts.
+    /// Two statuses of this device have the same counter but differ: the device was copied, or lost
+    /// its counter. Neither counts.
     Conflicting,
-    /// There is a newer one of the same device.
+    /// There is a newer status of the same device.
     Superseded,
-    /// Its model is not the one that was named, or not that of most statuses.
+    /// Its model is not the one given, or not that of most statuses.
     OtherModel,
-    /// It has other groups or features than are named, or than most statuses have.
+    /// Its groups or features differ from those given, or from those of most statuses.
     OtherGroups,
-    /// With it the sum would pass what a counter holds; those with the largest counts are left out.
+    /// With it, the sum would overflow a counter; statuses with the largest counts are left out.
     PastCounters,
 }
 
 impl Why {
-    /// All of them, the gravest first.
+    /// All reasons, the most severe first.
     pub const ALL: [Self; 9] = [
         Self::Forged,
         Self::NotAuthenticated,
@@ -121,26 +121,26 @@ impl Why {
         Self::Superseded,
     ];
 
-    /// Returns whether, where a key is given, its device wrote it, and nothing newer of the device
-    /// counts in its place: something is to be looked after there.
+    /// Returns whether an authentic status was lost: with a key, its device wrote it, and no newer
+    /// status of the device counts instead. This needs attention.
     #[must_use]
     pub const fn is_authentic_loss(self) -> bool {
         matches!(self, Self::Conflicting | Self::OtherModel | Self::OtherGroups | Self::PastCounters)
     }
 
-    /// In words.
+    /// Returns the reason as text.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Damaged => "no status, or damaged",
+            Self::Damaged => "not a status, or damaged",
             Self::NotAuthenticated => "without a MAC",
             Self::Forged => "forged: a wrong MAC",
             Self::Replayed => "replayed: seen before",
-            Self::Conflicting => "one of several with the same counter that differ",
-            Self::Superseded => "superseded by a newer one of the device",
+            Self::Conflicting => "one of several different statuses with the same counter",
+            Self::Superseded => "superseded by a newer status of the device",
             Self::OtherModel => "of another model",
             Self::OtherGroups => "of other groups or features",
-            Self::PastCounters => "past what a counter holds",
+            Self::PastCounters => "would overflow a counter",
         }
     }
 }
@@ -157,31 +157,31 @@ pub struct Refused {
     pub counter: Option<u64>,
     /// Why it does not count.
     pub why: Why,
-    /// What was found in it and what was expected, where the reason does not say all.
+    /// What was found and expected, if the reason alone does not tell.
     pub found: Option<String>,
 }
 
-/// A device that was heard of in earlier runs, and of which no status counts now: none came, or
-/// what came was refused.
+/// A device known from earlier runs without a status that counts now: it sent none, or it was
+/// refused.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Silent {
     /// The device.
     pub device: String,
-    /// Up to this counter no status of it counts any more.
+    /// Statuses up to this counter no longer count.
     pub counter: u64,
 }
 
-/// The counter of each device up to which no status counts any more, from earlier runs, as a JSON
-/// object: the device's 32 hexadecimal digits, the counter.
+/// The counter of each device from earlier runs, up to which statuses no longer count. Stored as a
+/// JSON object from the device's 32 hexadecimal digits to the counter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters(BTreeMap<String, u64>);
 
 impl Counters {
-    /// Reads the file; `None` where there is none.
+    /// Reads the file; `None` if there is none.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Status`] where it is no such list.
+    /// [`Error::Read`], or [`Error::Status`] if the file is not such a list.
     pub fn open(path: &Path) -> Result<Option<Self>, Error> {
         let mut text = String::new();
         match File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_string(&mut text)) {
@@ -201,7 +201,7 @@ impl Counters {
             }
             None => Err(refused(
                 path,
-                "found no list of counters, expected the file that an earlier run wrote; restore it, or remove it to accept every counter once more".into(),
+                "the file is not a list of counters, as an earlier run writes it; restore it, or remove it to accept every counter once more".into(),
             )),
         }
     }
@@ -213,9 +213,9 @@ impl Counters {
         format!("{{\n{}\n}}\n", lines.join(",\n"))
     }
 
-    /// Takes over the newest counter of each device: that of a status that counts, or of several
-    /// that are in conflict. One that was refused for its model, its groups or its size may still
-    /// count in another run; from then on no older one does.
+    /// Adds the newest counter of each device: that of a status that counts, or of conflicting
+    /// ones. A status that was refused because of its model, its groups or its size may still count
+    /// in another run.
     pub fn note(&mut self, fleet: &Fleet) {
         fleet.spent.iter().for_each(|(device, counter)| self.raise(digits(device), *counter));
     }
@@ -259,36 +259,37 @@ pub struct Fleet {
     counted: Vec<Received>,
     refused: Vec<Refused>,
     silent: Vec<Silent>,
-    /// Up to which counter no status of a device counts any more.
+    /// The counter of each device up to which statuses no longer count.
     spent: Vec<(DeviceId, u64)>,
 }
 
 impl Fleet {
-    /// Returns whether every status that counts was shown to be of the device that it names.
+    /// Returns whether every status that counts was authenticated.
     #[must_use]
     pub fn is_authenticated(&self) -> bool {
         self.is_authenticated
     }
 
-    /// Returns whether statuses that were seen in earlier runs were found out.
+    /// Returns whether statuses that were seen in earlier runs were recognised.
     #[must_use]
     pub fn excludes_replays(&self) -> bool {
         self.excludes_replays
     }
 
-    /// Returns the statuses that count, in the order read: one monitor's, whose counts add up.
+    /// Returns the statuses that count, in the order read. They belong to the same monitor, and
+    /// their counts add up.
     #[must_use]
     pub fn counted(&self) -> &[Received] {
         &self.counted
     }
 
-    /// Returns those that do not, by why, then by file.
+    /// Returns the statuses that do not count, by reason, then by file.
     #[must_use]
     pub fn refused(&self) -> &[Refused] {
         &self.refused
     }
 
-    /// Returns the devices of earlier runs of which nothing counts, by id.
+    /// Returns the devices of earlier runs without a status that counts, by id.
     #[must_use]
     pub fn silent(&self) -> &[Silent] {
         &self.silent
@@ -296,7 +297,7 @@ impl Fleet {
 }
 
 impl Refused {
-    /// Returns how many there are by why, in words; nothing where there are none.
+    /// Returns the numbers by reason as text; empty if there are none.
     #[must_use]
     pub fn counts(all: &[Self]) -> String {
         let count = |why: Why| all.iter().filter(|refused| refused.why == why).count();
@@ -316,17 +317,18 @@ impl Refused {
 }
 
 impl Inbox {
-    /// Returns an empty one; with the key of the fleet, only what its devices wrote counts.
+    /// Returns an empty inbox. With the key of the fleet, only statuses written by its devices
+    /// count.
     #[must_use]
     pub fn new(key: Option<Key>) -> Self {
         Self { key, ..Self::default() }
     }
 
-    /// Reads a status from a file. With a key, one that is damaged, forged or without a MAC is
-    /// refused; without, everything that is a status is taken as it is.
+    /// Reads a status from a file. With a key, a status that is damaged, forged or without a MAC is
+    /// refused; without a key, every status is accepted.
     ///
     /// # Errors
-    /// [`Error::Read`]; without a key also [`Error::Status`].
+    /// [`Error::Read`], and without a key also [`Error::Status`].
     pub fn read(&mut self, path: &Path) -> Result<(), Error> {
         let read = Received::read_by(path, |status, device| {
             let key = self.key.as_ref()?;
@@ -346,10 +348,10 @@ impl Inbox {
         Ok(())
     }
 
-    /// Decides which statuses count: of each device the newest, unless its counter was `seen` before
-    /// (`None` where nothing is known of earlier runs),
-    /// of devices without a name all; of these the ones of the model and the groups that are named,
-    /// or else of the monitor that most are of, as far as their counts add up.
+    /// Decides which statuses count: the newest of each device, unless its counter was `seen`
+    /// before (`None` if nothing is known of earlier runs), and all statuses without a device.
+    /// Among these, only those of the given model and groups count, by default those of the monitor
+    /// of most statuses, as far as their counts add up.
     #[must_use]
     pub fn settle(self, seen: Option<&Counters>, names: &Names) -> Fleet {
         let Self { key, received, mut refused } = self;
@@ -416,15 +418,15 @@ fn of_one_monitor(received: Vec<Received>, names: &Names, refused: &mut Vec<Refu
         let (found_model, found_groups, found_features) = shape(one);
         let why = if found_model == model { Why::OtherGroups } else { Why::OtherModel };
         let found = format!(
-            "found model {found_model:08x}, {found_groups} groups and {found_features} features, expected as most statuses have them: model {model:08x}, {groups} groups and {features} features"
+            "found model {found_model:08x}, {found_groups} groups and {found_features} features, expected model {model:08x}, {groups} groups and {features} features, as in most statuses"
         );
         refused.push(Refused::new(one, why, Some(found)));
     }
     own
 }
 
-/// Returns the statuses whose sum counters hold: those with the largest counts are left out first,
-/// so that one device that counts up to the end ends nobody else's report.
+/// Returns the statuses whose sum does not overflow. Those with the largest counts are left out
+/// first, so that a single device with full counters does not prevent the report.
 fn that_add_up(received: Vec<Received>, refused: &mut Vec<Refused>) -> Vec<Received> {
     let mut order: Vec<usize> = (0..received.len()).collect();
     order.sort_by_key(|place| received.get(*place).map(largest));
@@ -437,7 +439,7 @@ fn that_add_up(received: Vec<Received>, refused: &mut Vec<Refused>) -> Vec<Recei
         with.iter_mut().zip(own()).for_each(|(sum, tally)| sum.merge(tally));
         // One alone is shown as the device counted it.
         if sum.is_some() && with.iter().any(Tally::is_full) {
-            let found = format!("found a count of {}: with it a sum passes 4294967294", largest(one));
+            let found = format!("found a count of {}, with which a sum exceeds 4294967294", largest(one));
             refused.push(Refused::new(one, Why::PastCounters, Some(found)));
             _ = past.insert(place);
         } else {

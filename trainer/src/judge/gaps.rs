@@ -1,15 +1,15 @@
-//! A group against its reference by every measure: values, intervals, and the measures for which
-//! there are too few records.
+//! A group compared with its reference by every measure: values, intervals, and the measures for
+//! which there are too few records.
 
 use feamoe_engine::fairness::{Measure, Z_95, interval_at};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::tally::{Moments, Side};
 
-/// A measure needs at least this many records behind each of its rates.
+/// The smallest number of records that each rate of a measure needs.
 pub const SMALL_GROUP: u64 = 30;
 
-/// Largest selection rate, or error rate, of hardly anybody.
+/// Up to this selection rate or error rate, hardly anyone is selected.
 const HARDLY_ANYBODY: f32 = 0.1;
 
 /// Number of measures.
@@ -33,10 +33,10 @@ pub struct GroupGaps {
     pub rows: u64,
     /// Records of the reference.
     pub reference_rows: u64,
-    /// Declined records of the group for which no recourse was found: `recourse_burden` does not
-    /// count them.
+    /// Declined records of the group for which no recourse was found, which `recourse_burden` does
+    /// not count.
     pub without_recourse: u64,
-    /// The same of the reference.
+    /// The same for the reference.
     pub reference_without_recourse: u64,
     /// Value and intervals by measure.
     #[serde(flatten)]
@@ -45,14 +45,14 @@ pub struct GroupGaps {
     pub too_few: Vec<TooFew>,
 }
 
-/// What a comparison by one measure gives.
+/// The result of a comparison by one measure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Compared {
-    /// NaN where no record supports it.
+    /// The value; NaN without supporting records.
     value: f32,
     interval: Option<[f32; 2]>,
     corrected: Option<[f32; 2]>,
-    /// The largest magnitude that any decisions with these selection or error rates could have.
+    /// The largest magnitude possible for any decisions with these selection or error rates.
     largest: f32,
 }
 
@@ -96,8 +96,12 @@ impl schemars::JsonSchema for Measures {
         for name in Measure::ALL.map(Measure::name) {
             let keys = [
                 (name.to_owned(), &value, format!("The measure {name}.")),
-                (format!("{name}_interval"), &interval, format!("95 % interval of {name}; null where there is none.")),
-                (format!("{name}_corrected"), &interval, "The interval that holds for all groups at once.".to_owned()),
+                (format!("{name}_interval"), &interval, format!("95 % interval of {name}; null if there is none.")),
+                (
+                    format!("{name}_corrected"),
+                    &interval,
+                    "The interval that holds for all groups simultaneously.".to_owned(),
+                ),
             ];
             for (key, schema, description) in keys {
                 let mut schema = schema.clone();
@@ -110,7 +114,7 @@ impl schemars::JsonSchema for Measures {
     }
 }
 
-/// Returns a measure as headings have it.
+/// Returns the name of a measure in headings.
 #[must_use]
 pub const fn heading(measure: Measure) -> &'static str {
     match measure {
@@ -130,21 +134,21 @@ pub const fn heading(measure: Measure) -> &'static str {
 pub struct TooFew {
     /// The measure.
     pub measure: &'static str,
-    /// What is too few, such as `declined records`.
+    /// What there are too few of, such as `declined records`.
     pub of: &'static str,
-    /// Whose: `group` or `reference`.
+    /// Where: `group` or `reference`.
     pub side: &'static str,
-    /// How many there are.
+    /// The number found.
     pub found: u64,
-    /// How many more it takes.
+    /// The number that is missing.
     pub missing: u64,
 }
 
-/// Returns what a measure counts of a side: a rate without enough of them says little.
+/// Returns the counts on one side that a measure needs to be large enough.
 fn needs(measure: Measure, side: &Side) -> [(&'static str, u64); 2] {
     let rows = ("records", side.decisions.rows());
     let favourable = ("records with the favourable outcome", side.labelled.labelled(true));
-    let other = ("records with the other outcome", side.labelled.labelled(false));
+    let other = ("records with the unfavourable outcome", side.labelled.labelled(false));
     match measure {
         Measure::Spd | Measure::Impact => [rows; 2],
         Measure::Eopp => [favourable; 2],
@@ -154,7 +158,7 @@ fn needs(measure: Measure, side: &Side) -> [(&'static str, u64); 2] {
     }
 }
 
-/// Returns what a measure has too few of in a group or its reference, if anything.
+/// Returns what there are too few of to judge a measure, if anything.
 #[must_use]
 pub fn too_few(measure: Measure, sides: [&Side; 2]) -> Option<TooFew> {
     let [u, r] = sides.map(|side| needs(measure, side));
@@ -167,7 +171,7 @@ pub fn too_few(measure: Measure, sides: [&Side; 2]) -> Option<TooFew> {
         }
     };
     let few = counts.into_iter().find_map(short(SMALL_GROUP));
-    // A ratio of two rates of 0 is none.
+    // A ratio of two rates of 0 is undefined.
     let nobody = || {
         let selected = sides.iter().map(|side| side.decisions.decided(true)).sum();
         short(1)(("selected records", "group and reference", selected)).filter(|_| measure == Measure::Impact)
@@ -196,8 +200,8 @@ fn interval(measure: Measure, [u, r]: [&Side; 2], z: f32) -> Option<[f32; 2]> {
     found.map(|found| [found.low, found.high])
 }
 
-/// Returns the largest magnitude that a measure could have where so few, or nearly all, records are
-/// selected: infinite where the rates say nothing about it.
+/// Returns the largest magnitude possible for a measure if very few or nearly all records are
+/// selected; infinite if the rates do not bound it.
 fn largest(measure: Measure, [u, r]: [&Side; 2]) -> f32 {
     let (u, r) = (u.rates(), r.rates());
     // Two rates that are both at most x, or both at least 1 - x, are at most x apart.
@@ -239,13 +243,13 @@ impl GroupGaps {
         }
     }
 
-    /// Returns the value of a measure; NaN where no record supports it.
+    /// Returns the value of a measure; The value; NaN without supporting records.
     #[must_use]
     pub fn measure(&self, measure: Measure) -> f32 {
         self.measures.get(measure).value
     }
 
-    /// Returns the 95 % interval of a measure, where it has one.
+    /// Returns the 95 % interval of a measure, if it has one.
     #[must_use]
     pub fn interval(&self, measure: Measure) -> Option<[f32; 2]> {
         self.measures.get(measure).interval
@@ -257,21 +261,20 @@ impl GroupGaps {
         self.measures.get(measure).corrected
     }
 
-    /// Returns what a measure has too few of, where it cannot be judged.
+    /// Returns why a measure cannot be judged; `None` if it can.
     #[must_use]
     pub fn too_few(&self, measure: Measure) -> Option<&TooFew> {
         self.too_few.iter().find(|few| few.measure == measure.name())
     }
 
-    /// Returns whether hardly anybody is selected, or nearly everybody, so that no decisions with
-    /// these rates could pass a limit on the measure.
+    /// Returns whether hardly anyone or nearly everyone is selected, so that no decisions with
+    /// these rates could exceed the limit.
     #[must_use]
     pub fn is_vacuous(&self, measure: Measure, limit: f32) -> bool {
         self.measures.get(measure).largest <= measure.allowance(limit).min(HARDLY_ANYBODY)
     }
 
-    /// Returns how unequally the group is treated by a measure, from 0; `None` where that cannot be
-    /// judged.
+    /// Returns the magnitude of the inequality by a measure, from 0; `None` if it cannot be judged.
     #[must_use]
     pub fn magnitude(&self, measure: Measure) -> Option<f32> {
         let magnitude = measure.magnitude(self.measure(measure));
@@ -279,8 +282,8 @@ impl GroupGaps {
     }
 }
 
-/// Sets the corrected intervals of all comparisons that are judged: together they hold all true
-/// values in 95 % of samples. With k groups and no true gap, one of the plain intervals excludes 0
+/// Sets the corrected intervals of all comparisons that are judged: in 95 % of samples, all of them
+/// contain their true values. With k groups and no true gap, one of the plain intervals excludes 0
 /// in up to 5 k % of samples.
 ///
 /// Holm (1979): the i-th clearest of m comparisons is taken at the level 5 % / (m - i + 1), and

@@ -1,17 +1,16 @@
-//! Individual fairness: whether a record would be decided otherwise, had it belonged to another
-//! group and nothing else been different (FEAMOE, A.10).
+//! Individual fairness: whether the decision on a record would change if only its group were
+//! different (FEAMOE, A.10).
 //!
-//! The protected value is replaced by each value of every *other* group: those that the schema
-//! lists, and where it leaves groups open every level that the model knows, so that the order of
-//! the rows does not matter. Of a column that the model takes as a number they are the numbers in
-//! its background. Without a background, or with a single number in it, they are those that
-//! occurred so far. A privileged group of several values counts with each. One value that changes
-//! the decision makes the record unfair. Several protected columns are changed one at a time, never
-//! together; intersections are none of their own. Records without a group in a column are not
-//! judged by it.
+//! The protected value is replaced by each value of every *other* group: the values that the schema
+//! lists and, if it leaves groups open, every level that the model knows, so that the order of the
+//! rows does not matter. For a numeric feature they are the numbers in the model's background;
+//! without a background, or with a single number in it, they are those that occurred so far. A
+//! privileged group with several values is tried with each. If any value changes the decision, the
+//! record is treated unfairly. Protected columns are changed one at a time; intersections are not
+//! tried. Records without a group in a column are not judged by it.
 //!
-//! A column that is no feature of the model cannot change a decision: unfairness by it is 0, by
-//! definition. That says nothing of the columns that stand in for it: the group measures do.
+//! A column that is not a feature of the model cannot change a decision, so unfairness by it is 0
+//! by definition. That does not cover its proxies; the group measures do.
 //!
 //! *Cost:* one score for every value tried.
 
@@ -27,7 +26,7 @@ use crate::rows::{Attribute, NO_GROUP, Row};
 /// Judges the records of a model, one at a time.
 pub(crate) struct IndividualFairness {
     columns: Vec<Column>,
-    /// Records with a group in any column, and those unfair by any.
+    /// Records with a group in any column, and those treated unfairly by any.
     all: Share,
 }
 
@@ -35,14 +34,14 @@ pub(crate) struct IndividualFairness {
 struct Column {
     /// Its feature in the model, if it is one.
     feature: Option<usize>,
-    /// Whether the values are those that the model knows, and not those that occurred.
+    /// Whether the values come from the model, not from the rows so far.
     of_model: bool,
-    /// Whether each value is of the privileged group, and its text.
+    /// Whether each value belongs to the privileged group, and its text.
     values: Vec<(bool, Vec<u8>)>,
     share: Share,
 }
 
-/// Unfair records among those judged.
+/// Unfairly treated records among those judged.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Share {
     rows: u64,
@@ -92,7 +91,7 @@ impl IndividualFairness {
         Self { columns: attributes.into_iter().map(column).collect(), all: Share::default() }
     }
 
-    /// Takes note of groups that came up since the last time.
+    /// Adds groups that are new since the last call.
     pub(crate) fn learn_groups<'a>(&mut self, attributes: impl IntoIterator<Item = &'a Attribute>) {
         for (column, attribute) in self.columns.iter_mut().zip(attributes).filter(|(column, _)| !column.of_model) {
             let new = attribute.values().skip(column.values.len());
@@ -101,7 +100,7 @@ impl IndividualFairness {
         }
     }
 
-    /// Judges a record with the decision on it; leaves the record as it was.
+    /// Judges a record, given its decision. The record is unchanged afterwards.
     ///
     /// # Errors
     /// Those of [`Binding::set`] on the row's own values.
@@ -150,8 +149,8 @@ impl IndividualFairness {
     }
 }
 
-/// What was counted of individual fairness, of all rows or of a part. A share is `None` where parts
-/// do not add up: the values that a record is tried with are those that occurred before it.
+/// What was counted of individual fairness, of all rows or of a part. A share is `None` if parts do
+/// not add up: the values that a record is tried with are those that occurred before it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct IndividualCounts {
     columns: Vec<ColumnCounts>,
@@ -197,7 +196,7 @@ impl IndividualCounts {
     }
 }
 
-/// Returns the records of both parts; `None` where both have some that do not add up.
+/// Returns the records of both parts; `None` if both have some that do not add up.
 fn sum(a: Option<Share>, b: Option<Share>, is_additive: bool) -> Option<Share> {
     let (a, b) = (a?, b?);
     let is_one_part = a.rows == 0 || b.rows == 0;
@@ -209,9 +208,9 @@ fn sum(a: Option<Share>, b: Option<Share>, is_additive: bool) -> Option<Share> {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct IndividualUnfairness {
-    /// Whether the model sees it; if not, `individual_unfairness` is 0 by definition.
+    /// Whether the column is a feature; if not, `individual_unfairness` is 0 by definition.
     pub is_feature: bool,
-    /// Share of the records with a group whose decision changes with the column alone; NaN (JSON:
-    /// null) without records.
+    /// Share of the records with a group whose decision changes when only this column is changed;
+    /// NaN (JSON: null) without records.
     pub individual_unfairness: f64,
 }

@@ -7,34 +7,35 @@ use serde::{Deserialize, Serialize};
 use crate::model::card::Card;
 use crate::rows::Seen;
 
-/// Part of the records from which on a feature is remarkable, and records below which none is.
+/// The share of records from which on there is a warning about a feature, and the smallest number
+/// of records for warnings.
 const MOST: f64 = 0.5;
 const ENOUGH: u64 = 20;
 
 /// Counts by feature.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Inputs {
-    /// Their bad cells are counted elsewhere, by the binding.
+    /// The features; their bad cells are counted by the binding.
     features: Vec<Input>,
     rows: u64,
-    /// By feature, the part of the training rows in which it was missing; `None` where the model
-    /// does not say.
+    /// By feature, the share of training rows in which it was missing; `None` if the model does not
+    /// state it.
     missing_in_training: Vec<Option<f64>>,
 }
 
-/// What the cells of one feature were.
+/// The counts of the cells of one feature.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Input {
     /// The feature.
     pub feature: String,
-    /// Records without a value, bad cells among them.
+    /// Records without a value, including bad cells.
     pub missing: u64,
-    /// Cells that are no number where one is needed, taken as missing.
+    /// Cells that are not numbers although a number is needed; they count as missing.
     pub bad: u64,
     /// Numbers outside the training range.
     pub clamped: u64,
-    /// Levels that training had not seen, or too rarely.
+    /// Levels that were absent or too rare in training.
     pub unseen: u64,
 }
 
@@ -98,15 +99,15 @@ impl Inputs {
             let Input { feature, missing, clamped, unseen, .. } = input;
             let mut say = |what: String| lines.push(format!("column {feature:?}: {what}"));
             if bad.rows() > 0 {
-                say(format!("{} cells are no numbers and count as missing: {}", bad.rows(), bad.list()));
+                say(format!("{} cells are not numbers and count as missing: {}", bad.rows(), bad.list()));
             }
             let most = |count: u64| *rows >= ENOUGH && count as f64 >= MOST * *rows as f64;
             match training {
                 Some(0.0) if most(*missing) => {
-                    say(format!("missing in {missing} of {rows} records, never in training"))
+                    say(format!("missing in {missing} of {rows} records, but never in training"))
                 }
                 Some(part) if most(*missing) && *part < MOST * (*missing as f64 / *rows as f64) => {
-                    say(format!("missing in {missing} of {rows} records, in training in {:.1} %", 100.0 * part));
+                    say(format!("missing in {missing} of {rows} records, but in {:.1} % in training", 100.0 * part));
                 }
                 None if most(*missing) => say(format!("missing in {missing} of {rows} records")),
                 _ => {}
@@ -115,7 +116,7 @@ impl Inputs {
                 say(format!("outside the training range in {clamped} of {rows} records"));
             }
             if most(*unseen) {
-                say(format!("in {unseen} of {rows} records a level that training had never or rarely"));
+                say(format!("a level that was absent or rare in training in {unseen} of {rows} records"));
             }
         }
         lines

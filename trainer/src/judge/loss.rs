@@ -1,4 +1,4 @@
-//! What integer weights lose: both models score the same rows.
+//! The loss of integer weights, measured by scoring the same rows with both models.
 
 use feamoe_engine::FeatureIndex;
 use feamoe_engine::fairness::Measure;
@@ -14,7 +14,7 @@ use crate::schema::Schema;
 /// The measures whose gaps are compared.
 const MEASURES: [Measure; 2] = [Measure::Spd, Measure::Aod];
 
-/// What integer weights change.
+/// The changes from integer weights.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Loss {
@@ -22,11 +22,11 @@ pub struct Loss {
     pub rows: u64,
     /// Largest difference in p.
     pub largest_difference: f32,
-    /// Records that are decided otherwise.
+    /// Records whose decision changes.
     pub changed_decisions: u64,
-    /// Their share.
+    /// The share of changed decisions.
     pub changed_share: f64,
-    /// Fairness gaps by group; none without labelled rows and protected columns.
+    /// Fairness gaps by group; empty without labelled rows and protected columns.
     pub gaps: Vec<GapChange>,
 }
 
@@ -40,14 +40,14 @@ pub struct GapChange {
     pub group: String,
     /// The measure's name.
     pub measure: &'static str,
-    /// Group minus reference, with float weights.
+    /// The gap with float weights, group minus reference.
     pub float: f32,
-    /// With integer weights.
+    /// The gap with integer weights.
     pub integer: f32,
 }
 
 impl GapChange {
-    /// Returns how much larger or smaller the gap has become.
+    /// Returns the change of the gap.
     #[must_use]
     pub fn change(&self) -> f32 {
         (self.integer - self.float).abs()
@@ -55,7 +55,7 @@ impl GapChange {
 }
 
 impl Loss {
-    /// Returns the largest change of a gap; `None` where there is none to compare.
+    /// Returns the largest change of a gap; `None` if there is none to compare.
     #[must_use]
     pub fn largest_gap_change(&self) -> Option<f32> {
         self.gaps.iter().map(GapChange::change).filter(|change| !change.is_nan()).max_by(f32::total_cmp)
@@ -80,13 +80,13 @@ pub fn loss_on_background(float: &HostModel<'_>, integer: &HostIntegerModel<'_>)
     for row in 0..float.background_rows() {
         for (index, value) in float.background_values(row).into_iter().flatten().enumerate() {
             for record in &mut records {
-                // Of a model with the same features, whose background was checked: no value can be
-                // refused.
+                // The models have the same features and the background was checked, so no value can
+                // be refused.
                 let _ = record.set_value(FeatureIndex(index), value);
             }
         }
         let [float, integer] = models;
-        // Each record is of its very model: it cannot be another's.
+        // Each record was created by its model, so scoring cannot fail.
         let both = [float.score(&records[0]), integer.score(&records[1])].map(Result::unwrap_or_default);
         scores.observe(both.each_ref());
     }
@@ -96,8 +96,8 @@ pub fn loss_on_background(float: &HostModel<'_>, integer: &HostIntegerModel<'_>)
 /// Compares the models on the rows of files: decisions, and the gaps between the schema's groups.
 ///
 /// # Errors
-/// Those of the stream; [`Error::MissingColumn`]; [`Error::OtherOutcome`]; [`Error::NoUsableRows`]
-/// without a row.
+/// The errors of the stream, [`Error::MissingColumn`], [`Error::OtherOutcome`], and
+/// [`Error::NoUsableRows`] without rows.
 pub fn loss_on_data(
     float: &HostModel<'_>,
     integer: &HostIntegerModel<'_>,

@@ -1,6 +1,7 @@
-//! What merging experts changes: the model and its copies score the same rows.
+//! The changes from merging experts, measured by scoring the same rows with the model and its
+//! copies.
 //!
-//! The copies are those of [`crate::model::fewer_experts`]: with fewer and fewer experts.
+//! The copies are those of [`crate::model::fewer_experts`], with fewer and fewer experts.
 
 use feamoe_engine::{FeatureIndex, Value};
 use serde::Serialize;
@@ -15,7 +16,7 @@ use crate::model::{HostModel, HostRecord, HostScore};
 use crate::rows::{Input, Stream, Use};
 use crate::schema::Schema;
 
-/// How well the model and a copy do on labelled rows, in this order.
+/// The measures of the model and of a copy on labelled rows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct LabelledChange {
@@ -24,13 +25,13 @@ pub struct LabelledChange {
     /// Mean log-loss of the model's calibrated probabilities, in nats, as `feamoe evaluate` reports
     /// it.
     pub log_loss_before: f64,
-    /// The same of the copy.
+    /// The same for the copy.
     pub log_loss: f64,
-    /// Share of right decisions of the model.
+    /// Share of correct decisions of the model.
     pub accuracy_before: f32,
-    /// The same of the copy.
+    /// The same for the copy.
     pub accuracy: f32,
-    /// Fairness gaps by group; none without protected columns.
+    /// Fairness gaps by group; empty without protected columns.
     pub gaps: Vec<GapChange>,
 }
 
@@ -44,13 +45,14 @@ pub struct GapChange {
     pub group: String,
     /// The measure's name.
     pub measure: &'static str,
-    /// The gap of the model's decisions; NaN (JSON: null) where no record supports it.
+    /// The gap of the model's decisions; NaN (JSON: null) without supporting records.
     pub before: f32,
-    /// The gap of the copy's.
+    /// The gap of the copy's decisions.
     pub after: f32,
 }
 
-/// Returns how far each copy is from the model, over some records: a value for each feature.
+/// Returns the change of the scores by each copy over some records, each with a value for each
+/// feature.
 #[must_use]
 pub fn score_changes(model: &HostModel<'_>, copies: &[HostModel<'_>], records: &[Vec<Value>]) -> Vec<ScoreChange> {
     let mut changes = vec![ScoreChange::default(); copies.len()];
@@ -59,8 +61,7 @@ pub fn score_changes(model: &HostModel<'_>, copies: &[HostModel<'_>], records: &
         for record in &mut set {
             record.clear();
             for (index, value) in values.iter().enumerate() {
-                // The copies have the features of the model, whose records these are: no value can
-                // be refused.
+                // The copies have the same features as the model, so no value can be refused.
                 let _ = record.set_value(FeatureIndex(index), *value);
             }
         }
@@ -70,8 +71,8 @@ pub fn score_changes(model: &HostModel<'_>, copies: &[HostModel<'_>], records: &
     changes
 }
 
-/// Compares the model and its copies on the labelled rows of files: returns how the last copy does,
-/// and the rise of the mean log-loss by each of the copies.
+/// Compares the model and its copies on the labelled rows of files. Returns the measures of the
+/// last copy, and the rise of the mean log-loss by each copy.
 ///
 /// # Errors
 /// Those of the stream and of [`Binding`]; [`Error::OtherOutcome`]; [`Error::NoUsableRows`].
@@ -139,8 +140,8 @@ fn records_of<'m>(model: &'m HostModel<'_>, copies: &'m [HostModel<'_>]) -> Vec<
     [model].into_iter().chain(copies).map(HostModel::record).collect()
 }
 
-/// Returns the scores of a record by the model and by each copy. Each record is of its very model:
-/// it cannot be another's.
+/// Returns the scores of a record by the model and by each copy. Each record was created by its
+/// model, so scoring cannot fail.
 fn scores(model: &HostModel<'_>, copies: &[HostModel<'_>], records: &[HostRecord<'_>]) -> Vec<HostScore> {
     let models = [model].into_iter().chain(copies);
     models.zip(records).map(|(model, record)| model.score(record).unwrap_or_default()).collect()

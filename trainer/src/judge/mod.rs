@@ -1,5 +1,5 @@
-//! A model on rows: what it says of them, how accurate and how fair it is, what would change its
-//! decisions, whether what comes in still is what it was made for, what devices report of it.
+//! A model applied to rows: scores, accuracy and fairness, recourse, drift of the rows from those
+//! in training, and the statuses of devices.
 
 pub mod attribute;
 pub mod binding;
@@ -31,20 +31,21 @@ use crate::model::{AnyModel, AnyRecord, HostScore};
 use crate::rows::{Source, Stream};
 use binding::Binding;
 
-/// Scores every record of a source: the probabilities of the favourable outcome, in their order.
+/// Scores every record of a source. Returns the probabilities of the favourable outcome in the
+/// order of the records.
 ///
 /// # Errors
-/// Those of the source and of [`Binding`].
+/// The errors of the source and of [`Binding`].
 pub fn scores(model: AnyModel<'_>, source: &mut impl Source) -> Result<Array1<f32>, Error> {
     let mut scores = Vec::new();
     score_each(model, source, |_, score| scores.push(score.probability))?;
     Ok(scores.into())
 }
 
-/// Scores every record of a source, in their order; `take` gets each with its score.
+/// Scores every record of a source in order, and passes each with its score to `take`.
 ///
 /// # Errors
-/// Those of the source and of [`Binding`].
+/// The errors of the source and of [`Binding`].
 pub fn score_each<'m>(
     model: AnyModel<'m>,
     source: &mut impl Source,
@@ -54,7 +55,7 @@ pub fn score_each<'m>(
     score_bound(model, &binding.with_bad_cells(source.bad_cells()), source, take)
 }
 
-/// As [`score_each`], of a source whose columns were bound before: one of several parts of a table.
+/// Like [`score_each`], for a source whose columns are bound already, such as a part of a table.
 ///
 /// # Errors
 /// Those of the source and of [`Binding::fill`].
@@ -76,8 +77,8 @@ pub fn score_bound<'m>(
     Ok(())
 }
 
-/// Returns the threshold of a model that an objective asks for on the labelled rows of a stream;
-/// `None` where an outcome that it needs does not occur.
+/// Returns the threshold that an objective chooses for a model on the labelled rows of a stream;
+/// `None` if an outcome that it needs does not occur.
 ///
 /// # Errors
 /// Those of the stream and of [`Binding`]; [`Error::OtherOutcome`]; [`Error::NoUsableRows`].

@@ -1,5 +1,5 @@
-//! What devices that watch themselves sent home: the statuses of [`feamoe_engine::monitor`], one or
-//! a whole fleet's, added up and measured as an evaluation is.
+//! Statuses that devices sent ([`feamoe_engine::monitor`]): those of one device or a fleet are
+//! added up, and measured like an evaluation.
 //!
 //! Counters and measures are the engine's; all counts add exactly. A status lists groups and
 //! features by number: names come from the schema and the model.
@@ -16,12 +16,12 @@ use super::tally::Side;
 use super::verdict::Requirement;
 use crate::error::Error;
 
-/// What one or more statuses say; serialises to the JSON of `feamoe monitor`. A measure that no
-/// record supports is NaN (JSON: null).
+/// The report on one or more statuses; serialises to the JSON of `feamoe monitor`. A measure
+/// without supporting records is NaN (JSON: null).
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Report {
-    /// Checksum of the model that was watched.
+    /// Checksum of the model that was monitored.
     pub model: String,
     /// Its threshold.
     pub threshold: f32,
@@ -30,42 +30,42 @@ pub struct Report {
     pub total: Watched,
     /// Every group, the reference first.
     pub groups: Vec<GroupReport>,
-    /// Values that were not as in training: records with such a value.
+    /// Records with missing, clamped or unseen values.
     pub inputs: InputReport,
     /// The same by feature.
     pub features: Vec<InputReport>,
     /// Each status by itself, in the order given.
     pub statuses: Vec<StatusReport>,
-    /// Whether every status that counts was shown to be of the device that it names.
+    /// Whether every status that counts was authenticated.
     pub authenticated: bool,
-    /// Whether statuses that were seen in earlier runs were found out: there was a list of counters
-    /// of an earlier run.
+    /// Whether statuses that were seen in earlier runs were recognised, because a list of counters
+    /// was given.
     pub replays_excluded: bool,
-    /// Statuses that do not count, by why.
+    /// Statuses that do not count, by reason.
     pub refused: Vec<Refused>,
-    /// Devices of earlier runs of which nothing counts now, by id.
+    /// Devices of earlier runs without a status that counts now, by id.
     pub silent: Vec<Silent>,
-    /// Devices that differ from all others beyond chance, the clearest difference first.
+    /// Devices that differ from all others by more than chance, the clearest difference first.
     pub outliers: Vec<Outlier>,
-    /// The verdicts on required limits, of all statuses together; empty where none is required.
+    /// The verdicts on required limits, of all statuses together; empty if none is required.
     pub requirements: Vec<Requirement>,
-    /// Devices without which one of them would be another.
+    /// Devices without which a verdict would be different.
     pub decisive: Vec<Decisive>,
 }
 
-/// What was observed.
+/// The observations.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Watched {
     /// Observations.
     pub rows: u64,
-    /// Those whose outcome is known.
+    /// Observations with a known outcome.
     pub labelled: u64,
-    /// Those without a group: no measure by group counts them.
+    /// Observations without a group, which measures by group do not count.
     pub without_group: u64,
     /// Mean score.
     pub score_mean: f32,
-    /// Share of right decisions, of the labelled ones.
+    /// Share of correct decisions among the labelled ones.
     pub accuracy: f32,
     /// Every group against the reference.
     pub fairness: Vec<WatchedGaps>,
@@ -97,8 +97,8 @@ impl Watched {
         }
     }
 
-    /// Returns the value of a measure that is furthest from equal treatment, over the groups that
-    /// can be judged by it; `None` without such a group.
+    /// Returns the value of a measure that is farthest from equal treatment, over the groups that
+    /// can be judged by it; `None` if there is no such group.
     #[must_use]
     pub fn worst(&self, measure: Measure) -> Option<f32> {
         let judged = self.fairness.iter().map(|watched| &watched.gaps);
@@ -107,7 +107,7 @@ impl Watched {
     }
 }
 
-/// The gaps of a group, and how many records have an outcome.
+/// The gaps of a group, and the numbers of labelled records.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct WatchedGaps {
@@ -120,7 +120,7 @@ pub struct WatchedGaps {
     pub reference_labelled: u64,
 }
 
-/// What was counted of one group.
+/// The counts of one group.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct GroupReport {
@@ -134,22 +134,22 @@ pub struct GroupReport {
     pub selection_rate: f32,
     /// Mean score.
     pub score_mean: f32,
-    /// Records whose outcome is known; the next four are of these.
+    /// Records with a known outcome; the next four measures are over these.
     pub labelled: u64,
     /// True positive rate.
     pub tpr: f32,
     /// False positive rate.
     pub fpr: f32,
-    /// Share of right ones among the favourable decisions.
+    /// Share of correct decisions among the favourable ones.
     pub precision: f32,
-    /// Share of right decisions.
+    /// Share of correct decisions.
     pub accuracy: f32,
     /// Mean of `threshold - p` over the declined records.
     pub burden: f32,
-    /// Mean distance of the declined records from a favourable decision, in standard deviations; of
-    /// those whose distance the device found.
+    /// Mean distance of the declined records from a favourable decision, in standard deviations,
+    /// over those for which the device found one.
     pub recourse_burden: f32,
-    /// Declined records for which it found none.
+    /// Declined records for which the device found no recourse.
     pub without_recourse: u64,
     /// Whether a counter reached its end, so that the device stopped counting.
     pub full: bool,
@@ -177,18 +177,18 @@ impl GroupReport {
     }
 }
 
-/// How many values were not as in training.
+/// The number of values that differ from training.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct InputReport {
     /// The feature; `None` for all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub feature: Option<String>,
-    /// There was none.
+    /// Missing values.
     pub missing: u64,
-    /// Outside the training range.
+    /// Numbers outside the training range.
     pub clamped: u64,
-    /// A level that training had not seen.
+    /// Levels that were not seen in training.
     pub unseen: u64,
 }
 
@@ -210,39 +210,39 @@ impl InputReport {
 pub struct StatusReport {
     /// The file.
     pub file: String,
-    /// The device; `None` where it has no name.
+    /// The device; `None` if it has no id.
     pub device: Option<String>,
     /// The counter of the status.
     pub counter: Option<u64>,
-    /// When its counts began, by the device's clock, in seconds since 1970 where it knows; `None`
-    /// where it has none.
+    /// Start of its counts by the device's clock, in seconds since 1970 if the device knows the
+    /// date; `None` if it has no clock.
     pub since: Option<u64>,
-    /// What was observed.
+    /// The observations.
     #[serde(flatten)]
     pub watched: Watched,
     /// Drifts found, oldest first.
     pub events: Vec<EventReport>,
-    /// Older ones, which the device had no room for.
+    /// Number of older drifts, which the device had no room to store.
     pub events_dropped: u32,
 }
 
-/// A drift that a device found.
+/// A drift that a device detected.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct EventReport {
-    /// At which observation of the period.
+    /// Number of the observation in the period.
     pub row: u64,
     /// What changed: `favourable rate`, `mean score`, `error rate`.
     pub rate: &'static str,
-    /// The group whose gap to the reference changed; `None` where it was the rate of all records.
+    /// The group whose gap to the reference changed; `None` if it was the rate of all records.
     pub group: Option<String>,
     /// Mean before.
     pub before: f32,
     /// Mean since.
     pub after: f32,
-    /// Records behind it; of a gap, pairs of records.
+    /// Number of records before; for a gap, pairs of records.
     pub records_before: u32,
-    /// Likewise.
+    /// Number of records since; for a gap, pairs of records.
     pub records_after: u32,
 }
 
@@ -260,19 +260,19 @@ impl EventReport {
     }
 }
 
-/// Adds up the statuses that count, one at least, measures the sum and each, and judges the sum by
-/// the limits.
+/// Adds up the statuses that count, at least one, measures the sum and each status, and judges the
+/// sum by the limits.
 ///
 /// # Errors
-/// Where no status counts: [`Error::Status`] if all of them are of other models or groups than the
-/// names, else [`Error::Input`].
+/// If no status counts: [`Error::Status`] if all of them have other models or groups than the
+/// names, otherwise [`Error::Input`].
 pub fn report(fleet: &Fleet, names: &Names, limits: &[(Measure, f32)]) -> Result<Report, Error> {
     let received = fleet.counted();
     let Some((first, others)) = received.split_first() else {
         let refused = fleet.refused();
         let misfits = refused.iter().filter_map(|one| Some((&one.file, one.found.as_ref()?)));
         return Err(match (refused.first(), misfits.clone().next()) {
-            (None, _) => Error::Input("found no status, expected one at least".into()),
+            (None, _) => Error::Input("found no status, expected at least one".into()),
             (Some(_), Some((file, found))) if misfits.count() == refused.len() => {
                 Error::Status { file: file.clone(), message: found.clone() }
             }

@@ -1,4 +1,4 @@
-//! Which devices stand out of their fleet: those whose figures differ from all others beyond
+//! Devices that stand out in their fleet: those whose figures differ from all others by more than
 //! chance, and those without which a limit would get another verdict.
 
 use feamoe_engine::fairness::{Measure, WideCounts, interval_at};
@@ -9,10 +9,11 @@ use super::gaps::{SMALL_GROUP, quantile};
 use super::received::{Names, Received, side};
 use super::verdict::{Requirement, Verdict};
 
-/// Chance that a fleet of devices alike has any outlier.
+/// Probability that a fleet of identical devices has any outlier.
 const BY_CHANCE: f64 = 0.05;
 
-/// The rates that are compared: of favourable decisions, and of errors, the larger of two gaps.
+/// The rates that are compared: that of favourable decisions, and the error rates, of which the
+/// larger gap is used.
 const COMPARED: [Measure; 2] = [Measure::Spd, Measure::Eodds];
 
 /// A device that differs from all others in one group.
@@ -21,16 +22,16 @@ const COMPARED: [Measure; 2] = [Measure::Spd, Measure::Eodds];
 pub struct Outlier {
     /// Its status.
     pub file: String,
-    /// Its id; `None` where it has no name.
+    /// Its id; `None` if it has none.
     pub device: Option<String>,
     /// The group.
     pub group: String,
-    /// What differs: `spd`, the selection rate; `eodds`, an error rate.
+    /// What differs: `spd` for the selection rate, `eodds` for an error rate.
     pub measure: &'static str,
-    /// The difference, the device minus all others; of error rates the larger magnitude.
+    /// The difference, the device minus all others; for error rates the larger magnitude.
     pub difference: f32,
-    /// Its interval, corrected for the number of devices, groups and rates: of a fleet of devices
-    /// alike, none of all intervals excludes 0 in 95 % of samples.
+    /// Its interval, corrected for the number of devices, groups and rates: for a fleet of
+    /// identical devices, no interval excludes 0 in 95 % of samples.
     pub interval: [f32; 2],
 }
 
@@ -40,7 +41,7 @@ pub struct Outlier {
 pub struct Decisive {
     /// Its status.
     pub file: String,
-    /// Its id; `None` where it has no name.
+    /// Its id; `None` if it has none.
     pub device: Option<String>,
     /// The measure.
     pub measure: &'static str,
@@ -72,7 +73,7 @@ fn others(received: &[Received]) -> Vec<Vec<Tally>> {
     all
 }
 
-/// Returns the differences beyond chance, the clearest first.
+/// Returns the differences that exceed chance, the clearest first.
 pub(super) fn outliers(received: &[Received], names: &Names) -> Vec<Outlier> {
     let counts = |tally: &Tally, measure: Measure| {
         WideCounts::from(if measure.needs_labels() { *tally.labelled() } else { *tally.decisions() })
@@ -124,7 +125,7 @@ pub(super) fn outliers(received: &[Received], names: &Names) -> Vec<Outlier> {
 /// Returns the devices without which a limit would get another verdict.
 pub(super) fn decisive(received: &[Received], names: &Names, requirements: &[(Measure, Requirement)]) -> Vec<Decisive> {
     let mut found = Vec::new();
-    // Of one device there are no others.
+    // A single device has no others to compare with.
     if received.len() < 2 || requirements.is_empty() {
         return found;
     }

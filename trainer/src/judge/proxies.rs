@@ -1,12 +1,13 @@
 //! Features that predict too much: the outcome almost alone, so that they may be known only after
-//! it, or the group of a protected attribute, so that leaving the protected column out hides
-//! nothing.
+//! it, or the group of a protected attribute, so that leaving out the protected column does not
+//! hide the group.
 //!
-//! Each feature is asked alone, on a sample of the rows: the area under the ROC curve of its values
-//! for the question. Numbers by their order, either way; values by the share of rows for which the
-//! answer is yes, counted on the other half of the sample, so that rare values do not flatter.
+//! Each feature is evaluated alone, on a sample of the rows, by the area under the ROC curve of its
+//! values. Numbers are ranked by their order, in either direction. Values are ranked by the share
+//! of rows with a positive answer, counted on the other half of the sample, so that rare values are
+//! not overrated.
 //!
-//! *Cost:* a sort of the sample for each feature and question.
+//! *Cost:* a sort of the sample for each feature and question (the outcome, or a group).
 
 use std::collections::BTreeMap;
 
@@ -15,13 +16,13 @@ use serde::Serialize;
 use super::gaps::SMALL_GROUP;
 use crate::rows::{Attribute, NO_GROUP, Row};
 
-/// A feature that predicts the outcome at least this well is named.
+/// The smallest area at which a feature is reported to predict the outcome.
 pub const PREDICTS_TARGET: f64 = 0.98;
-/// The target itself, or its complement, under another name.
+/// The smallest area at which a feature counts as the outcome itself, or its complement.
 pub const IS_TARGET: f64 = 0.9995;
-/// A feature that separates a group from the reference at least this well is named.
+/// The smallest area at which a feature is reported to predict a group.
 pub const PREDICTS_GROUP: f64 = 0.8;
-/// Numbers with at most this many values are asked as values too.
+/// Numbers with at most this many distinct values are also ranked as values.
 const FEW_VALUES: usize = 20;
 
 /// A feature that predicts the outcome or a group.
@@ -34,14 +35,14 @@ pub struct Proxy {
     pub attribute: Option<String>,
     /// The group that it separates from the reference.
     pub group: Option<String>,
-    /// Area under the ROC curve of the feature alone, 0.5 for one that predicts nothing.
+    /// Area under the ROC curve of the feature alone; 0.5 if it predicts nothing.
     pub auc: f64,
-    /// Rows that it was measured on.
+    /// Number of rows of the measurement.
     pub rows: u64,
 }
 
-/// Finds the features that predict the outcome or a group, by a sample of rows; a feature is a name
-/// and a column. The best of each question come first.
+/// Finds the features that predict the outcome or a group, on a sample of rows. A feature is a name
+/// and a column. The best predictors of each question come first.
 pub fn proxies(rows: &[Row<'_>], features: &[(String, usize)], attributes: &[&Attribute]) -> Vec<Proxy> {
     let mut found = Vec::new();
     let target = |row: &Row<'_>| row.label;
@@ -73,7 +74,7 @@ pub fn proxies(rows: &[Row<'_>], features: &[(String, usize)], attributes: &[&At
     found
 }
 
-/// Asks every feature one question, and adds those that answer it well.
+/// Evaluates every feature for one question, and adds those that answer it well.
 fn ask(
     rows: &[Row<'_>],
     features: &[(String, usize)],
@@ -108,7 +109,7 @@ fn area(asked: &[(&Row<'_>, bool)], column: usize) -> f64 {
         .collect();
     let by_order = numbers.as_ref().map(|numbers| {
         let auc = auc(numbers.clone());
-        // A column that is mostly missing is asked by what is there.
+        // A column that is mostly missing is evaluated as values.
         let share = numbers.len() as f64 / asked.len() as f64;
         0.5 + share * (auc.max(1.0 - auc) - 0.5)
     });
@@ -122,7 +123,8 @@ fn area(asked: &[(&Row<'_>, bool)], column: usize) -> f64 {
     by_order.into_iter().chain(by_value).filter(|auc| !auc.is_nan()).fold(0.0, f64::max)
 }
 
-/// Returns the area of the share of yes of each row's value, counted on the other half of the rows.
+/// Returns the area when each row's value is ranked by its share of positive answers on the other
+/// half of the rows.
 fn by_value(asked: &[(&Row<'_>, bool)], column: usize) -> f64 {
     let mut counts: BTreeMap<Vec<u8>, [[f64; 2]; 2]> = BTreeMap::new();
     let key = |row: &Row<'_>| if row.cell(column).is_missing() { Vec::new() } else { row.text(column).into_owned() };
@@ -142,7 +144,7 @@ fn by_value(asked: &[(&Row<'_>, bool)], column: usize) -> f64 {
     auc(scored.collect())
 }
 
-/// Returns the area under the ROC curve, ties counted half; NaN where an answer is missing.
+/// Returns the area under the ROC curve, ties counted half; NaN if an answer is missing.
 fn auc(mut scored: Vec<(f64, bool)>) -> f64 {
     scored.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (mut below, mut ordered, mut yes_all) = (0.0, 0.0, 0.0);

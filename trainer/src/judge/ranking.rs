@@ -1,12 +1,12 @@
-//! How well scores rank the outcomes: the area under the ROC curve, by a histogram.
+//! The area under the ROC curve of scores, computed from a histogram.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Steps of the histogram: scores closer than 1e-6 count as ties.
 const STEPS: usize = 1 << 20;
 
-/// Records by score: of each step those with the other outcome and those with the favourable one.
-/// 16 MiB; stored as the steps that have records.
+/// Records by score: for each step, the number with the unfavourable and with the favourable
+/// outcome. Takes 16 MiB; only steps with records are stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScoreHistogram(Vec<[u64; 2]>);
 
@@ -33,8 +33,8 @@ impl ScoreHistogram {
         }
     }
 
-    /// Returns the area under the ROC curve by the rank sum, ties counted half; NaN where a label
-    /// is missing.
+    /// Returns the area under the ROC curve by the rank sum, ties counted half; NaN if a label is
+    /// missing.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn auc(&self) -> f64 {

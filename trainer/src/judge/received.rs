@@ -1,4 +1,4 @@
-//! Statuses of devices as they are read from files, and the names of what they number.
+//! Statuses of devices read from files, and the names of their groups and features.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -78,7 +78,7 @@ pub(super) fn refused(file: &Path, message: String) -> Error {
     Error::Status { file: file.display().to_string(), message }
 }
 
-/// Names of what a status numbers.
+/// The names of the groups and features of a status.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Names {
     pub(super) attribute: String,
@@ -105,7 +105,7 @@ impl Names {
         let Some(found) = found else {
             let wanted = attribute.map_or("none named".into(), |name| format!("{name:?}"));
             return Err(Error::Input(format!(
-                "found {wanted}, expected the protected column that the monitor watched; the schema has [{}]",
+                "found {wanted}, expected the protected column of the monitor; the schema has [{}]",
                 list(&columns)
             )));
         };
@@ -116,7 +116,7 @@ impl Names {
         Ok(())
     }
 
-    /// Takes the names of the features from the model, which the statuses must be of.
+    /// Takes the names of the features from the model, which the statuses must have.
     pub fn name_features(&mut self, model: AnyModel<'_>) {
         let schema = model.schema();
         self.model = Some(model.crc32());
@@ -128,7 +128,7 @@ impl Names {
         self.groups.get(index).cloned().unwrap_or_else(|| format!("group {index}"))
     }
 
-    /// Compares each group with the reference, which stands first.
+    /// Compares each group with the reference, which is first.
     pub(super) fn gaps(&self, sides: &[Side]) -> Vec<GroupGaps> {
         let [reference, others @ ..] = sides else { return Vec::new() };
         let pair = |(index, side): (usize, &Side)| {
@@ -141,14 +141,14 @@ impl Names {
         self.features.get(index).cloned().unwrap_or_else(|| format!("feature {index}"))
     }
 
-    /// Returns why a status is not of the model and the groups that are named, if it is not, with
-    /// what was found and expected.
+    /// Returns why a status does not fit the given model and groups, if it does not, with what was
+    /// found and expected.
     pub(super) fn misfit(&self, received: &Received) -> Option<(Why, String)> {
         let (found, expected) = (received.groups.len(), self.groups.len());
         if let Some(model) = self.model.filter(|model| *model != received.model) {
             let found = received.model;
             let text = format!(
-                "found the status of model {found:08x}, expected that of {model:08x}, the model named; name the model that the device runs"
+                "found the status of model {found:08x}, expected that of the given model, {model:08x}; name the model that the device runs"
             );
             return Some((Why::OtherModel, text));
         }
@@ -163,8 +163,8 @@ impl Names {
     }
 }
 
-/// The side of a tally. A device sums burdens and distances, not their squares: those gaps have no
-/// interval.
+/// Returns the side of a tally. A device sums burdens and distances, but not their squares, so
+/// these gaps have no interval.
 pub(super) fn side(tally: &Tally) -> Side {
     Side {
         decisions: WideCounts::from(*tally.decisions()),

@@ -1,9 +1,9 @@
-//! Recourse for people: what would have turned a declined record's decision, by what its schema
-//! says can be changed.
+//! Recourse for people: changes that the schema allows and that would turn the decision of a
+//! declined record.
 //!
-//! The search is the engine's ([`feamoe_engine::recourse`]); this module makes its rules of a
-//! schema, or of the card that the model carries, names what it found, and sums it up by group.
-//! Protected columns are never proposed to be changed.
+//! The search is the engine's ([`feamoe_engine::recourse`]). This module derives its rules from a
+//! schema, or from the card of the model, names the changes, and summarises them by group. Changes
+//! of protected columns are never proposed.
 
 use std::borrow::Cow;
 
@@ -22,25 +22,26 @@ use crate::rows::{Buffer, NO_GROUP, Row, Stream, parse};
 use crate::schema::{Features, Protected, Schema};
 use crate::threads::PerThread;
 
-/// Declined records that are looked at together, on all threads: some megabytes.
+/// The number of declined records that are processed together, on all threads, which takes a few
+/// megabytes.
 const BATCH: usize = 128;
 
-/// By how much an answer passes the threshold, unless another margin is asked for: what only just
-/// reaches it is declined by the next model of the same rows.
+/// The default margin by which an answer exceeds the threshold. Without a margin, another model of
+/// the same rows may decline the answer.
 pub const MARGIN: f32 = 0.05;
 
-/// Makes the engine's rules for a model: those of a schema, or without one of the model's card;
-/// over them the `wishes` of a user (the same keys); over both that what either calls protected or
-/// immutable stays as it is.
+/// Creates the engine's rules for a model from a schema, or without one from the model's card. The
+/// `wishes` of a user, with the same keys, take precedence, but what either calls protected or
+/// immutable stays fixed.
 ///
-/// Columns of the schema that the model does not see do not count. Without `steps` a number is
-/// proposed as the background records have it: in hundreds where all of theirs are hundreds, in
-/// whole numbers where they are whole. Without a background any number is proposed.
+/// Columns of the schema that are not features are ignored. Without `steps`, the step of a number
+/// follows the background records: hundreds if all of theirs are hundreds, whole numbers if they
+/// are whole. Without a background, any number may be proposed.
 ///
 /// # Errors
-/// [`Error::Rule`]: a wish for a column that is no feature, is protected or immutable, or that
-/// contradicts another; a rule for numbers on a category; an empty range, a step or a cost out of
-/// range.
+/// [`Error::Rule`] for a wish for a column that is not a feature, is protected or immutable, or that
+/// contradicts another; for a numeric rule on a category; and for an empty range, or a step or cost
+/// out of range.
 pub fn rules(
     model: &HostModel<'_>,
     card: Option<&Card>,
@@ -65,7 +66,7 @@ pub fn rules(
     for (index, (later, columns)) in ways.iter().enumerate() {
         for (earlier, others) in ways.iter().take(index) {
             if let Some(column) = columns.iter().find(|column| others.contains(column)) {
-                return Err(fault(column, format!("is asked to be {earlier} and {later}, expected one of them")));
+                return Err(fault(column, format!("is {earlier} and {later}, expected only one of them")));
             }
         }
     }
@@ -75,18 +76,21 @@ pub fn rules(
                 return Err(fault(column, "is protected, which recourse never changes".into()));
             }
             if is_wish && key != "immutable" && is_immutable(column) {
-                return Err(fault(column, "is immutable by the schema, so recourse never changes it".into()));
+                return Err(fault(column, "is immutable in the schema, so recourse never changes it".into()));
             }
             let Some(index) = names.iter().position(|name| name == column) else {
                 if is_wish {
-                    return Err(fault(column, format!("is no feature of the model; those are {}", list(&names))));
+                    return Err(fault(
+                        column,
+                        format!("is not a feature of the model; the features are {}", list(&names)),
+                    ));
                 }
                 continue;
             };
             let kind = features.get(index).map(|feature| feature.kind());
             let is_number = matches!(kind, Some(Kind::Number { .. }));
             if !is_number && matches!(key, "increase_only" | "decrease_only" | "ranges" | "steps") {
-                return Err(fault(column, format!("is a category of the model, features.{key} needs a number")));
+                return Err(fault(column, format!("is a category of the model, but features.{key} needs a number")));
             }
             if let Some(rule) = rules.get_mut(index) {
                 set(rule, said, key, column);
@@ -95,7 +99,7 @@ pub fn rules(
                 let [lowest, highest] = said.ranges[column];
                 if lowest <= highest && (lowest > f64::from(high) || highest < f64::from(low)) {
                     let message = format!(
-                        "has the range {lowest}..{highest}, expected one that meets the training range {low}..{high}"
+                        "has the range {lowest}..{highest}, expected one that overlaps the training range {low}..{high}"
                     );
                     return Err(fault(column, message));
                 }
@@ -128,8 +132,8 @@ pub fn rules(
     })
 }
 
-/// Returns the coarsest step that all of these numbers are multiples of; 0 for any, and where there
-/// are too few numbers to say.
+/// Returns the coarsest step of which all of these numbers are multiples; 0 if there is none, or if
+/// there are too few numbers.
 #[allow(clippy::cast_possible_truncation)] // the engine's precision
 fn usual_step(numbers: &[f32]) -> f32 {
     const STEPS: [f64; 6] = [1000.0, 100.0, 10.0, 1.0, 0.1, 0.01];
@@ -139,7 +143,7 @@ fn usual_step(numbers: &[f32]) -> f32 {
     step.filter(|_| numbers.len() >= LEAST_NUMBERS).map_or(0.0, |step| step as f32)
 }
 
-/// Sets what one key says of a column.
+/// Applies one key of the schema to the rule of a column.
 #[allow(clippy::cast_possible_truncation)] // the engine's precision
 fn set(rule: &mut Rule, said: &Features, key: &str, column: &str) {
     match key {
@@ -153,25 +157,24 @@ fn set(rule: &mut Rule, said: &Features, key: &str, column: &str) {
     }
 }
 
-/// How many answers are looked for, and of which kind.
+/// How many answers to search for, and of which kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Most answers a record, at least 1.
+    /// The largest number of answers per record, at least 1.
     pub answers: usize,
-    /// Most features that one changes, at least 1.
+    /// The largest number of features that an answer changes, at least 1.
     pub changes: usize,
-    /// The only record looked at, counted from 1; `None` for all.
+    /// The only record to process, counted from 1; `None` for all.
     pub row: Option<u64>,
 }
 
-/// Looks for ways to a favourable decision for each record of a stream, or for the one numbered
-/// `row` alone; reports the number of rows to `on_progress` now and then. Works on all
-/// threads of rayon's pool; their number changes no bit. Without `keep_each` only the summary is
-/// kept, in constant memory.
+/// Searches for recourse for each declined record of a stream, or only for record `row`. Reports
+/// the number of rows to `on_progress` regularly. Uses all threads of rayon's pool, whose number
+/// changes no bit. Without `keep_each`, only the summary is kept, in constant memory.
 ///
 /// # Errors
-/// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`] where there is no record, or
-/// none of this number; [`Error::OtherOutcome`].
+/// The errors of the stream and of [`Binding`], [`Error::NoUsableRows`] if there is no record, or
+/// none with this number, and [`Error::OtherOutcome`].
 pub fn recourse(
     model: &HostModel<'_>,
     stream: &mut Stream,
@@ -189,7 +192,7 @@ pub fn recourse(
     let mut inputs = Inputs::new(model.schema(), card);
     let row = wanted.row;
     let mut tallies: Vec<Vec<Distances>> = vec![Vec::new(); stream.attributes().count()];
-    // Some hundred kilobytes each: too large for the stack.
+    // Some hundred kilobytes each, too large for the stack.
     let memory = PerThread::new(|| (Box::new(HostRecourse::new()), vec![HostAnswer::NONE; wanted.answers]));
     let mut record = model.record();
     let mut all = Distances::new();
@@ -213,7 +216,7 @@ pub fn recourse(
             binding.fill(&found, &mut record)?;
             inputs.observe(record.notes());
             report.summary.rows += 1;
-            // A record of this very model: it cannot be another's.
+            // The record was created by this model, so this cannot fail.
             let probability = model.score(&record).map_or(f32::NAN, |score| score.probability);
             if probability < model.threshold() {
                 rows.push(&found);
@@ -253,9 +256,9 @@ pub fn recourse(
     Ok(report)
 }
 
-/// Returns the answers that change at most `most` features. Where the nearest all change more, one
-/// is looked for by leaving out, again and again, the feature without which the next answer is
-/// nearest. Where `keep_going` returns false, all ends with the answers found until then.
+/// Returns the answers that change at most `most` features. If the nearest answers all change more,
+/// one is searched for by repeatedly fixing the feature without which the next answer is nearest.
+/// If `keep_going` returns false, the search ends with the answers found so far.
 pub(crate) fn few_changes(
     model: &HostModel<'_>,
     record: &HostRecord<'_>,
@@ -265,7 +268,7 @@ pub(crate) fn few_changes(
     room: &mut [HostAnswer],
     keep_going: &mut dyn FnMut() -> bool,
 ) -> Vec<HostAnswer> {
-    // A record of this very model: it cannot be another's.
+    // The record was created by this model, so this cannot fail.
     let mut search = |rules: &HostRules, room: &mut [HostAnswer]| {
         let count = model.recourses_while(record, rules, scratch, room, |_| keep_going()).unwrap_or(0);
         room.get(..count).unwrap_or_default().to_vec()
@@ -288,8 +291,8 @@ pub(crate) fn few_changes(
     if few.is_empty() { nearest.into_iter().collect() } else { few }
 }
 
-/// Returns the features that an answer changes, each with its cell and with what to change it to;
-/// `cell` returns the text of a feature's cell.
+/// Returns the features that an answer changes, each with its current and its new cell. `cell`
+/// returns the text of a feature's cell.
 pub(crate) fn changes<'c>(
     model: &HostModel<'_>,
     answer: &HostAnswer,
@@ -314,7 +317,7 @@ pub(crate) fn changes<'c>(
     named.collect()
 }
 
-/// What was found; serialises to the JSON of `feamoe recourse`. Columns: an entry for each declined
+/// The report; serialises to the JSON of `feamoe recourse`. Columns have an entry for each declined
 /// record, or for each answer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
@@ -323,24 +326,24 @@ pub struct RecourseReport {
     pub output_names: String,
     /// Decision threshold.
     pub threshold: f32,
-    /// What was allowed, by feature.
+    /// The rules, by feature.
     pub rules: Vec<FeatureRule>,
     /// The declined records.
     pub declined: Declined,
     /// Their answers.
     pub answers: Answers,
-    /// All of them together.
+    /// The summary over all records.
     pub summary: Summary,
     /// CRC-32 of the model, in hexadecimal.
     pub model: String,
-    /// The score of the one record that was asked for, where that is favourable.
+    /// The score of the single record that was asked for, if its decision is favourable.
     #[serde(skip)]
     pub favourable: Option<f32>,
-    /// What is remarkable about the cells of the records.
+    /// Warnings about the cells of the records.
     pub warnings: Vec<String>,
 }
 
-/// What recourse may do with a feature.
+/// The rule for a feature.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct FeatureRule {
@@ -348,12 +351,12 @@ pub struct FeatureRule {
     pub feature: String,
     /// `any`, `increase`, `decrease` or `fixed`.
     pub direction: &'static str,
-    /// Lowest and highest number proposed, beside the training range's; infinite (JSON: null) where
-    /// there is no such rule.
+    /// Lowest number proposed, in addition to the training range; infinite (JSON: null) if there is
+    /// no such rule.
     pub low: f32,
-    /// See `low`.
+    /// Highest number proposed; see `low`.
     pub high: f32,
-    /// Numbers proposed are multiples of it; 0 for any.
+    /// Proposed numbers are multiples of it; 0 for any number.
     pub step: f32,
     /// Factor of its part of the distance.
     pub cost: f32,

@@ -17,7 +17,7 @@ pub fn log_loss(label: bool, probability: f32) -> f64 {
     -libm::log(p.max(SMALLEST_PROBABILITY))
 }
 
-/// Returns the bin of a probability, counted from 0.
+/// Returns the bin of a probability (counted from 0).
 #[must_use]
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
 pub fn calibration_bin(probability: f32) -> usize {

@@ -113,11 +113,11 @@ pub struct Side {
     pub decisions: WideCounts,
     /// Decisions on records whose outcome is known.
     pub labelled: WideCounts,
-    /// `threshold - p` of the declined records; `None` where only its mean is known.
+    /// `threshold - p` of the declined records; `None` if only its mean is known.
     pub burden: Option<Moments>,
     /// Distances of the declined records to the decision boundary.
     pub distances: Distances,
-    /// The same distances; `None` where only their mean is known.
+    /// The same distances; `None` if only their mean is known.
     pub spread: Option<Moments>,
 }
 

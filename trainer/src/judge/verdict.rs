@@ -1,22 +1,22 @@
-//! Whether a limit on a fairness measure is met: by one group, and by all that are compared.
+//! Verdicts on limits of fairness measures: for one group, and over all groups.
 
 use feamoe_engine::fairness::Measure;
 use serde::Serialize;
 
 use super::gaps::{GroupGaps, TooFew};
 
-/// What is said of a limit.
+/// A verdict on a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub enum Verdict {
     /// The whole 95 % interval is within the limit.
     #[serde(rename = "met")]
     Met,
-    /// The value is within the limit, but the interval is not, or there is none, or nobody's
-    /// decisions could pass the limit.
+    /// The value is within the limit, but the interval is not, or there is none, or no decisions
+    /// could exceed the limit.
     #[serde(rename = "not shown")]
     NotShown,
-    /// The value is past the limit.
+    /// The value exceeds the limit.
     #[serde(rename = "not met")]
     NotMet,
 }
@@ -32,7 +32,7 @@ impl Verdict {
         }
     }
 
-    /// Returns whether the whole 95 % interval of one group is past the limit, on one side.
+    /// Returns whether the whole 95 % interval of one group exceeds the limit, on one side.
     #[must_use]
     pub fn is_refuted(measure: Measure, limit: f32, gaps: &GroupGaps) -> bool {
         let allowed = measure.allowance(limit);
@@ -44,7 +44,7 @@ impl Verdict {
         gaps.magnitude(measure).is_some() && gaps.interval(measure).is_some_and(is_past)
     }
 
-    /// Returns the verdict on one group; `None` where the measure cannot be judged.
+    /// Returns the verdict on one group; `None` if the measure cannot be judged.
     #[must_use]
     pub fn of(measure: Measure, limit: f32, gaps: &GroupGaps) -> Option<Self> {
         let allowed = measure.allowance(limit);
@@ -57,17 +57,17 @@ impl Verdict {
     }
 }
 
-/// The verdict on a required limit over all groups: the worst of those on each.
+/// The verdict on a required limit over all groups: the worst of the verdicts on each.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Requirement {
     /// The measure.
     pub measure: &'static str,
-    /// The largest gap, for impact the smallest ratio, that passes.
+    /// The largest gap allowed; for impact the smallest ratio.
     pub limit: f32,
-    /// The value furthest from equal treatment; `None` where no group was judged.
+    /// The value farthest from equal treatment; `None` if no group was judged.
     pub largest: Option<f32>,
-    /// Protected column of the group that has it.
+    /// Protected column of the group with this value.
     pub attribute: Option<String>,
     /// That group.
     pub group: Option<String>,
@@ -75,16 +75,16 @@ pub struct Requirement {
     pub reference: Option<String>,
     /// The 95 % interval of the value.
     pub interval: Option<[f32; 2]>,
-    /// The verdict; `not shown` where no group was judged.
+    /// The verdict; `not shown` if no group was judged.
     pub verdict: Verdict,
-    /// Declined records without a recourse, in that group and in the reference.
+    /// Declined records without recourse, in that group and in the reference.
     pub without_recourse: [u64; 2],
-    /// Whether in some group hardly anybody, or nearly everybody, is selected, so that the limit
-    /// could not be passed.
+    /// Whether in some group hardly anyone or nearly everyone is selected, so that the limit could
+    /// not be exceeded.
     pub is_vacuous: bool,
     /// The groups that were judged.
     pub judged: Vec<Judged>,
-    /// The groups that could not be.
+    /// The groups that could not be judged.
     pub not_judged: Vec<NotJudged>,
 }
 
@@ -112,7 +112,7 @@ pub struct NotJudged {
     pub group: String,
     /// Its records.
     pub rows: u64,
-    /// The value all the same; NaN (JSON: null) without a record.
+    /// The value, which is not judged; NaN (JSON: null) without records.
     pub value: f32,
     /// Its 95 % interval.
     pub interval: Option<[f32; 2]>,

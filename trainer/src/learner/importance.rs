@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use super::options::ClassWeight;
 
-/// Most mean records that a record counts as.
+/// The largest number of mean records that a record counts as.
 const LARGEST: f64 = 100.0;
 /// Smallest importance: well above 0, since a force is divided by its root.
 const SMALLEST: f64 = 1e-6;

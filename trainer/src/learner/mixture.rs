@@ -152,7 +152,7 @@ pub(super) struct Mixture {
     exported_pass: Pass,
     #[serde(skip)]
     gradient: Vec<f32>,
-    /// The gradient for the rows of protected columns; empty where it is that of all.
+    /// The gradient for the rows of protected columns; empty if it is that of all.
     #[serde(skip)]
     group_gradient: Vec<f32>,
 }
@@ -229,8 +229,8 @@ impl Mixture {
         Weights { experts: self.experts, bias: table.bias.view(), rows: table.rows() }
     }
 
-    /// Scores by the deciding weights, with a shift of every expert's log-odds; the engine passes
-    /// over rows that no record has named yet.
+    /// Scores by the deciding weights, with a shift of every expert's log-odds; the engine skips
+    /// rows that no record has named yet.
     pub(super) fn predict(&self, terms: &[Term], shift: f32) -> f32 {
         Pass::default().run(&self.deciding, terms, self.experts, shift)
     }

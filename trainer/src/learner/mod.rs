@@ -89,7 +89,7 @@ pub struct Prediction {
     /// Whether it reaches the threshold.
     pub decision: bool,
     /// Whether another group's value in a protected column alone would have changed the decision;
-    /// false where that was not asked for.
+    /// false if that was not asked for.
     pub unfair: bool,
 }
 
@@ -165,7 +165,7 @@ impl Learner {
         self.learn_late(example, flips, None)
     }
 
-    /// As [`Learner::learn_one_with`], from a record that was scored before ([`Learner::score`]),
+    /// Like [`Learner::learn_one_with`], from a record that was scored before ([`Learner::score`]),
     /// when its label was not known: the detectors of drift take that score. Returns the score of
     /// now.
     pub fn learn_late(&mut self, example: &Example, flips: &Flips, earlier: Option<Prediction>) -> Prediction {
@@ -278,7 +278,7 @@ impl Learner {
     }
 
     /// Returns what is added to the log-odds of every expert, in log2 units, by group of the only
-    /// protected attribute; nothing where targets are held by the scores.
+    /// protected attribute; nothing if targets are held by the scores.
     #[must_use]
     pub fn shifts(&self) -> &[f32] {
         self.group_thresholds.as_ref().map_or(&[], GroupThresholds::shifts)

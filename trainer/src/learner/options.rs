@@ -69,7 +69,7 @@ pub struct ValidOptions {
     pub(super) freeze: bool,
     pub(super) class_weight: ClassWeight,
     pub(super) penalties: Penalties,
-    /// Penalty on an individually unfair decision; `None` where none is looked for.
+    /// Penalty on an individually unfair decision; `None` if none is looked for.
     pub(super) individual: Option<f32>,
 }
 
@@ -286,7 +286,7 @@ impl ValidOptions {
         LearnerOptions(self.clone()).check().is_ok()
     }
 
-    /// Returns the number of experts the mixture may grow to; `None` where that is left to the
+    /// Returns the number of experts the mixture may grow to; `None` if that is left to the
     /// learner.
     #[must_use]
     pub fn experts(&self) -> Option<usize> {
@@ -347,13 +347,13 @@ impl ValidOptions {
         self.class_weight
     }
 
-    /// Returns the paper's penalties, where there are some.
+    /// Returns the paper's penalties, if there are some.
     #[must_use]
     pub fn penalties(&self) -> Option<Penalties> {
         (self.penalties != Penalties::NONE).then_some(self.penalties)
     }
 
-    /// Returns the penalty on an individually unfair decision; `None` where none is looked for.
+    /// Returns the penalty on an individually unfair decision; `None` if none is looked for.
     #[must_use]
     pub fn individual(&self) -> Option<f32> {
         self.individual

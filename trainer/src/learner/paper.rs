@@ -168,7 +168,7 @@ impl FromStr for Increment {
 #[non_exhaustive]
 pub enum PenaltiesError {
     /// No such penalty.
-    #[error("found penalty `{0}`, expected some of spd,aod,burden, or none")]
+    #[error("found penalty `{0}`, expected any of spd,aod,burden, or none")]
     Unknown(String),
     /// A penalty named again.
     #[error("{0} is named twice")]
@@ -379,7 +379,7 @@ mod tests {
             assert_eq!(text.parse::<Penalties>().map(|p| p.to_string()).as_deref(), Ok(text));
         }
         let message = |text: &str| text.parse::<Penalties>().map_or_else(|error| error.to_string(), |_| String::new());
-        assert_eq!(message("eodds"), "found penalty `eodds`, expected some of spd,aod,burden, or none");
+        assert_eq!(message("eodds"), "found penalty `eodds`, expected any of spd,aod,burden, or none");
         assert_eq!(message("spd,spd"), "spd is named twice");
     }
 
@@ -471,7 +471,7 @@ mod tests {
         assert_eq!(message("spd=0.02,0.01"), format!("found `0.01`, {expected}"));
         assert_eq!(message("spd=x"), format!("found `x`, {expected}"));
         assert_eq!(message("spd=0.02,spd=0.01"), "spd is named twice");
-        assert_eq!(message("eodds=0.02"), "found penalty `eodds`, expected some of spd,aod,burden, or none");
+        assert_eq!(message("eodds=0.02"), "found penalty `eodds`, expected any of spd,aod,burden, or none");
     }
 
     #[test]

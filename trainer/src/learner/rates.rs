@@ -53,7 +53,7 @@ impl Fading {
         merged
     }
 
-    /// As [`Fading::observe`], fading more slowly.
+    /// Like [`Fading::observe`], fading more slowly.
     pub fn observe_slowly(&mut self, value: f32) {
         self.count += 1.0;
         let step = if self.count < 1.0 / SLOW_STEP { 1.0 / self.count } else { SLOW_STEP };
@@ -76,8 +76,8 @@ pub(super) struct Scored {
     pub below: f32,
     /// Density of the kernel behind [`Scored::nearness`], per unit of score.
     pub density: f32,
-    /// Natural log-odds from the deciding score up to the threshold, 0 for one past it; `None`
-    /// where nobody asks for distances.
+    /// Natural log-odds from the deciding score up to the threshold, 0 for one past it; `None` if
+    /// nobody asks for distances.
     pub log_odds: Option<f32>,
 }
 

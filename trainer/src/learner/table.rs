@@ -71,7 +71,7 @@ impl Table {
         [self.bias.as_slice(), self.rows.as_slice()].map(Option::unwrap_or_default)
     }
 
-    /// As [`Table::slices`], to change them.
+    /// Like [`Table::slices`], to change them.
     #[inline]
     pub(super) fn slices_mut(&mut self) -> [&mut [f32]; 2] {
         [self.bias.as_slice_mut(), self.rows.as_slice_mut()].map(Option::unwrap_or_default)

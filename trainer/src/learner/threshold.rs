@@ -124,8 +124,8 @@ impl Scores {
         }
     }
 
-    /// Returns the log-odds that the objective asks for; `None` where an outcome that it needs did
-    /// not occur.
+    /// Returns the log-odds that the objective asks for; `None` if an outcome that it needs did not
+    /// occur.
     ///
     /// Of several nearly as good ones their middle: the best of a noisy curve is any of them.
     fn choose(&self, objective: Objective) -> Option<f32> {
@@ -159,7 +159,7 @@ impl Scores {
         (count > 0.0).then(|| edges / count / PER_UNIT - REACH)
     }
 
-    /// Returns the threshold that the objective asks for; `None` where an outcome that it needs did
+    /// Returns the threshold that the objective asks for; `None` if an outcome that it needs did
     /// not occur.
     #[must_use]
     pub fn threshold(&self, objective: Objective) -> Option<f32> {

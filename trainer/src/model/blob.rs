@@ -52,26 +52,26 @@ pub struct FeatureContent {
 #[non_exhaustive]
 pub enum EncodeError {
     /// More features than the format allows.
-    #[error("the model has {found} features, the format allows {MAX_FEATURES}: list fewer under [features] only")]
+    #[error("the model has {found} features, but the format allows {MAX_FEATURES}; list fewer under features.only")]
     TooManyFeatures {
         /// Features there are.
         found: usize,
     },
     /// More experts than the format allows.
-    #[error("the model has {found} experts, the format allows {MAX_EXPERTS}: grow fewer")]
+    #[error("the model has {found} experts, but the format allows {MAX_EXPERTS}; train with fewer")]
     TooManyExperts {
         /// Experts there are.
         found: usize,
     },
     /// More background records than the format allows.
-    #[error("the model has {found} background records, the format allows {MAX_BACKGROUND_ROWS}: keep fewer")]
+    #[error("the model has {found} background records, but the format allows {MAX_BACKGROUND_ROWS}; keep fewer")]
     TooManyBackgroundRows {
         /// Records there are.
         found: usize,
     },
     /// More bytes than the format allows.
     #[error(
-        "the model has {found} bytes, the format allows {MAX_BLOB_BYTES}: use fewer bins, background records or levels (features.max_levels)"
+        "the model has {found} bytes, but the format allows {MAX_BLOB_BYTES}; use fewer bins, background records or levels (features.max_levels)"
     )]
     TooLarge {
         /// Bytes of the payload.
@@ -86,7 +86,7 @@ impl Content {
     /// Encodes the blob, with or without the names section.
     ///
     /// # Errors
-    /// Where the model is past the format's limits. Whether the content is consistent is for the
+    /// If the model is past the format's limits. Whether the content is consistent is for the
     /// engine's reader to say: read the blob back.
     pub fn to_bytes(&self, with_names: bool) -> Result<AlignedBytes, EncodeError> {
         let experts = u8::try_from(self.experts).ok().filter(|_| self.experts <= MAX_EXPERTS);

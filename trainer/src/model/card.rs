@@ -26,7 +26,7 @@ pub struct Card {
     /// What the cells of every feature were in training.
     #[serde(default)]
     pub features: Vec<FeatureCells>,
-    /// What the trainer measured; `None` where the model was changed since.
+    /// What the trainer measured; `None` if the model was changed since.
     pub measured: Option<Measured>,
 }
 
@@ -61,7 +61,7 @@ pub struct FeatureCells {
 pub struct Measured {
     /// Share of right decisions on rows not learned from yet, over the whole stream.
     pub accuracy: f32,
-    /// Mean of both true rates there; `None` where the rows have one outcome.
+    /// Mean of both true rates there; `None` if the rows have one outcome.
     pub balanced_accuracy: Option<f32>,
     /// Mean log-loss there, in nats.
     pub log_loss: f32,
@@ -105,7 +105,7 @@ pub struct Target {
     pub value: Option<f32>,
     /// Its 95 % interval.
     pub interval: Option<[f32; 2]>,
-    /// `met`, `not shown` or `not met`; `None` where it could not be judged.
+    /// `met`, `not shown` or `not met`; `None` if it could not be judged.
     pub verdict: Option<String>,
 }
 
@@ -118,7 +118,7 @@ pub enum CardError {
     Refused(#[from] LoadError),
     /// The section is not a card.
     #[error(
-        "the model's card cannot be read: {0}; it was written by a newer version or damaged: read it with that version, \
+        "the model's card cannot be read: {0}; it is damaged or was written by a newer version; read it with that version, \
          or make a copy without a card with feamoe export"
     )]
     Unreadable(serde_json::Error),
@@ -151,7 +151,7 @@ impl Card {
     /// Returns a copy of a blob with this card, in place of any other.
     ///
     /// # Errors
-    /// Where the blob is too long with it.
+    /// If the blob is too long with it.
     pub fn put_into(&self, blob: &AlignedBytes) -> Result<AlignedBytes, EncodeError> {
         let Sections { head, sections, values, .. } = Sections::of(blob.as_slice())?;
         let section = serde_json::to_vec(self).map_err(|_| postcard::Error::SerdeSerCustom)?;

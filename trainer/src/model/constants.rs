@@ -23,7 +23,7 @@ pub enum Language {
 #[non_exhaustive]
 pub enum ConstantsError {
     /// There is nothing to name them after.
-    #[error("the model has no names to make constants of: make them from the model that it is a copy of")]
+    #[error("the model has no names for the constants; make them from the model that it was exported from")]
     NamesStripped,
 }
 
@@ -199,7 +199,8 @@ fn take(taken: &mut HashSet<String>, mut identifier: String) -> String {
     identifier
 }
 
-/// Returns capital letters, digits and single underscores between them; empty where the name has neither letter nor digit.
+/// Returns capital letters, digits and single underscores between them; empty if the name has
+/// neither letter nor digit.
 fn identifier(name: &str) -> String {
     let mut spaced = String::new();
     for character in name.chars() {

@@ -26,7 +26,7 @@ pub enum DeltaError {
     #[error("the new model: {0}")]
     New(LoadError),
     /// It would not be worth it.
-    #[error("a delta would have {found} bytes, the new model itself has {limit}: send the model")]
+    #[error("the delta would have {found} bytes, but the new model itself has only {limit}; send the model instead")]
     NoSmaller {
         /// Bytes of the delta.
         found: usize,
@@ -38,7 +38,7 @@ pub enum DeltaError {
     Postcard(#[from] postcard::Error),
     /// Applied, it does not give the new model.
     #[error(
-        "the delta does not give the new model: {0}; nothing was written. This is a fault in feamoe, please report it"
+        "the delta does not give the new model: {0}; nothing was written. This is a bug in feamoe, please report it"
     )]
     Wrong(#[from] delta::DeltaError),
 }

@@ -19,9 +19,7 @@ pub enum DeviceError {
     #[error(transparent)]
     Refused(#[from] LoadError),
     /// The model has fewer background records.
-    #[error(
-        "the model has {found} background records, fewer than the {asked} asked for; ask for fewer, or train with more"
-    )]
+    #[error("the model has {found} background records, but {asked} were asked for; ask for fewer, or train with more")]
     TooFewBackgroundRows {
         /// Records the model has.
         found: usize,

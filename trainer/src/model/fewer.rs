@@ -39,7 +39,7 @@ pub enum FewerError {
     #[error(transparent)]
     Refused(#[from] LoadError),
     /// The number of experts is not below that of the model, or 0.
-    #[error("the model has {found} experts, {asked} were asked for; ask for fewer than it has, and for one at least")]
+    #[error("the model has {found} experts, but {asked} were asked for; ask for fewer than it has, and at least one")]
     WrongNumber {
         /// Experts of the model.
         found: usize,
@@ -47,7 +47,7 @@ pub enum FewerError {
         asked: usize,
     },
     /// There is no record to measure on.
-    #[error("there are no records to measure on what merging experts changes")]
+    #[error("there are no records to measure the change from merging experts")]
     NoRecords,
     /// A record is none of this model.
     #[error("a record does not fit the model: {0}")]

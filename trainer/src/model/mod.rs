@@ -238,7 +238,7 @@ pub enum AnyRecord<'m> {
     Integer {
         /// The record.
         record: HostIntegerRecord<'m>,
-        /// The same values as a record of the float model, where there is one.
+        /// The same values as a record of the float model, if there is one.
         floats: Option<HostRecord<'m>>,
     },
 }
@@ -247,7 +247,7 @@ impl AnyRecord<'_> {
     /// Sets one value.
     ///
     /// # Errors
-    /// As [`Record::set_value`].
+    /// The same as [`Record::set_value`].
     pub fn set_value(&mut self, key: FeatureIndex, value: Value) -> Result<Note, RecordError> {
         match self {
             Self::Float(record) => record.set_value(key, value),
@@ -287,13 +287,13 @@ pub trait Fill {
     /// Sets one value.
     ///
     /// # Errors
-    /// As [`Record::set_value`].
+    /// The same as [`Record::set_value`].
     fn fill(&mut self, key: FeatureIndex, value: Value) -> Result<Note, RecordError>;
 
     /// Sets every value, in the order of the features.
     ///
     /// # Errors
-    /// As [`Record::set_all`].
+    /// The same as [`Record::set_all`].
     fn fill_all(&mut self, values: &[Value]) -> Result<(), RecordError>;
 }
 

@@ -33,7 +33,7 @@ impl<'a> Loaded<'a> {
         self.any_with(None)
     }
 
-    /// As [`Loaded::any`], with the float model that integer weights stand for.
+    /// Like [`Loaded::any`], with the float model that integer weights stand for.
     #[must_use]
     pub fn any_with<'m>(&'m self, floats: Option<&'m HostModel<'m>>) -> AnyModel<'m>
     where
@@ -48,7 +48,7 @@ impl<'a> Loaded<'a> {
 
 self_cell!(
     /// A model beside the bytes that it reads its weights from: to be shared by an
-    /// [`Arc`](std::sync::Arc), for as long as anybody scores with it.
+    /// [`Arc`](std::sync::Arc), for as long as anyone scores with it.
     pub struct OwnedModel {
         owner: AlignedBytes,
         #[covariant]

@@ -19,19 +19,19 @@ pub enum SignError {
     #[error(transparent)]
     Refused(#[from] LoadError),
     /// The line has no such name.
-    #[error("the line is named {0:?}; a name has 1 to {MAX_LINE} characters of a-z, 0-9, - . _")]
+    #[error("found the line name {0:?}, expected 1 to {MAX_LINE} characters of a-z, 0-9, - . _")]
     Line(String),
     /// The model has no names, and no other one was given that has.
-    #[error("the model has no names of features, and a signature is for certain features")]
+    #[error("the model has no feature names, which a signature needs")]
     NoNames,
     /// The model that names were to be taken from has other features.
-    #[error("the model with the names has other features than the one to sign, found at feature {0}, counted from 0")]
+    #[error("the model with the names differs from the model to sign at feature {0} (counted from 0)")]
     OtherFeatures(usize),
     /// The signed copy could not be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
     /// What was written does not verify.
-    #[error("the signed model does not verify: {0}; nothing was written. This is a fault in feamoe, please report it")]
+    #[error("the signed model does not verify: {0}; nothing was written. This is a bug in feamoe, please report it")]
     Wrong(#[from] TrustError),
 }
 
@@ -79,7 +79,7 @@ pub fn sign(
 }
 
 /// Returns the SHA-256 of the favourable outcome and of the names, kinds and levels of a model's
-/// features, as [`feamoe_engine::signature`] draws them; `None` where it has no names.
+/// features, as [`feamoe_engine::signature`] draws them; `None` if it has no names.
 #[must_use]
 pub fn schema_sha256(schema: Schema<'_>) -> Option<[u8; 32]> {
     let mut hash = Sha256::new();

@@ -150,7 +150,7 @@ impl Canvas {
         self.put(fitted(x, y, content, width, anchor, colour));
     }
 
-    /// As [`Canvas::fitted`], small and rising to its end, under a mark at `x`.
+    /// Like [`Canvas::fitted`], small and rising to its end, under a mark at `x`.
     pub fn slanted(&mut self, x: f64, y: f64, content: &str, width: f64) {
         let turned = format!("rotate(-{SLANT} {} {})", px(x), px(y));
         self.put(fitted(x, y, content, width, Anchor::End, GREY).set("font-size", 11).set("transform", turned));

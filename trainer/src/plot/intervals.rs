@@ -28,7 +28,7 @@ pub struct Intervals {
 pub struct Difference {
     /// Of what.
     pub name: String,
-    /// The difference; NaN where it is not known.
+    /// The difference; NaN if it is not known.
     pub value: f64,
     /// Its interval, where it has one.
     pub interval: Option<[f64; 2]>,

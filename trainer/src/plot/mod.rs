@@ -61,10 +61,12 @@ pub const MOST_PLAYERS: usize = 20;
 #[non_exhaustive]
 pub enum PlotError {
     /// The explanation has no such record, or none at all.
-    #[error("there is no such record to draw")]
+    #[error("the record to draw does not exist")]
     NoRecord,
     /// The records start from different base values.
-    #[error("a decision plot needs one base value, and with the gate held each record has its own; use another method")]
+    #[error(
+        "a decision plot needs one base value, but with the gate held fixed each record has its own; use another method"
+    )]
     SeveralBases,
 }
 

@@ -91,7 +91,7 @@ pub struct Curve {
     pub style: usize,
     /// The points.
     pub points: Vec<[f64; 2]>,
-    /// Where they could also be: lower and upper end at each point; empty where that is not drawn.
+    /// Where they could also be: lower and upper end at each point; empty if that is not drawn.
     pub spread: Vec<[f64; 2]>,
 }
 

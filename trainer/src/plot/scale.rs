@@ -42,7 +42,7 @@ impl Scale {
         self.ticks_within(MOST_TICKS)
     }
 
-    /// As [`Scale::ticks`], of which there are about this many at most, 2 or more.
+    /// Like [`Scale::ticks`], of which there are about this many at most, 2 or more.
     pub fn ticks_within(&self, most: f64) -> Vec<(f64, String)> {
         let (step, decimals) = self.step(most);
         let (first, last) = ((self.low / step).ceil(), (self.high / step).floor());

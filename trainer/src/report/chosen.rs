@@ -166,7 +166,7 @@ pub struct Example {
     pub changes: Vec<(String, String, String)>,
 }
 
-/// Draws declined records of every group; of all rows where there are no groups.
+/// Draws declined records of every group; of all rows if there are no groups.
 #[derive(Clone, Debug)]
 pub(super) struct Drawing<'m> {
     all: Sample<Kept<'m>>,
@@ -240,7 +240,7 @@ impl<'m> Drawing<'m> {
     }
 }
 
-/// Returns in words what the rules let recourse do, by feature; nothing where it may do anything.
+/// Returns in words what the rules let recourse do, by feature; nothing if it may do anything.
 pub(super) fn in_words(model: &HostModel<'_>, rules: &HostRules) -> Vec<String> {
     let named = (0..).map_while(|index| model.schema().feature_name(index)).zip(rules.as_slice());
     let words = named.filter_map(|(name, rule)| {

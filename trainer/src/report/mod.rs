@@ -1,8 +1,8 @@
 //! The report of a model on labelled rows, for those who have to judge it: one page that opens
 //! anywhere, without a network ([`Report::page`]), and a model card ([`Report::model_card`]).
 //!
-//! Everything is computed from the model, the rows and, where there is one, the run behind the
-//! model. What they do not say, the report says is not known. The measures are those of
+//! Everything is computed from the model, the rows and, if there is one, the run behind the model.
+//! What they do not say, the report says is not known. The measures are those of
 //! [`crate::judge::evaluation`], gathered in the same pass over the rows.
 //!
 //! The same model, rows and options give the same bytes, whatever the number of threads. Memory
@@ -86,7 +86,7 @@ pub struct Report {
     stretches: Vec<Stretch>,
     run: Option<Run>,
     importance: Summary,
-    /// Records of the sample, by their ways to their scores; `None` where they start apart.
+    /// Records of the sample, by their ways to their scores; `None` if they start apart.
     ways: Option<Explanation>,
     shapes: Option<Shapes>,
     chosen: Vec<Chosen>,
@@ -145,8 +145,8 @@ struct Run {
 /// reports the number of rows to `on_progress` now and then.
 ///
 /// # Errors
-/// As [`crate::judge::evaluation::evaluate`]; [`Error::Input`] for a record that was asked for and
-/// is not there; those of explanations.
+/// The same as [`crate::judge::evaluation::evaluate`]; [`Error::Input`] for a record that was asked
+/// for and is not there; those of explanations.
 pub fn report(
     subject: &Subject<'_>,
     stream: &mut Stream,

@@ -32,7 +32,7 @@ use crate::training::targets;
 const BACKGROUND: usize = 1000;
 /// Those that the sample is explained against: many records want a smaller one.
 pub(super) const SMALL_BACKGROUND: usize = 100;
-/// Most coalitions of a record for exact values, as of `feamoe explain`.
+/// The largest number of coalitions of a record for exact values, as of `feamoe explain`.
 const BUDGET: u64 = 1 << 24;
 /// The same for a record of the sample.
 const SMALL_BUDGET: u64 = 1 << 20;
@@ -174,7 +174,7 @@ pub(super) fn report(
     })
 }
 
-/// Returns the first of the model's background records; `None` where it has none.
+/// Returns the first of the model's background records; `None` if it has none.
 fn background(model: AnyModel<'_>, most: usize) -> Result<Option<BackgroundRecords>, Error> {
     let Some(floats) = model.floats().filter(|floats| floats.background_rows() > 0) else { return Ok(None) };
     BackgroundRecords::of_model(floats, &Choice { only: Vec::new(), most, seed: 0 }).map(Some)

@@ -21,7 +21,7 @@ pub struct Stretch {
     pub from: u64,
     /// Decisions on them.
     pub tally: Tally,
-    /// By expert, the sum of its gate weights; empty where that is not known.
+    /// By expert, the sum of its gate weights; empty if that is not known.
     pub gate: Vec<f64>,
 }
 
@@ -51,7 +51,7 @@ impl Stretch {
         self.gate.get(expert).copied().unwrap_or_default() / self.rows() as f64
     }
 
-    /// Compares a group with the reference, by places; `None` where neither has a row here.
+    /// Compares a group with the reference, by places; `None` if neither has a row here.
     #[must_use]
     pub fn gaps(&self, attribute: (usize, &Attribute), group: usize) -> Option<GroupGaps> {
         let (place, attribute) = attribute;

@@ -69,7 +69,7 @@ impl From<Option<[f64; 2]>> for Field {
     }
 }
 
-/// Returns a number with a typographic minus; a dash where there is none.
+/// Returns a number with a typographic minus; a dash if there is none.
 pub(super) fn shown(x: f64, decimals: usize) -> String {
     if x.is_nan() {
         return "–".to_owned();

@@ -99,13 +99,13 @@ impl WhatIf {
     }
 }
 
-/// Returns a number with the digits that distinguish it; null where it is not finite.
+/// Returns a number with the digits that distinguish it; null if it is not finite.
 fn number(x: f32) -> Json {
     x.to_string().parse::<f64>().map_or(Json::Null, |x| json!(x))
 }
 
 /// Returns a value of a record: a number, a level's code in a list, a list of nothing for an unseen
-/// level, null where it is missing.
+/// level, null if it is missing.
 fn cell(value: Value) -> Json {
     match value {
         Value::Number(x) => number(x),

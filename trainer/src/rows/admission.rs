@@ -63,7 +63,7 @@ pub(crate) struct Admission {
     pub(super) columns: Arc<[String]>,
     usage: Use,
     target: Target,
-    /// Where the target is; `None` where scoring data has none.
+    /// Where the target is; `None` if scoring data has none.
     target_index: Option<usize>,
     filters: Vec<(usize, Filter)>,
     pub(super) groupings: Vec<Grouping>,
@@ -71,7 +71,7 @@ pub(crate) struct Admission {
     pub(super) counts: Counts,
     /// Counts of the sources before this one.
     pub(super) earlier: Counts,
-    /// Where the sample weights are, and what their column is called; `None` where each is 1.
+    /// Where the sample weights are, and what their column is called; `None` if each is 1.
     weighed_by: Option<(usize, String)>,
     weight: f64,
     /// Values of the target that are neither positive nor negative.
@@ -316,7 +316,7 @@ impl Admission {
         self.check_groups(files)
     }
 
-    /// As [`Admission::check`], of a part of the data: it may lack groups.
+    /// Like [`Admission::check`], of a part of the data: it may lack groups.
     ///
     /// # Errors
     /// [`Error::NoUsableRows`], [`Error::OneOutcome`].

@@ -99,7 +99,7 @@ impl Buffer {
         self.rows.push_back(held);
     }
 
-    /// As [`Buffer::push`], of which there may be more than fit the memory.
+    /// Like [`Buffer::push`], of which there may be more than fit the memory.
     ///
     /// # Errors
     /// [`Error::Memory`]; then the row is not added.

@@ -77,7 +77,7 @@ impl Made {
         self.number(&String::from_utf8_lossy(text)).map_or(cell, Cell::Number)
     }
 
-    /// As [`Made::cell`], for a date that is a number, such as 20130814.
+    /// Like [`Made::cell`], for a date that is a number, such as 20130814.
     fn of_number<'a>(&self, cell: Cell<'a>) -> Cell<'a> {
         let text = cell.text().map(|text| String::from_utf8_lossy(&text).into_owned());
         text.and_then(|text| self.number(&text)).map_or(cell, Cell::Number)

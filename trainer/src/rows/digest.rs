@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 /// Where the state holds the number of blocks.
 const BLOCKS: Range<usize> = 32..40;
-/// More than anybody hashes; their bits fit 64.
+/// More than anyone hashes; their bits fit 64.
 const MOST_BLOCKS: u64 = 1 << 54;
 
 /// The hash of all bytes so far.

@@ -178,9 +178,7 @@ impl Follow {
         }
         self.is_begun = true;
         match OTHERS.iter().find(|(magic, _)| head.starts_with(magic)) {
-            Some((_, found)) => {
-                Err(io::Error::other(format!("only plain text is read while it is written, and this is {found}")))
-            }
+            Some((_, found)) => Err(io::Error::other(format!("only plain text can be followed, and this is {found}"))),
             None => Ok(()),
         }
     }

@@ -30,7 +30,7 @@ pub struct Attribute {
     without: Seen,
     /// Whether new values become groups.
     open: bool,
-    /// Whether the groups are made of numbers or of several columns.
+    /// Whether the groups come from numbers or from several columns.
     made: bool,
 }
 
@@ -74,7 +74,7 @@ impl Attribute {
         id
     }
 
-    /// Counts a row of a group, or of none: with the value that is no group's, where there is one.
+    /// Counts a row of a group, or of none: with the value that is no group's, if there is one.
     pub(super) fn count(&mut self, group: u8, value: Option<&[u8]>) {
         match (self.rows.get_mut(usize::from(group)), value) {
             (Some(rows), _) => *rows += 1,
@@ -84,7 +84,7 @@ impl Attribute {
     }
 
     /// Adds the groups and rows of another attribute of the same schema. Returns the group here of
-    /// each of its groups; `None` where there are too many.
+    /// each of its groups; `None` if there are too many.
     pub(super) fn unite(&mut self, other: &Self) -> Option<Vec<u8>> {
         let mut ids = Vec::with_capacity(other.groups.len());
         for (index, (name, rows)) in other.groups.iter().zip(&other.rows).enumerate() {

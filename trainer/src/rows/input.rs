@@ -117,7 +117,7 @@ impl Waiting {
             return Err(Error::Input("no data: name one or more files, or - for standard input".into()));
         }
         if inputs.iter().filter(|input| **input == Input::Stdin).count() > 1 {
-            return Err(Error::Input("standard input (-) is named twice, but can be read once only".into()));
+            return Err(Error::Input("standard input (-) is named twice, but can be read only once".into()));
         }
         Ok(inputs.iter().rev().cloned().map(Self::Input).collect())
     }

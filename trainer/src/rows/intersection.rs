@@ -94,7 +94,7 @@ impl Intersection {
             column: self.attribute.column().into(),
             role,
             group,
-            seen: format!("the combinations are {}; take out the [[intersection]] table, or add data", list(&occurred)),
+            seen: format!("the combinations are {}; remove the [[intersection]] table, or add data", list(&occurred)),
         })
     }
 }

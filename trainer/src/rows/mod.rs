@@ -121,7 +121,7 @@ impl<'s> Stream<'s> {
     ///
     /// # Errors
     ///
-    /// As [`Stream::open`].
+    /// The same as [`Stream::open`].
     pub fn from_reader(
         name: &str,
         reader: impl Read + Send + 'static,
@@ -434,7 +434,7 @@ mod tests {
         assert_eq!(
             message("age,sex,race,y\n30,f,w,yes\n30,m,b,no\n"),
             "f.csv: column \"race & sex\": no row belongs to the privileged group \"w|W & m\"; the combinations are \"w|W & f\", \"b & m\"; \
-             take out the [[intersection]] table, or add data"
+             remove the [[intersection]] table, or add data"
         );
         let one = message("age,sex,race,y\n30,m,w,yes\n30,f,?,no\n30,?,b,no\n");
         assert!(one.contains("unprivileged group (any other combination); the combinations are \"w|W & m\""), "{one}");

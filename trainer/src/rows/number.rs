@@ -44,13 +44,13 @@ pub(crate) fn parse(text: &[u8]) -> Option<f64> {
 /// Which marks a table has inside numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Marks {
-    /// A point where it is absent.
+    /// A point if it is absent.
     pub decimal: Option<char>,
     pub thousands: Option<char>,
 }
 
 impl Marks {
-    /// Returns those of a table; `None` where plain notation is all there is.
+    /// Returns those of a table; `None` if plain notation is all there is.
     pub(crate) fn of(table: &Table) -> Option<Self> {
         let marks = Self { decimal: Some(table.decimal).filter(|mark| *mark != '.'), thousands: table.thousands };
         (marks != Self::default()).then_some(marks)
@@ -96,7 +96,7 @@ impl Marks {
             None => whole.into(),
             Some(mark) => {
                 let groups: Vec<&str> = whole.split(mark).collect();
-                // Three digits a group; in India two, but for the last.
+                // Three digits a group; in India two, except for the last.
                 let is_digits = |group: &&str| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit());
                 let (first, others) = groups.split_first()?;
                 let (last, middle) = others.split_last()?;

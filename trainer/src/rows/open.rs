@@ -22,17 +22,17 @@ pub fn open(inputs: &[Input], table: &Table) -> Result<Box<dyn Source>, Error> {
     resume(inputs, table, &[], Digest::default())
 }
 
-/// As [`open`], with the table of other files, such as those that a model was trained on. If the
+/// Like [`open`], with the table of other files, such as those that a model was trained on. If the
 /// first line of a file does not have the table's delimiter, the most frequent of `, ; tab |` in it
 /// is taken, and noted; not where the file is followed, as that reads ahead.
 ///
 /// # Errors
-/// As [`open`].
+/// The same as [`open`].
 pub fn open_like(inputs: &[Input], table: &Table) -> Result<Box<dyn Source>, Error> {
     start(inputs, table, &[], Digest::default(), true)
 }
 
-/// As [`open`], after earlier files with these columns (none: there were none), whose bytes have
+/// Like [`open`], after earlier files with these columns (none: there were none), whose bytes have
 /// this digest.
 pub(crate) fn resume(
     inputs: &[Input],
@@ -61,7 +61,7 @@ fn start(
         _ => None,
     });
     if followed.is_some() && inputs.len() > 1 {
-        return Err(Error::Input(format!("found {} inputs, expected one that is followed", inputs.len())));
+        return Err(Error::Input(format!("found {} inputs to follow, expected one", inputs.len())));
     }
     let source: Box<dyn Source> = match either(Waiting::all(inputs)?, table, columns, digest)? {
         Opened::Table(table) => table,

@@ -16,7 +16,7 @@ use crate::schema::Schema;
 ///
 /// Between two sources it holds nothing of where the data came from but their hash. Within one it
 /// also holds which records were read since it was opened, so that the same data, opened again, can
-/// be recognised and passed over as far as they were learned from.
+/// be recognised and skipped as far as they were learned from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Place {
     /// Empty before the first record.
@@ -121,9 +121,9 @@ impl Place {
 /// How to resume a reading that stopped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ResumeFrom {
-    /// Where the reading stopped, the inputs are the same from the first on: what was read of
-    /// them is passed over, once it is known to be the same. Else they are newer: not what the run
-    /// began with.
+    /// Where the reading stopped, the inputs are the same from the first on: what was read of them
+    /// is skipped, once it is known to be the same. Else they are newer: not what the run began
+    /// with.
     #[default]
     Same,
     /// The inputs are what follows the last record that was read.

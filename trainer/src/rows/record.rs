@@ -15,7 +15,7 @@ use crate::error::{Error, Where};
 pub struct Position<'a> {
     /// The source's name in messages: a file, or what its owner calls it.
     pub file: &'a str,
-    /// 1-based line of the file on which the record starts; 0 where the source has no lines.
+    /// 1-based line of the file on which the record starts; 0 if the source has no lines.
     pub line: u64,
     /// 1-based number of the record over all files, headers, comments and empty lines not counted.
     pub number: u64,
@@ -182,7 +182,7 @@ impl<'a> Record<'a> {
         Self { cells: Held::Kept { cells: &[], text: &[], places: &[] }, derived: Derived::NONE, position }
     }
 
-    /// Returns a cell; missing where there is no such column.
+    /// Returns a cell; missing if there is no such column.
     #[inline]
     #[must_use]
     pub fn cell(&self, column: usize) -> Cell<'a> {
@@ -202,8 +202,8 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Returns the text of a cell as it stands, also where it means that the value is missing;
-    /// without blanks around it if the table is trimmed.
+    /// Returns the text of a cell unchanged, also where it means that the value is missing; without
+    /// blanks around it if the table is trimmed.
     #[inline]
     #[must_use]
     pub fn text(&self, column: usize) -> Cow<'a, [u8]> {
@@ -289,7 +289,7 @@ impl Cells {
         self.text.clear();
     }
 
-    /// Puts a cell in its column, once a record; a column past the last is passed over.
+    /// Puts a cell in its column, once a record; a column past the last is skipped.
     pub fn put(&mut self, column: usize, cell: Cell<'_>) {
         if let Some(to) = self.cells.get_mut(column) {
             *to = match cell {

@@ -15,7 +15,7 @@ pub(crate) struct Merged {
     pub pair: [f64; 2],
 }
 
-/// Returns what is lost where that is more than can be passed over: of seconds since 1970, of long
+/// Returns what is lost where that is more than can be skipped: of seconds since 1970, of long
 /// identifiers, of dates as numbers.
 pub(crate) fn merged(numbers: impl Iterator<Item = f64>) -> Option<Merged> {
     let mut numbers: Vec<f64> = numbers.filter(|x| x.is_finite()).collect();

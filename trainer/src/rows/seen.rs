@@ -7,7 +7,7 @@ use crate::error::list;
 
 /// Most values kept.
 pub const MOST_KEPT: usize = 10;
-/// Most bytes kept of a value. Longer values that begin alike count as one.
+/// The largest number of bytes kept of a value. Longer values that begin alike count as one.
 const MOST_BYTES: usize = 256;
 
 /// The first distinct values, in order of appearance, with the rows of each.

@@ -40,7 +40,7 @@ impl Split {
 }
 
 /// Draws `size` of the numbers from 1 to `count`, in ascending order: each set of them is as likely
-/// as any other (Bentley and Floyd 1987). All of them where there are no more. Memory and time grow
+/// as any other (Bentley and Floyd 1987). All of them if there are no more. Memory and time grow
 /// with `size`.
 #[must_use]
 pub fn draw(count: u64, size: u64, seed: u64) -> Vec<u64> {

@@ -12,8 +12,8 @@ use toml::de::{DeTable, DeValue};
 use super::{Features, Filter, Intersection, Protected, Schema, Table, Target};
 use crate::error::list;
 
-/// Most unprivileged groups of one attribute: group ids are a `u8`, 0 is the privileged group and
-/// 255 *no group*.
+/// The largest number of unprivileged groups of one attribute: group ids are a `u8`, 0 is the
+/// privileged group and 255 *no group*.
 pub(crate) const MAX_UNPRIVILEGED: usize = 254;
 
 /// A step from a TOML value into one of its parts.
@@ -144,7 +144,7 @@ fn check_protected<'a>(attribute: &'a Protected, target: &Target, [table, index]
     if attribute.columns().any(|column| *column == target.column) {
         return Err(fault(
             &at("column"),
-            format!("column {:?} is the target, it cannot be protected too", target.column),
+            format!("column {:?} is the target, so it cannot be protected", target.column),
         ));
     }
     check_made_groups(attribute, [table, index])?;
@@ -174,10 +174,7 @@ fn check_made_groups<'a>(attribute: &'a Protected, [table, index]: [Step<'a>; 2]
         return Ok(());
     }
     if !cuts.is_empty() && !dummies.is_empty() {
-        return Err(fault(
-            &at("cuts"),
-            "found cuts and dummies, expected one of the two: groups are made in one way".into(),
-        ));
+        return Err(fault(&at("cuts"), "found cuts and dummies, expected only one of the two".into()));
     }
     if !(cuts.iter().all(|cut| cut.is_finite()) && cuts.windows(2).all(|two| two[0] < two[1])) {
         return Err(fault(&at("cuts"), "expected ascending numbers, such as [30, 62]".into()));
@@ -185,7 +182,7 @@ fn check_made_groups<'a>(attribute: &'a Protected, [table, index]: [Step<'a>; 2]
     if dummies.len() == 1 {
         return Err(fault(
             &at("dummies"),
-            "found one column, expected two or more; leave the key out, and name it as column".into(),
+            "found one column, expected two or more; remove the key, and name the column as column".into(),
         ));
     }
     distinct(dummies, &at("dummies"))?;
@@ -217,7 +214,7 @@ fn check_intersection<'a>(
     }
     let set: BTreeSet<_> = columns.iter().collect();
     if earlier.iter().any(|other| other.columns.iter().collect::<BTreeSet<_>>() == set) {
-        return Err(fault(&path, "these columns are an intersection already; take out one of the two tables".into()));
+        return Err(fault(&path, "these columns are an intersection already; remove one of the two tables".into()));
     }
     Ok(())
 }
@@ -259,7 +256,10 @@ fn check_features<'a>(features: &'a Features, target: &Target, protected: &[Prot
         }
         disjoint(names, &features.drop, "drop", &at(key))?;
         if names.contains(&target.column) {
-            return Err(fault(&at(key), format!("column {:?} is the target, it cannot be a feature", target.column)));
+            return Err(fault(
+                &at(key),
+                format!("column {:?} is the target, so it cannot be a feature", target.column),
+            ));
         }
     }
     let of = |as_feature| protected.iter().filter(move |p| p.as_feature == as_feature).flat_map(Protected::columns);
@@ -277,14 +277,14 @@ fn check_features<'a>(features: &'a Features, target: &Target, protected: &[Prot
             let key = if features.only.is_empty() { "drop lists it" } else { "only does not list it" };
             return Err(fault(
                 &path,
-                format!("column {column:?} is no feature, features.{key}; take one of the two out"),
+                format!("column {column:?} is not a feature: features.{key}; remove one of the two entries"),
             ));
         }
         if of(false).any(|hidden| hidden == column) {
             return Err(fault(
                 &path,
                 format!(
-                    "column {column:?} is protected and no feature; set as_feature = true in its [[protected]] table, or take it out here"
+                    "column {column:?} is protected and not a feature; set as_feature = true in its [[protected]] table, or remove it here"
                 ),
             ));
         }
@@ -346,10 +346,10 @@ fn column_of<'a>(
 ) -> Result<[Step<'a>; 3], Fault<'a>> {
     let path = [Step::Key("features"), Step::Key(key), Step::Key(column)];
     if *column == target.column {
-        return Err(fault(&path, format!("column {column:?} is the target, it cannot be a feature")));
+        return Err(fault(&path, format!("column {column:?} is the target, so it cannot be a feature")));
     }
     if needs_number && features.categorical.contains(column) {
-        return Err(fault(&path, format!("column {column:?} is categorical, features.{key} needs a number")));
+        return Err(fault(&path, format!("column {column:?} is categorical, but features.{key} needs a number")));
     }
     Ok(path)
 }
@@ -374,7 +374,7 @@ fn disjoint<'a>(names: &[String], others: &[String], other_key: &str, path: &[St
     if both.is_empty() {
         return Ok(());
     }
-    Err(fault(path, format!("{} is listed under {other_key} too; it can be only one of the two", list(&both))))
+    Err(fault(path, format!("{} is also listed under {other_key}, expected only one of the two", list(&both))))
 }
 
 /// Returns the byte offset of what `path` leads to, or of the nearest enclosing table that is in
@@ -414,7 +414,7 @@ mod tests {
 
     /// Text after a minimal head, the position expected and a part of the message.
     const FAULTS: [(&str, &str, &str); 53] = [
-        ("negative = [\"0\", \"1\"]", "4:12", "\"1\" is listed under positive too"),
+        ("negative = [\"0\", \"1\"]", "4:12", "\"1\" is also listed under positive"),
         ("negative = [\"0\", \"0\"]", "4:12", "\"0\" is listed twice"),
         ("[table]\nheader = false", "5:10", "needs the column names"),
         ("[table]\ncolumns = [\"a\"]", "5:11", "set header = false"),
@@ -456,8 +456,8 @@ mod tests {
         (THE_SAME_PAIR, "14:11", "an intersection already"),
         ("[[filter]]\ncolumn = \"f\"\nmin = 3\nmax = 2", "7:7", "found max 2, expected at least min 3"),
         ("[[filter]]\ncolumn = \"f\"", "4:1", "at least one of min"),
-        ("[features]\nonly = [\"a\"]\ndrop = [\"a\"]", "5:8", "listed under drop too"),
-        ("[features]\nlog1p = [\"a\"]\ncategorical = [\"a\"]", "5:9", "listed under categorical too"),
+        ("[features]\nonly = [\"a\"]\ndrop = [\"a\"]", "5:8", "listed under drop"),
+        ("[features]\nlog1p = [\"a\"]\ncategorical = [\"a\"]", "5:9", "listed under categorical"),
         ("[features]\nlog1p = [\"y\"]", "5:9", "is the target"),
         ("[features]\nmax_levels = 0", "5:14", "expected a number from 1 to"),
         ("[features]\nranges = { a = [2, 1] }", "5:16", "expected [lowest, highest]"),
@@ -471,17 +471,17 @@ mod tests {
         ("[features]\nmonotone = { a = \"rising\" }", "5:18", "unknown variant `rising`, expected `up` or `down`"),
         ("[features]\nmonotone = { y = \"up\" }", "5:18", "is the target"),
         ("[features]\ncategorical = [\"a\"]\nmonotone = { a = \"up\" }", "6:18", "features.monotone needs a number"),
-        ("[features]\ndrop = [\"a\"]\nmonotone = { a = \"up\" }", "6:18", "is no feature, features.drop lists it"),
+        ("[features]\ndrop = [\"a\"]\nmonotone = { a = \"up\" }", "6:18", "is not a feature: features.drop lists it"),
         ("[features]\nonly = [\"b\"]\nmonotone = { a = \"up\" }", "6:18", "features.only does not list it"),
         (
             "[features]\nmonotone = { s = \"up\" }\n[[protected]]\ncolumn = \"s\"\nprivileged = [\"a\"]",
             "5:18",
-            "is protected and no feature; set as_feature = true",
+            "is protected and not a feature; set as_feature = true",
         ),
         ("[features]\nincrease_only = [\"a\", \"a\"]", "5:17", "listed twice"),
-        ("[features]\nimmutable = [\"a\"]\nincrease_only = [\"a\"]", "6:17", "listed under immutable too"),
-        ("[features]\ncategorical = [\"a\"]\ndecrease_only = [\"a\"]", "6:17", "listed under categorical too"),
-        ("[features]\nincrease_only = [\"a\"]\ndecrease_only = [\"a\"]", "6:17", "listed under increase_only too"),
+        ("[features]\nimmutable = [\"a\"]\nincrease_only = [\"a\"]", "6:17", "listed under immutable"),
+        ("[features]\ncategorical = [\"a\"]\ndecrease_only = [\"a\"]", "6:17", "listed under categorical"),
+        ("[features]\nincrease_only = [\"a\"]\ndecrease_only = [\"a\"]", "6:17", "listed under increase_only"),
         (
             "[features]\nonly = [\"s\"]\n[[protected]]\ncolumn = \"s\"\nprivileged = [\"a\"]",
             "5:8",

@@ -1,9 +1,9 @@
-//! The schema of a data set: how to read the table, what to predict, whom to protect, which rows
-//! and columns to use.
+//! The schema of a data set: how to read the table, what to predict, which columns are protected,
+//! and which rows and columns to use.
 //!
-//! A TOML file; [`Schema::from_toml`] refuses unknown keys and contradictions with line and column,
-//! so that a [`Schema`] read from a file is consistent in itself. Whether it fits the data is found
-//! out when both meet ([`Stream::open`](crate::rows::Stream::open),
+//! A schema is a TOML file. [`Schema::from_toml`] refuses unknown keys and contradictions with line
+//! and column, so a [`Schema`] read from a file is consistent in itself. Whether it fits the data
+//! is checked when both are used together ([`Stream::open`](crate::rows::Stream::open),
 //! [`Encoder::fit`](crate::encoder::Encoder::fit)).
 //!
 //! ```
@@ -35,27 +35,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// Most bytes of a TOML file.
+/// The largest size of a TOML file in bytes.
 const MOST_BYTES: u64 = 4 << 20;
 
-/// A schema. Each field is a table of the TOML file. The default one names no target: it is for
-/// rows that are scored only.
+/// A schema. Each field is a table of the TOML file. The default schema names no target; it is for
+/// rows that are only scored.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Schema {
-    /// How the text is read.
+    /// How to read the text.
     #[serde(default)]
     pub table: Table,
-    /// What is predicted.
+    /// What to predict.
     pub target: Target,
-    /// The protected attributes, any number.
+    /// The protected attributes.
     #[serde(default)]
     pub protected: Vec<Protected>,
-    /// Protected attributes looked at together, any number.
+    /// Intersections of protected attributes.
     #[serde(default)]
     pub intersection: Vec<Intersection>,
-    /// Which rows are used: those that pass every filter.
+    /// Which rows to use: those that pass every filter.
     #[serde(default)]
     pub filter: Vec<Filter>,
     /// Which columns the model sees, and how.
@@ -63,34 +63,34 @@ pub struct Schema {
     pub features: Features,
 }
 
-/// `[table]`: how the text is read.
+/// `[table]`: how to read the text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Table {
     /// Whether the first line of each file names the columns.
     pub header: bool,
-    /// The names, where there is no header.
+    /// The column names, if there is no header.
     pub columns: Vec<String>,
-    /// What separates fields: one ASCII character.
+    /// The separator of fields: one ASCII character.
     pub delimiter: char,
     /// Whether blanks around each cell are dropped.
     pub trim: bool,
     /// Cells that mean *no value*.
     pub missing: Vec<String>,
-    /// The mark before the decimals of a number.
+    /// The decimal mark of numbers.
     pub decimal: char,
-    /// The mark between groups of three digits, where numbers have one beside blanks and
+    /// The mark between groups of three digits, if numbers have one other than blanks and
     /// apostrophes.
     pub thousands: Option<char>,
-    /// Lines that start with this ASCII character are passed over.
+    /// Lines that start with this ASCII character are skipped.
     pub comment: Option<char>,
-    /// What becomes of text in a column of numbers: `error` says where it is, `missing` takes it as
-    /// missing and counts it.
+    /// How to treat text in a numeric column: `error` stops with its position, `missing` treats it
+    /// as missing and counts it.
     pub bad_cells: BadCells,
-    /// Per column, further cells that mean *no value* in it, such as `-1` for never.
+    /// Per column, additional cells that mean *no value*, such as `-1` for never.
     pub missing_in: BTreeMap<String, Vec<String>>,
-    /// Per column of dates, the columns of numbers that are made of it.
+    /// Per date column, the numeric columns derived from it.
     pub dates: BTreeMap<String, Dates>,
 }
 
@@ -112,30 +112,30 @@ impl Default for Table {
     }
 }
 
-/// `[table.dates.COLUMN]`: how a column of dates becomes columns of numbers, called `COLUMN.days`
-/// and so forth.
+/// `[table.dates.COLUMN]`: how to derive numeric columns from a date column; they are called
+/// `COLUMN.days` and so on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Dates {
-    /// How a date is written, in the notation of `strftime`, such as `%Y-%m-%d`. A time after it is
-    /// passed over.
+    /// The format of dates, in the notation of `strftime`, such as `%Y-%m-%d`. A time after the
+    /// date is ignored.
     pub format: String,
-    /// The day that days are counted from, as `2015-01-31`; 1970-01-01 where it is absent.
+    /// The day from which days are counted, such as `2015-01-31`; 1970-01-01 if absent.
     #[serde(default)]
     pub since: Option<String>,
-    /// What is made of the date: `days`, `year`, `month`, `weekday` (1, Monday, to 7), `hour`.
+    /// The numbers to derive: `days`, `year`, `month`, `weekday` (1 for Monday to 7), `hour`.
     pub parts: Vec<DatePart>,
 }
 
 impl Dates {
-    /// Returns the day that days are counted from.
+    /// Returns the day from which days are counted.
     pub(crate) fn since(&self) -> NaiveDate {
         self.since.as_deref().and_then(|day| day.parse().ok()).unwrap_or_default()
     }
 }
 
-/// A number that is made of a date.
+/// A number derived from a date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -166,42 +166,42 @@ impl DatePart {
     }
 }
 
-/// What becomes of a cell that is no number, in a column of numbers; of a number below 0, where its
-/// logarithm is learned from. Every row is treated the same, wherever it stands.
+/// How to treat a cell of a numeric column that is not a number, or a negative number if its
+/// logarithm is used. All rows are treated alike.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum BadCells {
-    /// An error says where it is.
+    /// Stop with an error that states its position.
     #[default]
     Error,
-    /// It is missing, and counted.
+    /// Treat it as missing, and count it.
     Missing,
 }
 
-/// `[target]`: what is predicted.
+/// `[target]`: what to predict.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// The column.
     pub column: String,
-    /// Its values that are the favourable outcome.
+    /// The values that are the favourable outcome.
     pub positive: Vec<String>,
-    /// Its values that are the other outcome; rows that are neither are left out and counted.
-    /// Empty: every value that is not positive, and not missing.
+    /// The values that are the unfavourable outcome; rows with neither outcome are left out and
+    /// counted. Empty: every value that is neither in `positive` nor missing.
     #[serde(default)]
     pub negative: Vec<String>,
-    /// What the favourable outcome is called in reasons and letters, such as `loan approved`; the
-    /// first of `positive` where it is absent.
+    /// The name of the favourable outcome in reasons and letters, such as `loan approved`; the
+    /// first of `positive` if absent.
     #[serde(default)]
     pub label: Option<String>,
 }
 
 impl Target {
-    /// Makes sure that a model's favourable outcome is one of `positive`: else every figure would
-    /// be that of the other outcome. Numbers are compared as numbers. A model without names, or a
-    /// schema without outcomes, cannot be checked.
+    /// Checks that the favourable outcome of a model is in `positive`; otherwise all figures would
+    /// be about the other outcome. Numbers are compared as numbers. A model without names, or a
+    /// schema without outcomes, is not checked.
     ///
     /// # Errors
     /// [`Error::OtherOutcome`].
@@ -225,20 +225,21 @@ impl Target {
 pub struct Protected {
     /// The column.
     pub column: String,
-    /// Its values that together are the privileged group, which every other group is compared with.
+    /// The values that together form the privileged group, with which every other group is
+    /// compared.
     pub privileged: Vec<String>,
-    /// Its values that are each an unprivileged group; rows with any other value have no group.
-    /// Absent: every value that is not privileged, and not missing, is a group of its own.
+    /// The values that each form an unprivileged group; rows with any other value are in no group.
+    /// Absent: every value that is neither privileged nor missing forms its own group.
     pub unprivileged: Option<Vec<String>>,
-    /// Whether the model sees the column. If not, it is not needed at scoring time.
+    /// Whether the column is a feature of the model. If not, it is not needed at scoring time.
     #[serde(default)]
     pub as_feature: bool,
-    /// Where the column holds numbers: what divides them into groups, ascending. `[30, 62]` makes
-    /// the groups `below 30`, `30 to below 62` and `62 and more`.
+    /// For a numeric column: the ascending numbers that divide it into groups. `[30, 62]` gives the
+    /// groups `below 30`, `30 to below 62` and `62 and more`.
     #[serde(default)]
     pub cuts: Vec<f64>,
-    /// Columns of 0 and 1 that together are the attribute, which then goes by the name `column`.
-    /// Each is the group of the records that have 1 in it; without any 1 the group is `none of
+    /// Columns of 0 and 1 that together form the attribute, which is then called `column`. Each
+    /// column is the group of the rows with 1 in it; rows without any 1 are in the group `none of
     /// these`.
     #[serde(default)]
     pub dummies: Vec<String>,
@@ -256,7 +257,7 @@ impl Protected {
         own.into_iter().chain(&self.dummies)
     }
 
-    /// Returns whether the groups are the values of its column, not made of them.
+    /// Returns whether the groups are the values of its column.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.cuts.is_empty() && self.dummies.is_empty()
@@ -272,9 +273,9 @@ impl Protected {
     }
 }
 
-/// `[[intersection]]`: protected columns that together make one more attribute. Its privileged
-/// group is privileged in all of them; every other combination of their groups is a group. Targets
-/// hold for it as for any attribute, and each report has it.
+/// `[[intersection]]`: protected columns that together form another attribute. Its privileged group
+/// is privileged in all of them; every other combination of their groups is a group. Targets and
+/// reports include it like any other attribute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -283,7 +284,7 @@ pub struct Intersection {
     pub columns: Vec<String>,
 }
 
-/// `[[filter]]`: keeps the rows for which every condition given holds. A missing cell fails `min`,
+/// `[[filter]]`: keeps the rows that satisfy every given condition. A missing cell fails `min`,
 /// `max` and `keep` (unless `keep` lists it) and passes `drop` (unless `drop` lists it).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
@@ -303,42 +304,43 @@ pub struct Filter {
     pub drop: Vec<String>,
 }
 
-/// `[features]`: which columns the model sees, and how. All but the target and the protected ones,
-/// unless said here.
+/// `[features]`: which columns the model sees, and how. By default all except the target and the
+/// protected columns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Features {
-    /// Columns left out.
+    /// Columns to leave out.
     pub drop: Vec<String>,
-    /// If not empty, the only columns used.
+    /// If not empty, the only columns to use.
     pub only: Vec<String>,
-    /// Columns that are categories even where their values look like numbers.
+    /// Columns that are categories although their values look like numbers.
     pub categorical: Vec<String>,
-    /// Numeric columns with a heavy tail, seen as `ln(1 + x)`; their values are 0 or more.
+    /// Numeric columns with a heavy tail, which are transformed to `ln(1 + x)`; their values must
+    /// be at least 0.
     pub log1p: Vec<String>,
-    /// Most levels of a categorical column that get weights of their own; rarer ones share the
-    /// *unseen* row.
+    /// The largest number of levels of a categorical column with their own weights; rarer levels
+    /// share the *unseen* weight row.
     pub max_levels: usize,
-    /// Per numeric column, how the score changes with its value, all else equal: `up`, it never
-    /// falls as the value rises; `down`, it never rises. The weights are held and checked so,
-    /// whatever the data say. A missing value may score anything. Such a column has at most 16 bins
-    /// and no influence on the gate.
+    /// Per numeric column, how the score changes with its value, all else equal: with `up` it never
+    /// falls as the value rises, with `down` it never rises. The weights are constrained and
+    /// checked accordingly, whatever the data are. The score of a missing value is not constrained.
+    /// Such a column has at most 16 bins and no influence on the gate.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub monotone: BTreeMap<String, Direction>,
-    /// Columns that recourse never changes, beside the protected ones.
+    /// Columns that recourse never changes, in addition to the protected ones.
     pub immutable: Vec<String>,
-    /// Numeric columns that recourse only lets grow.
+    /// Numeric columns that recourse may only increase.
     pub increase_only: Vec<String>,
-    /// Numeric columns that recourse only lets fall.
+    /// Numeric columns that recourse may only decrease.
     pub decrease_only: Vec<String>,
     /// Per numeric column, the lowest and highest value that recourse may propose.
     pub ranges: BTreeMap<String, [f64; 2]>,
-    /// Per numeric column, of what number a value that recourse proposes is a multiple: 1 for whole
-    /// numbers.
+    /// Per numeric column, the step of the values that recourse proposes, which are multiples of
+    /// it: 1 for whole numbers.
     pub steps: BTreeMap<String, f64>,
-    /// Per column, how much harder its change is than that of others: its part of a recourse's
-    /// distance is multiplied by this. Else 1.
+    /// Per column, the factor of its part of a recourse's distance, above 1 if it is hard to
+    /// change. Default 1.
     pub costs: BTreeMap<String, f64>,
 }
 
@@ -392,7 +394,7 @@ impl Default for Features {
 }
 
 impl Features {
-    /// Returns the columns that are named here, each with the key that names it.
+    /// Returns all columns that are named here, each with the key that names it.
     pub fn columns(&self) -> impl Iterator<Item = (&'static str, &String)> {
         let Self { drop, only, categorical, log1p, immutable, increase_only, decrease_only, .. } = self;
         let lists = [
@@ -443,7 +445,7 @@ impl Schema {
     }
 }
 
-/// Reads the text of a TOML file; `expected` says what it should hold.
+/// Reads the text of a TOML file; `expected` states what it should contain.
 pub(crate) fn read_toml(path: &Path, expected: &str) -> Result<String, Error> {
     let file = path.display().to_string();
     let mut bytes = Vec::new();
@@ -462,7 +464,7 @@ pub(crate) fn read_toml(path: &Path, expected: &str) -> Result<String, Error> {
     })
 }
 
-/// Says where a TOML file is wrong.
+/// Returns the error for invalid TOML, with its position.
 pub(crate) fn not_toml(file: &str, text: &str, error: &toml::de::Error) -> Error {
     let (line, column) = error.span().map_or((1, 1), |span| line_and_column(text, span.start));
     Error::Schema { file: file.into(), line, column, message: one_line(error.message()) }

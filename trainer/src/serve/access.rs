@@ -14,7 +14,7 @@ use subtle::ConstantTimeEq as _;
 use super::ServeError;
 use super::refusal::Refusal;
 
-/// Most bytes of names and values of a header.
+/// The largest number of bytes of names and values of a header.
 const HEADER_BYTES: usize = 32 << 10;
 /// Fewest and most bytes of a token.
 const TOKEN_BYTES: [usize; 2] = [16, 1_024];
@@ -83,7 +83,7 @@ pub struct Needs {
     pub media_types: &'static [&'static str],
     /// Whether it always needs the token.
     pub token: bool,
-    /// Whether anybody may ask, by any name.
+    /// Whether anyone may ask, by any name.
     pub is_free: bool,
 }
 
@@ -101,7 +101,7 @@ impl Access {
         Ok(Self { hosts, token, is_open })
     }
 
-    /// Returns whether other machines reach the service: then every request needs the token, but
+    /// Returns whether other machines reach the service: then every request needs the token, except
     /// for the free ones.
     pub(super) fn is_open(&self) -> bool {
         self.is_open
@@ -206,7 +206,7 @@ fn check_media_type(headers: &HeaderMap, expected: &[&str]) -> Result<(), Refusa
     Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
 }
 
-/// Returns the media type of a body, without its parameters; nothing where there is none.
+/// Returns the media type of a body, without its parameters; nothing if there is none.
 pub fn media_type(headers: &HeaderMap) -> &str {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim()

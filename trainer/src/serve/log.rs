@@ -89,12 +89,12 @@ impl Log {
         Self { sender, faults_only }
     }
 
-    /// Logs a request; false where the line is lost.
+    /// Logs a request; false if the line is lost.
     pub(super) fn request(&self, request: Request) -> bool {
         (self.faults_only && request.status < 400) || self.send(Message::Request(SystemTime::now(), request))
     }
 
-    /// Logs an event; false where the line is lost.
+    /// Logs an event; false if the line is lost.
     pub(super) fn event(&self, name: &'static str, model: Option<&str>, message: Option<&str>) -> bool {
         let event = Event { name, model: model.map(str::to_owned), message: message.map(printable) };
         self.send(Message::Event(SystemTime::now(), event))
@@ -104,7 +104,7 @@ impl Log {
         self.sender.try_send(message).is_ok()
     }
 
-    /// Waits until all lines so far are written; not for ever, if nobody takes them.
+    /// Waits until all lines so far are written; not forever, if nobody takes them.
     pub fn flush(&self) {
         let end = Instant::now() + FLUSH_TIME;
         let (written, wait) = sync_channel(0);

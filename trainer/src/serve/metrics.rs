@@ -15,11 +15,11 @@ use crate::text::printable;
 /// Upper ends of the buckets of latencies, in seconds.
 const SECONDS: [f64; 16] =
     [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// Most groups of a column that are counted by name; those that come later are counted as
-/// [`OTHER`].
+/// The largest number of groups of a column that are counted by name; those that come later are
+/// counted as [`OTHER`].
 const MOST_GROUPS: usize = 32;
 const OTHER: &str = "other";
-/// Most characters of a group's name.
+/// The largest number of characters of a group's name.
 const MOST_CHARACTERS: usize = 64;
 const OUTCOMES: [&str; 2] = ["declined", "favourable"];
 const NOTES: [&str; 3] = ["missing", "clamped", "unseen"];

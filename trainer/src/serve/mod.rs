@@ -62,7 +62,7 @@ pub struct Limits {
     pub records: usize,
     /// Coalitions of all exact values of a request.
     pub coalitions: u64,
-    /// Bytes of a request's body, but for a model.
+    /// Bytes of a request's body, except for a model.
     pub body_bytes: usize,
     /// Bytes of an answer.
     pub answer_bytes: usize,
@@ -128,7 +128,7 @@ pub struct Settings {
     pub groups: Vec<String>,
     /// Further such columns, which the model's schema does not have.
     pub other_groups: Vec<String>,
-    /// Whose models it takes; without one, everybody's.
+    /// Whose models it takes; without one, everyone's.
     pub trust: Option<Trust>,
 }
 

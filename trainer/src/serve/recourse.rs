@@ -14,7 +14,7 @@ use super::work::Work;
 use crate::judge::recourse::few_changes;
 use crate::model::{AnyModel, AnyRecord, HostAnswer, HostRecourse};
 
-/// Most answers of a record.
+/// The largest number of answers of a record.
 const MOST_ANSWERS: u8 = 20;
 
 /// Which answers are looked for.
@@ -22,11 +22,11 @@ const MOST_ANSWERS: u8 = 20;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Options {
-    /// Most answers of a record, which differ in the features changed.
+    /// The largest number of answers of a record, which differ in the features changed.
     #[serde(default = "three")]
     #[param(minimum = 1, maximum = 20)]
     pub answers: u8,
-    /// Most features that an answer changes.
+    /// The largest number of features that an answer changes.
     #[serde(default = "three")]
     #[param(minimum = 1, maximum = 255)]
     pub changes: u8,

@@ -13,7 +13,7 @@ use crate::text::printable;
 
 /// Seconds after which a request that found the queue full is worth sending again.
 const RETRY_SECONDS: u16 = 1;
-/// Most characters of a message, which may quote what was sent.
+/// The largest number of characters of a message, which may quote what was sent.
 const MOST_CHARACTERS: usize = 1_000;
 
 /// A refusal: its status, and in words what was found and what was expected.

@@ -26,7 +26,7 @@ pub const ARROW: &str = "application/vnd.apache.arrow.stream";
 
 /// What the stream is called in messages.
 const NAME: &str = "the body";
-/// Most columns of a stream.
+/// The largest number of columns of a stream.
 const MOST_COLUMNS: usize = 4096;
 /// Stands before every message.
 const CONTINUATION: [u8; 4] = [0xff; 4];

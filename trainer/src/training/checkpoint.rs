@@ -1,12 +1,12 @@
 //! Checkpoints: the complete state of a run. Resuming gives the same bytes as never stopping.
 //!
 //! A checkpoint holds the schema, the place in the data, the encoder, the learner, the prequential
-//! windows and the reservoir of rows behind the model's background and the export's check:
-//! [`training::resume`](crate::training::resume) needs nothing else but newer data. Its size does
+//! windows, and the reservoir of rows for the model's background and the check of the export.
+//! [`training::resume`](crate::training::resume) needs only newer data in addition. Its size does
 //! not grow with the stream.
 //!
-//! A run of fewer rows than the encoder is fitted on holds those rows, what scores them meanwhile,
-//! and a learner that has learned nothing: it learns from them once there are as many as if there
+//! A run with too few rows to fit the encoder holds those rows, the draft that scores them
+//! meanwhile, and an untrained learner, which learns from them once there are enough, as if there
 //! had been no break.
 //!
 //! # Format
@@ -23,12 +23,12 @@
 //! The payload is [`Checkpoint`] in [postcard](https://postcard.jamesmunns.com/wire-format)'s
 //! encoding: fields in the order of the structs, which is the format. Another layout, or a learner
 //! for which the same numbers mean something else, is another [`VERSION`]. Checkpoints of other
-//! versions are refused, not converted: what they stand for is exactly the state of that version's
+//! versions are refused, not converted, since they describe exactly the state of that version's
 //! learner.
 //!
-//! Nothing is decoded before length and hash are known to be right; lengths inside the payload are
-//! never trusted with memory (vectors grow as elements are read). What is decoded must fit together
-//! ([`CheckpointError::Contradictory`]). The hash finds damage; it does not show who wrote the
+//! Nothing is decoded before length and hash are verified. No memory is allocated from lengths
+//! inside the payload (vectors grow as elements are read). The decoded parts must fit together
+//! ([`CheckpointError::Contradictory`]). The hash detects damage; it does not show who wrote the
 //! file.
 
 use std::borrow::Cow;
@@ -66,59 +66,58 @@ pub const VERSION: u16 = 12;
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 48;
 
-/// Most bytes of content: some thousand times what a learner of usual size takes.
+/// The largest number of bytes of content: several thousand times the size of a usual learner.
 const MOST_BYTES: u64 = 2 << 30;
 /// Where the fields of the header begin.
 const VERSION_AT: usize = 4;
 const LENGTH_AT: usize = 8;
 const HASH_AT: usize = 16;
 
-/// First bytes of a model, which is easily taken for a checkpoint.
+/// First bytes of a model, which is easily confused with a checkpoint.
 const MODEL_MAGIC: [u8; 4] = feamoe_engine::format::MAGIC;
 
 /// A run at some row, or at its end.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Checkpoint<'a> {
-    /// How the data are read; stored as TOML.
+    /// The schema; stored as TOML.
     #[serde(with = "crate::schema::as_text")]
     pub schema: Cow<'a, Schema>,
-    /// How the encoder was fitted, or will be.
+    /// The options of the encoder.
     pub encoding: encoder::Options,
-    /// How the run went over its data, before any newer data.
+    /// The passes over the data, before any newer data.
     pub passes: Passes,
-    /// The column of the sample weights, where the rows are weighed.
+    /// The column of sample weights, if any.
     pub weight: Option<String>,
-    /// Where the run is in the data.
+    /// The place in the data.
     pub place: Place,
-    /// What turns rows into examples.
+    /// The encoder, or the rows that it will be fitted on.
     pub stage: Stage<'a>,
     /// A sample of the rows that were learned from.
     pub reservoir: Cow<'a, Reservoir>,
-    /// Rows whose labels are late, with what was said of them.
+    /// Rows that wait for their labels, with their scores.
     pub delay: Cow<'a, Delay>,
     /// The learner.
     pub learner: Cow<'a, Learner>,
-    /// Measures of the rows seen for the first time.
+    /// Measures on rows before they were learned from.
     pub measured: Cow<'a, Measured>,
-    /// Rows learned from, repeated passes counted again.
+    /// Rows learned from, counting every pass.
     pub rows: u64,
 }
 
-/// Whether the encoder is fitted yet.
+/// Whether the encoder is fitted.
 #[derive(Clone, Serialize, Deserialize)]
 pub enum Stage<'a> {
-    /// Not yet: all rows, fewer than it takes, and what scores them meanwhile.
+    /// Not yet: the rows so far, and the draft that scores them meanwhile.
     Starting(Cow<'a, Start>),
-    /// It is.
+    /// The fitted encoder.
     Learning(Cow<'a, Encoder>),
 }
 
 impl Checkpoint<'_> {
-    /// Returns the file's bytes.
+    /// Returns the bytes of the file.
     ///
     /// # Errors
-    /// Those of reading it, for a state that could not be read again, since it was made of one that
-    /// no run produces.
+    /// The errors of reading, for an impossible state that could not be read again.
     pub fn to_bytes(&self) -> Result<Vec<u8>, CheckpointError> {
         self.check_numbers()?;
         self.check()?;
@@ -134,11 +133,11 @@ impl Checkpoint<'_> {
         Ok(bytes)
     }
 
-    /// Writes a [`CheckpointFile`], whole or not at all.
+    /// Writes a [`CheckpointFile`] atomically.
     ///
     /// # Errors
-    /// Those of [`CheckpointFile::open`] and [`CheckpointFile::write`]; the place keeps what it held
-    /// before.
+    /// The errors of [`CheckpointFile::open`] and [`CheckpointFile::write`]. An existing file is
+    /// then unchanged.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let bytes = self.to_bytes().map_err(|error| Error::Checkpoint { file: path.display().to_string(), error })?;
         CheckpointFile::open(path)?.write(&bytes)
@@ -170,7 +169,7 @@ impl Checkpoint<'_> {
     /// Reads a file.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Checkpoint`].
+    /// [`Error::Read`] or [`Error::Checkpoint`].
     pub fn read(path: &Path) -> Result<Self, Error> {
         let name = || path.display().to_string();
         let read = |file: &mut dyn std::io::Read, bytes: &mut Vec<u8>, most: u64| {
@@ -179,7 +178,7 @@ impl Checkpoint<'_> {
         let refuse = |error| Error::Checkpoint { file: name(), error };
         let mut file = File::open(path).map_err(|source| Error::Read { file: name(), source })?;
         let mut bytes = Vec::new();
-        // The header first: a file of another kind may be of any length, or endless.
+        // The header is read first, since another file may be very long or endless.
         read(&mut file, &mut bytes, HEADER_BYTES as u64)?;
         let length = payload_bytes(&bytes).map_err(refuse)?;
         if length > MOST_BYTES {
@@ -190,10 +189,10 @@ impl Checkpoint<'_> {
         Self::from_bytes(&bytes).map_err(refuse)
     }
 
-    /// Weighs newer rows by this column, from here on and in later runs, instead of as so far.
+    /// Uses this column of sample weights for newer rows, in this and later runs.
     ///
     /// # Errors
-    /// [`Error::MissingColumn`] where the run so far had no such column; [`Error::Input`] where the
+    /// [`Error::MissingColumn`] if the run so far had no such column, and [`Error::Input`] if the
     /// column is a feature, or the schema needs it for something else.
     pub fn weigh_by(&mut self, column: &str) -> Result<(), Error> {
         check_newer(&self.schema, self.place.columns(), column)?;
@@ -201,7 +200,7 @@ impl Checkpoint<'_> {
         Ok(())
     }
 
-    /// Changes how many rows the labels of newer rows are late by, from here on and in later runs.
+    /// Changes the label delay of newer rows, in this and later runs.
     ///
     /// # Errors
     /// [`Error::Input`] for more than [`delay::MOST_DELAY`].
@@ -215,7 +214,7 @@ impl Checkpoint<'_> {
         plausible::first_odd(self).map_or(Ok(()), |field| Err(CheckpointError::Number { field }))
     }
 
-    /// Checks that the parts fit each other, so that resuming meets no index without its place.
+    /// Checks that the parts fit together, so that resuming meets no invalid index.
     pub(super) fn check(&self) -> Result<(), CheckpointError> {
         let attributes = self.schema.protected.len() + self.schema.intersection.len();
         let columns = self.place.columns().len();
@@ -232,7 +231,7 @@ impl Checkpoint<'_> {
     }
 }
 
-/// Checks the header; returns the length of the payload that it says.
+/// Checks the header, and returns the declared length of the payload.
 fn payload_bytes(bytes: &[u8]) -> Result<u64, CheckpointError> {
     let too_short = CheckpointError::TooShort { found: bytes.len(), expected: HEADER_BYTES };
     let magic: [u8; 4] = array(bytes, 0).ok_or(too_short)?;

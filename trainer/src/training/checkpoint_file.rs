@@ -1,4 +1,5 @@
-//! The file of a checkpoint. One process at a time writes it, and replaces only what it knows.
+//! The file of a checkpoint. One process at a time writes it, and only replaces a version that it
+//! knows.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
@@ -9,21 +10,21 @@ use crate::lock::Lock;
 use crate::output::{OutputFile, WriteError};
 use crate::rows::Digest;
 
-/// The right to write a checkpoint's file, until it is dropped.
+/// The exclusive right to write the file of a checkpoint, until this value is dropped.
 #[derive(Debug)]
 pub struct CheckpointFile {
     path: PathBuf,
-    /// The hash of what the file is known to hold; `None` where there is none.
+    /// The hash of the known contents of the file; `None` if there is no file.
     known: Option<[u8; 32]>,
     _lock: Option<Lock>,
 }
 
 impl CheckpointFile {
-    /// Takes the [`Lock`] of a file, which may be there or not. A device or pipe needs none.
+    /// Takes the [`Lock`] of a file, which may exist or not. A device or pipe needs no lock.
     ///
     /// # Errors
-    /// [`Error::Locked`] while another process writes it; [`Error::Write`] where it cannot be
-    /// written, or what it holds cannot be read.
+    /// [`Error::Locked`] while another process writes it, and [`Error::Write`] if it cannot be
+    /// written, or an existing file cannot be read.
     pub fn open(path: &Path) -> Result<Self, Error> {
         Self::check(path)?;
         let is_file = path.metadata().map_or(true, |found| found.is_file());
@@ -32,7 +33,7 @@ impl CheckpointFile {
         Ok(Self { path: path.to_owned(), known, _lock: lock })
     }
 
-    /// Checks that a file can be written there.
+    /// Checks that the file can be written.
     ///
     /// # Errors
     /// [`Error::Write`].
@@ -41,17 +42,17 @@ impl CheckpointFile {
         Ok(())
     }
 
-    /// Returns where it is.
+    /// Returns the path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes a checkpoint's bytes beside the file, for its owner alone if it is new: it holds
-    /// values of rows. [`OutputFile::commit`] puts them in its place.
+    /// Writes the bytes of a checkpoint to a temporary file; [`OutputFile::commit`] renames it. A
+    /// new file is readable only by its owner, since it holds values of rows.
     ///
     /// # Errors
-    /// [`Error::ChangedCheckpoint`] where somebody without the lock wrote the file meanwhile;
+    /// [`Error::ChangedCheckpoint`] if the file was changed meanwhile without the lock, or
     /// [`Error::Write`].
     pub fn prepare(&self, bytes: &[u8]) -> Result<OutputFile, Error> {
         if hash_at(&self.path).map_err(|cause| WriteError::new(&self.path, cause))? != self.known {
@@ -62,10 +63,10 @@ impl CheckpointFile {
         Ok(file)
     }
 
-    /// Writes a checkpoint's bytes, whole or not at all.
+    /// Writes the bytes of a checkpoint atomically.
     ///
     /// # Errors
-    /// Those of [`CheckpointFile::prepare`]; the file keeps what it held before.
+    /// The errors of [`CheckpointFile::prepare`]. The file is then unchanged.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.prepare(bytes)?.commit()?;
         self.known = Some(Digest::of(bytes));
@@ -73,7 +74,7 @@ impl CheckpointFile {
     }
 }
 
-/// Returns the hash of a file; where there is none, or what is no file, there is no hash.
+/// Returns the hash of a file; `None` if it does not exist or is not a regular file.
 fn hash_at(path: &Path) -> io::Result<Option<[u8; 32]>> {
     match path.metadata() {
         Ok(found) if found.is_file() => hash(path).map(Some),
@@ -103,7 +104,7 @@ fn hash(path: &Path) -> io::Result<[u8; 32]> {
 mod tests {
     use super::*;
 
-    /// What cannot be read may be anything: it is not taken for no file, and not replaced.
+    /// An unreadable file is not treated as absent, and is not replaced.
     #[cfg(unix)]
     #[test]
     fn a_file_that_cannot_be_read_is_refused() {

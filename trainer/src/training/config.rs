@@ -1,6 +1,6 @@
-//! The options of a run as a document: what a user writes in Python, or in a file of options.
+//! The options of a run as a document, which a user writes in Python or in a configuration file.
 //!
-//! Keys are those of the flags of `feamoe train`, with `_` for `-`; what is left out is as there.
+//! Keys are the flags of `feamoe train` with `_` instead of `-`, with the same defaults.
 
 use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
@@ -33,58 +33,58 @@ use crate::schema::{not_toml, read_toml};
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Targets: by the name of a measure its limit.
+    /// Targets: limits by measure.
     #[serde(deserialize_with = "targets")]
     pub fair: Vec<(Measure, f32)>,
-    /// How they are held: `score` or `threshold`.
+    /// How targets are held: `score` or `threshold`.
     #[serde(with = "FairByName")]
     pub fair_by: FairBy,
-    /// The paper's penalties, some of `spd,aod,burden`, in place of targets.
+    /// The paper's penalties, any of `spd,aod,burden`, instead of targets.
     #[serde(deserialize_with = "penalties")]
     pub penalties: Option<Penalties>,
-    /// By how much each expert raises the weight of the penalties: a number, or one for each
-    /// penalty (`spd=0.02,aod=0.01`), which then need not be named under `penalties`.
+    /// Increment of the penalties' weight for each expert added: a number, or one per penalty
+    /// (`spd=0.02,aod=0.01`), which then need not be listed under `penalties`.
     #[serde(deserialize_with = "increment")]
     pub increment: Option<Increment>,
-    /// Penalty on a decision that changes when a protected column alone is changed.
+    /// Penalty on decisions that change when only a protected column is changed.
     pub individual: Option<f32>,
-    /// Experts at most; `auto`: as many as pay.
+    /// Largest number of experts; `auto`: as many as pay off.
     #[serde(deserialize_with = "or_auto")]
     pub experts: Option<usize>,
-    /// When an expert is added.
+    /// When experts are added.
     #[serde(deserialize_with = "by_text")]
     pub grow: Growth,
-    /// Only the gate and the newest expert learn.
+    /// Whether only the gate and the newest expert learn.
     pub freeze: bool,
     /// The loss: `nll` or `competitive`.
     #[serde(with = "LossName")]
     pub loss: Loss,
-    /// Bins of a number.
+    /// Bins per number.
     pub bins: usize,
-    /// Rows that the encoding is first fitted on.
+    /// Number of rows that the encoding is first fitted on.
     pub warmup: usize,
-    /// Step size.
+    /// Learning rate.
     pub lr: f32,
-    /// Score from which on a decision is favourable, or what it is chosen for.
+    /// Lowest score with a favourable decision, or the rule to choose it.
     #[serde(deserialize_with = "threshold")]
     pub threshold: ThresholdRule,
-    /// Column of the sample weights.
+    /// Column of sample weights.
     pub weight: Option<String>,
-    /// How much rows of either outcome weigh: `equal` or `balanced`.
+    /// Weight of the two outcomes: `equal` or `balanced`.
     #[serde(with = "ClassWeightName")]
     pub class_weight: ClassWeight,
-    /// Rows that labels are late by.
+    /// Label delay in rows.
     pub label_delay: u32,
     /// Passes over the data; `auto`: until the log-loss no longer falls.
     #[serde(deserialize_with = "or_auto")]
     pub epochs: Option<u32>,
-    /// Learn in an order drawn by the seed.
+    /// Whether to learn in random order, drawn by the seed.
     pub shuffle: bool,
-    /// Rows that go into the model for explanations.
+    /// Number of background records in the model.
     pub background: u16,
-    /// Seed of every random choice.
+    /// Seed of all random choices.
     pub seed: u64,
-    /// Rows of a prequential window.
+    /// Rows per prequential window.
     pub window: u64,
 }
 
@@ -123,12 +123,12 @@ impl Config {
     /// # Errors
     /// [`Error::Input`] for an unknown key, or a value of another kind.
     pub fn from_json(text: &str) -> Result<Self, Error> {
-        // By way of a value: a place in text that no user wrote would only confuse.
+        // Parsed through a value, since a position in text that no user wrote would only confuse.
         let read = serde_json::from_str::<serde_json::Value>(text).and_then(serde_json::from_value);
         read.map_err(|error| Error::Input(format!("options: {error}")))
     }
 
-    /// Reads a file of options, as [`Config::from_toml`].
+    /// Reads a configuration file, like [`Config::from_toml`].
     ///
     /// # Errors
     /// [`Error::Read`]; those of [`Config::from_toml`].
@@ -136,7 +136,7 @@ impl Config {
         Self::from_toml(&path.display().to_string(), &read_toml(path, "options")?)
     }
 
-    /// Reads a file of options in TOML; `file` is its name in messages.
+    /// Parses a configuration in TOML; `file` is its name in messages.
     ///
     /// # Errors
     /// [`Error::Schema`], with line and column, for text that is not TOML, an unknown key, or a
@@ -191,7 +191,7 @@ impl Config {
         table.to_string()
     }
 
-    /// Returns the penalties with their increments, where there are some.
+    /// Returns the penalties with their increments, if there are some.
     ///
     /// # Errors
     /// [`Error::Input`] where increments and penalties are of other names.
@@ -201,7 +201,7 @@ impl Config {
             (Some(penalties), Some(increment)) => penalties.with(increment),
             (None, Some(Increment::Each(each))) => Ok(each),
             (None, Some(Increment::Same(_))) => {
-                return Err(Error::Input("increment: found one without penalties, whose weight it is".into()));
+                return Err(Error::Input("increment: found one without penalties, which it applies to".into()));
             }
         };
         penalties.map(Some).map_err(|error| Error::Input(error.to_string()))
@@ -216,7 +216,7 @@ impl Config {
         let refuse = |message: String| Err(Error::Input(message));
         let penalties = self.penalties()?;
         if penalties.is_some() && !self.fair.is_empty() {
-            return refuse("found targets and penalties, which are two ways to be fair; leave out one of them".into());
+            return refuse("found targets and penalties, which cannot be combined; leave out one of them".into());
         }
         let mut learner = LearnerOptions::default()
             .penalties(penalties.unwrap_or(Penalties::NONE))

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::learner::Prediction;
 use crate::rows::{Buffer, GroupMap, Row};
 
-/// Most rows that a label can be late by.
+/// The largest number of rows that a label can be late by.
 pub const MOST_DELAY: u32 = 100_000;
 
 /// Checks how many rows labels are late by.
@@ -24,7 +24,7 @@ pub(super) fn check(rows: u32) -> Result<(), Error> {
     if rows <= MOST_DELAY {
         return Ok(());
     }
-    Err(Error::Input(format!("found labels late by {rows} rows, expected 0 to {MOST_DELAY}")))
+    Err(Error::Input(format!("found a label delay of {rows} rows, expected 0 to {MOST_DELAY}")))
 }
 
 /// Rows whose labels are not known yet, oldest first.

@@ -73,7 +73,7 @@ impl Gauge {
     }
 }
 
-/// Sets the values of a record; `None` where the blob has no such level.
+/// Sets the values of a record; `None` if the blob has no such level.
 fn fill(record: &mut HostRecord<'_>, values: &[Value]) -> Option<()> {
     for (feature, value) in values.iter().enumerate() {
         // A note of a value that is clamped: it is scored as that.

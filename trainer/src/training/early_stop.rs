@@ -4,7 +4,7 @@
 //! While a pass is learned, the model that the pass before ended with is judged on the reserved
 //! rows. So the data are read once more than they are learned from, whether they are in memory or
 //! not. The first pass that does not better the loss ends the run, and the model before it is the
-//! result. The judged probability is the calibrated one where there is one: fairness moves scores.
+//! result. The judged probability is the calibrated one if there is one: fairness moves scores.
 
 use super::Trainer;
 use crate::error::Error;

@@ -57,7 +57,7 @@ impl Encoding {
         };
         if *schema != self.schema {
             return Err(Error::Input(
-                "the schema is not that of the run whose encoding is shared; use the same schema, and the same column of sample weights, if any".into(),
+                "the schema differs from that of the run whose encoding is shared; use the same schema and the same column of sample weights, if any".into(),
             ));
         }
         if *options != self.options {

@@ -63,14 +63,14 @@ pub enum ExportError {
     #[error(transparent)]
     Encode(#[from] EncodeError),
     /// The engine refused what was written.
-    #[error("the engine refuses the exported model; nothing was written. This is a fault in feamoe, please report it")]
+    #[error("the engine refuses the exported model; nothing was written. This is a bug in feamoe, please report it")]
     Refused(#[from] LoadError),
     /// A row could not be read again.
     #[error(transparent)]
     Data(#[from] Error),
     /// Learner and engine disagree.
     #[error(
-        "{file}:{line}: the learner says {learner}, the exported model {engine}: more than {TOLERANCE} apart; nothing was written. This is a fault in \
+        "{file}:{line}: the scores of the learner, {learner}, and of the exported model, {engine}, differ by more than {TOLERANCE}; nothing was written. This is a bug in \
          feamoe, please report it"
     )]
     Differs {
@@ -85,7 +85,7 @@ pub enum ExportError {
     },
     /// The score is not monotone in a column in which the schema wants it.
     #[error(
-        "column {column:?}: the exported model is not monotone in it, as features.monotone asks; nothing was written. This is a fault in feamoe, \
+        "column {column:?}: the exported model is not monotone in it, which features.monotone requires; nothing was written. This is a bug in feamoe, \
          please report it"
     )]
     NotMonotone {
@@ -94,7 +94,7 @@ pub enum ExportError {
     },
     /// A background record is not the row it was made from.
     #[error(
-        "{file}:{line}: in the model's background the row scores otherwise; nothing was written. This is a fault in feamoe, please report it"
+        "{file}:{line}: the row has another score in the model's background; nothing was written. This is a bug in feamoe, please report it"
     )]
     Background {
         /// File of the row.
@@ -107,7 +107,7 @@ pub enum ExportError {
 /// Returns a model as it is, not checked against its learner, and without names.
 ///
 /// # Errors
-/// Where it is past the limits of the format.
+/// If it is past the limits of the format.
 pub(crate) fn snapshot(source: &Source<'_>) -> Result<AlignedBytes, EncodeError> {
     content(source).to_bytes(false)
 }

@@ -162,7 +162,7 @@ impl Writer<'_, '_> {
             LookedUp { picked: present, is_learned: true, parts: Vec::new(), present: true },
         ];
         let written = self.looked_up(&looked_up, &shift);
-        // That row is 0 where nothing was missing: then it needs no place in the blob.
+        // That row is 0 if nothing was missing: then it needs no place in the blob.
         let has_row = self.mass(number.missing_row()) > 0.0;
         if !has_row {
             self.rows.truncate(written + self.stride);

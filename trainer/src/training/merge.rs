@@ -68,7 +68,7 @@ pub enum MergeError {
     #[error("found no shard, expected at least one")]
     NoShard,
     /// A shard has not learned from a row yet.
-    #[error("shard {shard} has learned from no row, or from fewer than its encoding is fitted on")]
+    #[error("shard {shard} has learned from no rows, or from fewer than its encoding needs")]
     Empty {
         /// The shard.
         shard: usize,
@@ -82,14 +82,14 @@ pub enum MergeError {
         what: String,
     },
     /// A shard's encoding is not that of the others, or is one that it may fit again.
-    #[error("shard {shard} has an encoding of its own; all shards have to hold the encoding of one earlier run")]
+    #[error("shard {shard} has its own encoding, but all shards must share the encoding of one earlier run")]
     Encoding {
         /// The shard.
         shard: usize,
     },
     /// Means of experts need as many in every shard.
     #[error(
-        "shard {shard} has {found} experts, the first has {expected}: only as many can be averaged; join them instead"
+        "shard {shard} has {found} experts and the first has {expected}, but averaging needs equal numbers; join them instead"
     )]
     Experts {
         /// The shard.
@@ -100,7 +100,7 @@ pub enum MergeError {
         expected: usize,
     },
     /// The experts of all shards are more than a mixture holds.
-    #[error("the shards have {found} experts together, a mixture holds {limit}")]
+    #[error("the shards have {found} experts together, but a mixture holds at most {limit}")]
     TooManyExperts {
         /// All experts.
         found: usize,
@@ -109,7 +109,7 @@ pub enum MergeError {
     },
     /// There are more shards than a mixture holds experts.
     #[error(
-        "found {found} shards, a mixture holds {limit} experts; merge some of the shards first, and what they become after that"
+        "found {found} shards, but a mixture holds at most {limit} experts; merge some of the shards first, and then the results"
     )]
     TooManyShards {
         /// The shards.
@@ -118,7 +118,7 @@ pub enum MergeError {
         limit: usize,
     },
     /// More rows wait for their labels than a run keeps.
-    #[error("in the shards {found} rows wait for their labels, a run keeps {limit} at most")]
+    #[error("{found} rows of the shards wait for their labels, but a run keeps at most {limit}")]
     Waiting {
         /// Rows of all shards that wait.
         found: usize,
@@ -127,7 +127,7 @@ pub enum MergeError {
     },
     /// A shard has hardly any rows of a group that has a target.
     #[error(
-        "shard {shard} has {found} rows of group {group:?} of {attribute:?}, which has a target: within the shard there was no gap to hold"
+        "shard {shard} has {found} rows of group {group:?} of {attribute:?}, which has a target; too few to hold the target within the shard"
     )]
     AbsentGroup {
         /// The shard.
@@ -141,7 +141,7 @@ pub enum MergeError {
     },
     /// Nor have the rows that were to make up for it.
     #[error(
-        "the rows to polish with have {found} of group {group:?} of {attribute:?}, which has a target and is missing in shard {shard}; expected {expected} or more"
+        "the rows to polish with have {found} rows of group {group:?} of {attribute:?}, which has a target and is missing in shard {shard}; expected at least {expected}"
     )]
     PolishLacksGroup {
         /// The shard.
@@ -163,7 +163,7 @@ pub enum MergeError {
     },
     /// The schema lists no unfavourable outcome, and the shards have several.
     #[error(
-        "the shards have several labels beside the favourable outcome, expected one; list them under target.negative"
+        "the shards have several labels besides the favourable outcome, expected one; list them under target.negative"
     )]
     Labels,
     /// The state of a shard cannot be resumed, or the merged run cannot learn.
@@ -427,7 +427,7 @@ pub fn run(
         check_polish(shards, &before, &after)?;
         if after.begins_again(&before) {
             notes.push(
-                "the rows to polish with begin as rows that a shard has learned from: measures of them flatter".into(),
+                "the rows to polish with start like rows that a shard has learned from, so their measures are too favourable".into(),
             );
         }
     }

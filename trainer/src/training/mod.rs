@@ -137,14 +137,14 @@ pub struct Passes {
     pub epochs: u32,
     /// Whether their order was drawn by the seed.
     pub shuffled: bool,
-    /// Shards that became one run; 1 where a run learned from all rows itself.
+    /// Number of shards that were merged; 1 if the run learned from all rows itself.
     pub shards: u32,
 }
 
-/// Where a run is.
+/// The progress of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress<'a> {
-    /// Rows learned from, repeated passes counted again.
+    /// Rows learned from, counting every pass.
     pub rows: u64,
     /// The pass, from 1.
     pub epoch: u32,
@@ -154,29 +154,29 @@ pub struct Progress<'a> {
     pub prequential: &'a Prequential,
 }
 
-/// Gets to know how far a run is, every few thousand rows and at its end; a break ends it with
-/// [`Error::Interrupted`].
+/// Called with the progress of a run every few thousand rows and at its end; returning a break ends
+/// the run with [`Error::Interrupted`].
 pub type OnProgress<'a> = &'a mut dyn FnMut(&Progress<'_>) -> ControlFlow<()>;
 
-/// An [`OnProgress`] that lets a run go to its end.
+/// An [`OnProgress`] that never ends a run.
 pub fn unwatched(_: &Progress<'_>) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-/// When and how a run is stored on its way.
+/// When and how checkpoints are written during a run.
 pub struct Saving<'a> {
     /// Rows between two checkpoints, at least 1. The first is taken once the encoder is fitted.
     pub every: u64,
-    /// Stores one: the trainer's, of which there may be a model too. Also called where data that
-    /// are followed pause ([`Input::Followed`]) and something came since the last.
+    /// Stores a checkpoint of the trainer. Also called if followed data pause ([`Input::Followed`])
+    /// and rows arrived since the last call.
     pub save: &'a mut dyn FnMut(&Trainer) -> Result<(), Error>,
-    /// Becomes true where the run is to be stored and to end, with [`Error::Stopped`], before the
+    /// Set to true to make the run store a checkpoint and end with [`Error::Stopped`] before the
     /// next row.
     pub stop: &'a AtomicBool,
 }
 
 impl Saving<'_> {
-    /// Rows between two checkpoints where nobody chose: well under a second of learning is lost,
+    /// The default number of rows between two checkpoints: well under a second of learning is lost,
     /// and a checkpoint takes a hundredth of that.
     pub const EVERY: u64 = 250_000;
 }
@@ -184,11 +184,12 @@ impl Saving<'_> {
 /// A finished run: the trainer after its last row.
 pub struct Run {
     trainer: Trainer,
-    /// Where there were too few rows to fit the encoder on: what the next run starts with.
+    /// The unfitted trainer, from which the next run starts, if there were too few rows to fit the
+    /// encoder.
     unfitted: Option<Box<Trainer>>,
-    /// How long it took.
+    /// The time that the run took.
     pub timing: Timing,
-    /// What the reading passed over, in words.
+    /// Notes about what was skipped while reading.
     pub notes: Vec<String>,
 }
 
@@ -207,14 +208,14 @@ impl Run {
         self.unfitted.as_deref().unwrap_or(&self.trainer)
     }
 
-    /// Returns the trainer for records that are pushed.
+    /// Returns the trainer, ready for pushed records.
     #[must_use]
     pub fn into_trainer(self) -> Trainer {
         let Self { trainer, unfitted, .. } = self;
         unfitted.map_or(trainer, |unfitted| *unfitted).pushed()
     }
 
-    /// Returns the state from which newer data can be learned.
+    /// Returns the state from which the run can be resumed.
     #[must_use]
     pub fn checkpoint(&self) -> Checkpoint<'_> {
         self.trainer().checkpoint()
@@ -236,25 +237,25 @@ fn version() -> (u16, u16, u16) {
 pub struct Timing {
     /// The whole run.
     pub total: f64,
-    /// Learning alone; only known where the rows were in memory first.
+    /// Only learning; known only if the rows were in memory first.
     pub learning: Option<f64>,
-    /// Bytes the rows took in memory; 0 where they were streamed.
+    /// Size of the rows in memory, in bytes; 0 if they were streamed.
     pub rows_in_memory_bytes: usize,
 }
 
-/// Runs over the data as the options say.
+/// Runs over the data with the given options.
 ///
 /// # Errors
-/// Those of the stream and the encoder; [`Error::Input`] where standard input would have to be read
-/// again; [`Error::Interrupted`].
+/// The errors of the stream and the encoder, [`Error::Input`] if standard input would have to be
+/// read again, and [`Error::Interrupted`].
 pub fn run(inputs: &[Input], schema: &Schema, options: &Options, on_progress: OnProgress<'_>) -> Result<Run, Error> {
     run_saving(inputs, schema, options, None, on_progress)
 }
 
-/// As [`run`], and stores the run on its way; only the first pass, and not where rows are shuffled.
+/// Like [`run`], with checkpoints during the first pass, unless rows are shuffled.
 ///
 /// # Errors
-/// As [`run`], and those of [`Saving::save`].
+/// The same as [`run`], and the errors of [`Saving::save`].
 pub fn run_saving(
     inputs: &[Input],
     schema: &Schema,
@@ -319,7 +320,7 @@ pub fn run_saving(
                 }
                 report(&trainer, on_progress)?;
             }
-            // Where there were too few rows for the start to end.
+            // If there were too few rows to end the start.
             trainer.fit()?;
             if early_stop.ends(&mut trainer, epoch) {
                 break;
@@ -384,12 +385,12 @@ pub fn run_saving(
     Ok(Run { trainer, unfitted: None, timing, notes: reader.source().notes() })
 }
 
-/// Resumes an earlier run, in a single pass: over newer data, or where it stopped over the
-/// data it was reading, as `resume_from` says.
+/// Resumes an earlier run in a single pass, over newer data or over the data that it was reading
+/// when it stopped, depending on `resume_from`.
 ///
 /// # Errors
-/// As [`run_saving`]; [`Error::OtherData`] where the inputs are not those that the run was reading;
-/// [`Error::NoUsableRows`] where they have none.
+/// The same as [`run_saving`], [`Error::OtherData`] if the inputs are not those that the run was
+/// reading, and [`Error::NoUsableRows`] if they have none.
 pub fn resume(
     checkpoint: Checkpoint<'_>,
     inputs: &[Input],
@@ -406,7 +407,7 @@ pub fn resume(
     over(trainer, reader, saving, on_progress, started)
 }
 
-/// Refuses several passes over what can be read once only.
+/// Refuses several passes over an input that can be read only once.
 fn check_passes(inputs: &[Input], options: &Options) -> Result<(), Error> {
     match inputs.iter().find(|input| !input.can_be_read_again()) {
         Some(input) if options.epochs > 1 && !options.shuffle => Err(Error::Input(format!(

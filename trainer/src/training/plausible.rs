@@ -8,8 +8,8 @@ use std::fmt;
 
 use serde::ser::{self, Serialize, Serializer};
 
-/// Fields whose floats may be NaN or infinite: a cell that holds such a number, or a place where
-/// there is no number yet.
+/// Fields whose floats may be NaN or infinite: a cell that holds such a number, or a place if there
+/// is no number yet.
 const MAY_BE_ENDLESS: [&str; 3] = ["cells", "extent", "last_number"];
 /// Fields whose integers are no counts: hashes and seeds, and options that may be as large as
 /// somebody likes.

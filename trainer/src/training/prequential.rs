@@ -1,9 +1,8 @@
-//! Prequential measures: every record is scored before it is learned from, and what came of it is
+//! Prequential measures: every record is scored before it is learned from, and the results are
 //! counted in windows of the stream.
 //!
-//! Memory is bounded whatever the length: at [`MOST_WINDOWS`] windows neighbours are merged in
-//! pairs and the window length doubles. Counts add up, so a merged window is exactly the window of
-//! twice the length.
+//! Memory is bounded: at [`MOST_WINDOWS`] windows, neighbours are merged in pairs and the window
+//! length doubles. Counts add up, so a merged window is exactly the window of twice the length.
 
 use feamoe_engine::fairness::{Measure, WideCounts};
 use serde::{Deserialize, Serialize};
@@ -13,7 +12,7 @@ use crate::judge::reliability::log_loss;
 use crate::judge::tally::{Decisions, Side};
 use crate::rows::{GroupMap, NO_GROUP};
 
-/// Windows kept at most.
+/// The largest number of windows that are kept.
 pub const MOST_WINDOWS: usize = 512;
 /// Decisions over a stretch of the stream.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -109,7 +108,7 @@ impl Tally {
         self.log_loss / self.all.rows() as f64
     }
 
-    /// Returns the share of individually unfair decisions; `None` where they were not looked for.
+    /// Returns the share of individually unfair decisions; `None` if they were not looked for.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn individual_unfairness(&self) -> Option<f64> {
@@ -117,7 +116,7 @@ impl Tally {
     }
 
     /// Returns the value of a measure that is furthest from equal treatment, over all attributes
-    /// and the groups with enough records for it; `None` where there is no such group.
+    /// and the groups with enough records for it; `None` if there is no such group.
     #[must_use]
     pub fn worst(&self, measure: Measure) -> Option<f32> {
         let values = self.groups.iter().flat_map(|groups| {
@@ -260,24 +259,24 @@ pub struct PrequentialSummary {
     /// All records.
     #[serde(flatten)]
     pub total: WindowSummary,
-    /// The stream's windows, oldest first.
+    /// The windows of the stream, oldest first.
     pub windows: Vec<WindowSummary>,
 }
 
-/// A stretch of the stream in numbers. Measures are those of the group that is treated most
-/// unequally; null where no group has enough records for them.
+/// A window of the stream in numbers. Each measure is that of the group with the largest gap; null
+/// if no group has enough records.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct WindowSummary {
-    /// Its first row, counted from 1.
+    /// First row of the window, counted from 1.
     pub from: u64,
-    /// Its rows.
+    /// Rows in the window.
     pub rows: u64,
-    /// Share of right decisions.
+    /// Share of correct decisions.
     pub accuracy: f32,
     /// Mean of true positive and true negative rate.
     pub balanced_accuracy: f32,
-    /// Mean negative log-likelihood, natural.
+    /// Mean negative log-likelihood, in natural logarithms.
     pub log_loss: f64,
     /// Statistical parity difference.
     pub spd: Option<f32>,
@@ -291,8 +290,8 @@ pub struct WindowSummary {
     pub burden: Option<f32>,
     /// Disparate impact, a ratio.
     pub impact: Option<f32>,
-    /// Share of decisions that change when a protected column alone is changed; null where that was
-    /// not asked for.
+    /// Share of decisions that change when only a protected column is changed; null if that was not
+    /// asked for.
     pub individual_unfairness: Option<f64>,
 }
 

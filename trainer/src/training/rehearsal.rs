@@ -1,4 +1,4 @@
-//! A look at the data of a run before it: what the run would count, and how long it would take.
+//! Checks the data of a run in advance: what the run would count, and how long it would take.
 
 use std::time::Instant;
 
@@ -12,41 +12,41 @@ use crate::model::card::FeatureCells;
 use crate::rows::{Digest, Input, Reader, ResumeFrom};
 use crate::schema::Schema;
 
-/// Rows that are learned from, to measure how long that takes.
+/// The number of rows that are learned from to measure the speed.
 const TIMED: u64 = 20_000;
 
-/// What a run would find in its data, and what it would take.
+/// What a run would find in its data, and its estimated time and memory.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Rehearsal {
     /// Rows that the run would learn from.
     pub rows: u64,
-    /// Rows that are filtered out or have neither target value.
+    /// Rows that are filtered out or have neither outcome.
     pub skipped: u64,
     /// Rows left out because their sample weight is 0.
     pub weightless: u64,
-    /// Those with neither target value.
+    /// The rows with neither outcome.
     pub other_labels: OtherLabels,
-    /// What the cells of every feature are, as a run counts them that reads the rows in this order.
+    /// The counts of the cells of every feature, as in a run that reads the rows in this order.
     pub features: Vec<FeatureCells>,
-    /// Who would be learned from, by protected attribute.
+    /// The protected attributes and their groups.
     pub attributes: Vec<AttributeReport>,
-    /// Passes over the data; the most there can be where the run decides when to end.
+    /// Passes over the data; the largest possible number if the run decides when to end.
     pub passes: u32,
     /// Rows that were learned from to measure the speed.
     pub timed_rows: u64,
     /// Rows learned per second, reading and encoding included.
     pub rows_per_second: f64,
-    /// Estimated seconds of the run with all its passes, writing the model aside.
+    /// Estimated seconds of the run with all its passes, not including writing the model.
     pub seconds: f64,
-    /// Estimated bytes that the rows take in memory; 0 where they are streamed.
+    /// Estimated bytes that the rows take in memory; 0 if they are streamed.
     pub rows_in_memory_bytes: u64,
-    /// What the reading passes over, in words.
+    /// Notes about what is skipped while reading.
     pub notes: Vec<String>,
 }
 
-/// Reads the data as [`run`](super::run) would, learns from the first rows only and gives up what
-/// it learned.
+/// Reads the data like [`run`](super::run), but learns only from the first rows and discards the
+/// result.
 ///
 /// # Errors
 /// Those of [`run`](super::run).
@@ -59,7 +59,7 @@ pub fn rehearse(inputs: &[Input], schema: &Schema, options: &Options) -> Result<
     look_over(trainer, reader, options.epochs, options.shuffle)
 }
 
-/// As [`rehearse`], of [`resume`](super::resume).
+/// Like [`rehearse`], of [`resume`](super::resume).
 ///
 /// # Errors
 /// Those of [`resume`](super::resume).

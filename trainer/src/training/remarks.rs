@@ -1,5 +1,4 @@
-//! What is remarkable about a run: circumstances under which its measures, or its verdicts, say
-//! less than they seem to.
+//! Remarks about a run: circumstances that limit the meaning of its measures or verdicts.
 
 use std::fmt;
 
@@ -8,16 +7,16 @@ use super::order::Order;
 use crate::judge::gaps::SMALL_GROUP;
 use crate::model::card::FeatureCells;
 
-/// Part of the windows with one outcome only from which on that is remarkable.
+/// The share of windows with only one outcome from which on there is a remark.
 const MOST_OF_ONE_OUTCOME: f64 = 0.1;
 
-/// Rows below which several passes hold a target better.
+/// With fewer rows than this, several passes hold a target better.
 const FEW_FOR_TARGETS: u64 = 5000;
 
-/// Rows among which controllers must find enough of every group.
+/// The number of rows among which controllers need enough rows of every group.
 const AT_A_TIME: u64 = 1000;
 
-/// A remarkable circumstance.
+/// A remark about a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Remark {
@@ -31,21 +30,21 @@ pub enum Remark {
         /// Its column.
         column: String,
     },
-    /// Windows of the stream have one outcome only.
+    /// Windows of the stream have only one outcome.
     OneOutcome {
         /// Number of such windows.
         windows: usize,
         /// Number of all windows.
         of: usize,
     },
-    /// A column became a category, though most of its levels are numbers.
+    /// A column became a category although most of its levels are numbers.
     NumbersAsLevels {
         /// Its column.
         column: String,
-        /// A level that is none.
+        /// A level that is not a number.
         text: String,
     },
-    /// Most cells of a feature are levels that the encoder does not hold.
+    /// Most cells of a feature are levels that the encoder does not know.
     MostlyUnseen {
         /// Its column.
         column: String,
@@ -54,19 +53,19 @@ pub enum Remark {
         /// Rows learned from.
         rows: u64,
     },
-    /// Fewer rows than the encoder is usually fitted on.
+    /// There are fewer rows than the encoder is usually fitted on.
     FewRows {
         /// The rows.
         rows: u64,
-        /// How many it is fitted on.
+        /// The number of rows that it is usually fitted on.
         wanted: usize,
     },
-    /// Targets were asked for, of few rows learned from once.
+    /// There are targets, but few rows in a single pass.
     FewRowsForTargets {
         /// The rows.
         rows: u64,
     },
-    /// Targets were asked for, of groups most of which have few rows at a time.
+    /// There are targets, but most groups have few rows at a time.
     SmallGroups {
         /// The protected column.
         column: String,
@@ -98,7 +97,7 @@ impl fmt::Display for Remark {
                  do not describe it; no target is judged"
             ),
             Self::OneOutcome { windows, of } => {
-                write!(f, "{windows} of {of} windows have one outcome only: their accuracy says little")
+                write!(f, "{windows} of {of} windows have only one outcome, so their accuracy is not meaningful")
             }
             Self::NumbersAsLevels { column, text } => write!(
                 f,
@@ -111,11 +110,11 @@ impl fmt::Display for Remark {
                  learns little from it; list it under features.drop if it names records, or mend the cells that are no numbers if it should hold numbers"
             ),
             Self::FewRows { rows, wanted } => {
-                write!(f, "the encoding was fitted on all {rows} rows; {wanted} or more make it reliable")
+                write!(f, "the encoding was fitted on all {rows} rows; it is reliable with {wanted} or more")
             }
             Self::FewRowsForTargets { rows } => write!(
                 f,
-                "{rows} rows learned from once are few for a target: controllers need some thousand to settle"
+                "{rows} rows in a single pass are few for a target; controllers need a few thousand to settle"
             ),
             Self::SmallGroups { column, small, of } => write!(
                 f,
@@ -124,14 +123,14 @@ impl fmt::Display for Remark {
             ),
             Self::SameDecisions { selected, rows } => write!(
                 f,
-                "the last {rows} decisions are all the same ({}): gaps of decision rates say nothing",
+                "the last {rows} decisions are all the same ({}): gaps of decision rates are meaningless",
                 if *selected { "selected" } else { "declined" }
             ),
         }
     }
 }
 
-/// Finds what is remarkable.
+/// Returns the remarks about a run.
 pub(super) fn remarks(trainer: &Trainer, order: &Order) -> Vec<Remark> {
     let mut remarks = Vec::new();
     if order.is_sorted_by_outcome() {

@@ -1,4 +1,4 @@
-//! All that a run has to say of itself.
+//! The report of a run.
 
 use serde::Serialize;
 
@@ -11,54 +11,54 @@ use crate::judge::gaps::GroupGaps;
 use crate::judge::proxies::Proxy;
 use crate::model::card::FeatureCells;
 
-/// What a trainer learned from, how well, and how fair it is.
+/// What a trainer learned from, how well, and how fair the model is.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Report {
     /// Rows learned from.
     pub rows: u64,
-    /// Rows among them that earlier runs had learned from.
+    /// Rows among them that earlier runs learned from.
     pub earlier_rows: u64,
-    /// Shards that became one run; 1 where a run learned from all rows itself.
+    /// Number of shards that were merged; 1 if the run learned from all rows itself.
     pub shards: u32,
-    /// Rows that were filtered out or have neither target value.
+    /// Rows that were filtered out or have neither outcome.
     pub skipped: u64,
     /// Rows left out because their sample weight is 0.
     pub weightless: u64,
-    /// Rows that were scored, and wait for their labels.
+    /// Rows that were scored and wait for their labels.
     pub waiting: usize,
-    /// Those with neither target value.
+    /// The rows with neither outcome.
     pub other_labels: OtherLabels,
     /// The seed.
     pub seed: u64,
-    /// Experts there are.
+    /// Number of experts.
     pub experts: usize,
     /// Decision threshold of the model.
     pub threshold: f32,
-    /// The same, or what it is chosen for.
+    /// The threshold as given, or the rule that chose it.
     pub threshold_rule: String,
-    /// Measures of rows seen for the first time.
+    /// Measures on rows before they were learned from.
     pub prequential: PrequentialSummary,
-    /// What the cells of every feature were.
+    /// The counts of the cells of every feature.
     pub features: Vec<FeatureCells>,
-    /// Who was learned from, by protected attribute.
+    /// The protected attributes and their groups.
     pub attributes: Vec<AttributeReport>,
-    /// The decisions that `fairness` and `targets` are of.
+    /// The decisions that `fairness` and `targets` are based on.
     pub judged_on: JudgedOn,
-    /// Every group against its reference: see [`targets::gaps`].
+    /// Every group compared with its reference, see [`targets::gaps`].
     pub fairness: Vec<GroupGaps>,
-    /// What became of every target.
+    /// The result of every target.
     pub targets: Vec<TargetReport>,
     /// Features that predict the outcome almost alone, or a group.
     pub proxies: Vec<Proxy>,
-    /// The newest, at most 1,000.
+    /// The newest events, at most 1,000.
     pub events: Vec<EventReport>,
-    /// Older ones, no longer kept.
+    /// Number of older events, which are no longer kept.
     pub events_dropped: u64,
 }
 
 impl Report {
-    /// Reports the state that a trainer is in.
+    /// Reports the state of a trainer.
     #[must_use]
     pub fn new(trainer: &Trainer) -> Self {
         let counts = trainer.counts();

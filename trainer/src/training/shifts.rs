@@ -17,22 +17,23 @@ pub(super) fn check(schema: &Schema, fair_by: FairBy, is_feature: impl Fn(&str) 
     };
     match (fair_by, schema.protected.as_slice()) {
         (FairBy::Score, _) => Ok(()),
-        (_, _) if !schema.intersection.is_empty() => fault("the schema has intersections, leave them out".into()),
+        (_, _) if !schema.intersection.is_empty() => fault("the schema has intersections; leave them out".into()),
         (_, [only]) if !only.is_plain() => {
-            fault(format!("the groups of {:?} are made of numbers or of several columns", only.column))
+            fault(format!("the groups of {:?} come from numbers or from several columns", only.column))
         }
         (_, [only]) if schema.features.monotone.contains_key(&only.column) => {
-            fault(format!("features.monotone names {:?}, with which the threshold would change", only.column))
+            fault(format!("features.monotone names {:?}, but the threshold changes with it", only.column))
         }
         (_, [only]) if is_feature(&only.column) => Ok(()),
-        (_, [only]) => {
-            fault(format!("column {:?} is none: set as_feature = true, and list it under features.only", only.column))
-        }
+        (_, [only]) => fault(format!(
+            "column {:?} is not a feature; set as_feature = true, and list it under features.only if that list is used",
+            only.column
+        )),
         (_, others) => fault(format!("the schema has {} protected columns", others.len())),
     }
 }
 
-/// Returns the rows of the exported weights with the shifts in them; `None` where there are none.
+/// Returns the rows of the exported weights with the shifts in them; `None` if there are none.
 ///
 /// # Errors
 /// [`Error::Input`] where a group that is shifted has no weights of its own: a number, or one of

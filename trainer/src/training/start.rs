@@ -1,24 +1,24 @@
-//! The start of a stream: its first rows are scored, and learned from, by a *draft*.
+//! The start of a stream: a *draft* scores the first rows and learns from them.
 //!
-//! What a column is, its unit, its bins and its levels are settled on the first
+//! The kind, unit, bins and levels of each column are fixed on the first
 //! [`warmup`](crate::encoder::Options::warmup) rows, which are kept until then. Meanwhile a draft
-//! of encoder and learner stands in for the model. It is made once there are [`FIRST`] rows, and
-//! anew whenever they have doubled: fitted on the rows so far, a bin for every [`ROWS_A_BIN`] of
-//! them, and taught by them in two passes. In between it learns each row once, as the model does
-//! later. Before the first draft a row's score is the share of favourable labels so far.
+//! of encoder and learner stands in for the model. It is created once there are [`FIRST`] rows, and
+//! again whenever their number has doubled: fitted on the rows so far, with a bin for every
+//! [`ROWS_A_BIN`] of them, and trained on them in two passes. In between it learns from each row
+//! once, like the model later. Before the first draft, the score of a row is the share of
+//! favourable labels so far.
 //!
-//! The second pass pays: over the first 2,000 rows of ten streams of 30 categories the log-loss was
-//! 0.468, after one pass 0.472, and balanced accuracy at the share of favourable labels so far
+//! The second pass helps: over the first 2,000 rows of ten streams of 30 categories the log-loss
+//! was 0.468, after one pass 0.472, and balanced accuracy at the share of favourable labels so far
 //! 0.704 and 0.699. Boosting (LightGBM, made anew every 100 rows) had 0.487 and 0.694 with trees of
 //! four leaves, 0.507 and 0.671 by default; a logistic regression 0.468 and 0.704. More passes, or
 //! a single expert, gained nothing that was not lost on other data.
 //!
-//! Then the draft is thrown away, and the model learns from all the kept rows: it is what it would
-//! be if nothing had been said of them. What the draft said of a row when it came is what is
-//! measured of the stream.
+//! Then the draft is discarded, and the model learns from all kept rows, as if they had not been
+//! scored. The measures of the stream use the draft's scores from when the rows arrived.
 //!
-//! A draft passes over what it cannot read: what is wrong with the data is said when the columns
-//! are settled, by all the rows.
+//! A draft ignores what it cannot read; errors in the data are reported when the columns are fixed,
+//! on all rows.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -86,7 +86,7 @@ pub(super) struct Plan<'a, A> {
 }
 
 impl<'r, A: Iterator<Item = &'r Attribute> + Clone> Plan<'_, A> {
-    /// Returns a model of the first rows, taught by those whose labels are known; `None` where the
+    /// Returns a model of the first rows, taught by those whose labels are known; `None` if the
     /// rows do not fit the schema yet.
     #[cold]
     fn draft(&self, rows: &Buffer, known: usize) -> Option<Draft> {

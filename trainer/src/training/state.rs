@@ -21,7 +21,7 @@ pub(super) struct State {
     pub learner: Learner,
     pub measured: Measured,
     pub rows: u64,
-    /// The pass over the data, from 1; 0 where nothing is measured.
+    /// The pass over the data, from 1; 0 if nothing is measured.
     pub epoch: u32,
     /// Whether the rows were scored, and the scores measured, when they came; see
     /// [`Start`](super::start::Start).

@@ -48,7 +48,7 @@ impl Kind {
 pub struct Point {
     /// What it stands for.
     pub kind: Kind,
-    /// The target on the measure, where there is one.
+    /// The target on the measure, if there is one.
     pub limit: Option<f32>,
     /// What came of it.
     pub figures: Figures,

@@ -126,11 +126,11 @@ pub struct Tuned {
     pub chosen: Trial,
     /// Whether the chosen options hold every target on the rows they were judged on.
     pub holds_targets: bool,
-    /// The name of the measure of the front; `None` where no column is protected.
+    /// The name of the measure of the front; `None` if no column is protected.
     pub measure: Option<String>,
-    /// The target on that measure; `None` where there is none.
+    /// The target on that measure; `None` if there is none.
     pub limit: Option<f32>,
-    /// Accuracy against the measure; empty where no column is protected.
+    /// Accuracy against the measure; empty if no column is protected.
     pub front: Vec<Point>,
     /// What is not on the front, and why.
     pub notes: Vec<String>,

@@ -64,7 +64,7 @@ pub struct Figures {
     pub accuracy: f32,
     /// Mean of the rates of right decisions of both outcomes.
     pub balanced_accuracy: f32,
-    /// By measure its value of the group that is furthest from equal treatment; null where no group
+    /// By measure its value of the group that is furthest from equal treatment; null if no group
     /// can be judged.
     pub gaps: BTreeMap<String, Option<f32>>,
     /// Sum of what gaps exceed the targets by; a target that cannot be judged counts as exceeded by
@@ -86,7 +86,7 @@ pub enum TuneError {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The time limit left no trial on all rows.
-    #[error("the time limit ended before one candidate had learned from all rows")]
+    #[error("the time limit was reached before any candidate had learned from all rows")]
     NoTime,
 }
 

@@ -469,5 +469,5 @@ fn without_a_usable_model_it_does_not_start() {
     folder.write("bad.feamoe", "FEAM");
     let output = Command::new(feamoe()).arg("serve").arg(folder.path("bad.feamoe")).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && output.stdout.is_empty() && error.contains("not a usable model"), "{error}");
+    assert!(!output.status.success() && output.stdout.is_empty() && error.contains("cannot use this model"), "{error}");
 }

@@ -62,7 +62,7 @@ impl Running {
         Self::start_in(folder(), options)
     }
 
-    /// As [`Running::start`], in a folder that has its model and token.
+    /// Like [`Running::start`], in a folder that has its model and token.
     pub fn start_in(folder: Folder, options: &[&str]) -> Self {
         let mut command = Command::new(feamoe());
         command.args(["serve", "first.feamoe", "--token-file", "token"]).args(options).current_dir(folder.path("."));
@@ -110,7 +110,7 @@ impl Running {
         serde_json::from_str::<Value>(&self.get("/model").1).unwrap()["model"].clone()
     }
 
-    /// The value of a line of the metrics; 0 where there is none.
+    /// The value of a line of the metrics; 0 if there is none.
     pub fn metric(&self, name: &str) -> f64 {
         let text = self.get("/metrics").1;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -170,7 +170,7 @@ pub fn head(path: &str, length: Option<usize>) -> String {
     head_with(path, length, "connection: keep-alive")
 }
 
-/// As [`head`], with another line.
+/// Like [`head`], with another line.
 pub fn head_with(path: &str, length: Option<usize>, line: &str) -> String {
     let length = length.map_or("transfer-encoding: chunked".into(), |length| format!("content-length: {length}"));
     format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{line}\r\n{length}\r\n\r\n")

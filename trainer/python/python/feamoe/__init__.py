@@ -1,13 +1,13 @@
 """Fair online learning of a mixture of logistic experts: train, evaluate, explain, export.
 
-Three ways in:
+The main classes:
 
-- :class:`FeamoeClassifier`, a classifier of scikit-learn;
-- :class:`Learner`, for streams: row by row or in batches, with river's names;
+- :class:`FeamoeClassifier`, a scikit-learn classifier;
+- :class:`Learner`, for streams: row by row or in batches, with the method names of river;
 - :class:`Model`, a model file: scores, explanations, recourse, evaluation, copies for devices.
 
-Numbers are those of the ``feamoe`` command, to the bit, whatever a table is held in and however
-many threads there are.
+Numbers are bit-identical to those of the ``feamoe`` command, for any kind of table and any number
+of threads.
 """
 
 from typing import TYPE_CHECKING, Any

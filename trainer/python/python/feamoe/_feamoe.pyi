@@ -25,7 +25,7 @@ __all__ = [
 __version__: str
 
 class FeamoeError(ValueError):
-    """Data, options or a file that cannot be used."""
+    """Invalid data, options or file."""
 
     #: The column that it is about.
     column: str | None

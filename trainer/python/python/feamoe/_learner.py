@@ -30,31 +30,30 @@ class FeamoeWarning(UserWarning):
 
 
 class Learner:
-    """A learner of a stream of rows: scores each, then learns from it.
+    """A learner for a stream of rows: scores each row, then learns from it.
 
-    The columns of the rows are those of the first row or table, or of ``columns``. What rows have
-    in other columns is not learned from; it is counted in :attr:`unknown_columns`, and warned of
-    once a column.
+    The columns are those of the first row or table, or of ``columns``. Other columns of later rows
+    are not learned from; they are counted in :attr:`unknown_columns`, with one warning per column.
 
-    ``target`` is the column of the outcome (``"y"``), also where it is given beside the rows;
-    ``positive`` its favourable values (``True`` and ``1``); ``negative`` the others: rows of
-    neither are left out and counted, as are rows without an outcome. Without ``negative``, every
-    other value is unfavourable.
+    ``target`` is the column of the outcome (default ``"y"``), also if it is given separately from
+    the rows; ``positive`` its favourable values (default ``True`` and ``1``); ``negative`` the
+    unfavourable ones: rows with neither, or without an outcome, are left out and counted. Without
+    ``negative``, every other value is unfavourable.
 
-    ``protected`` names protected columns, each with its privileged values: ``{"sex": "Male"}``, or
-    with a table of the schema. ``features`` is the schema's table of that name:
-    ``{"categorical": ["zip"], "monotone": {"income": "up"}, "drop": ["id"]}``. In place of all
-    these a ``schema`` may be given.
+    ``protected`` names the protected columns, each with its privileged values (``{"sex": "Male"}``)
+    or a table of the schema. ``features`` is the schema's table of that name:
+    ``{"categorical": ["zip"], "monotone": {"income": "up"}, "drop": ["id"]}``. A ``schema`` may be
+    given instead of all these.
 
-    ``options`` are the flags of ``feamoe train``, with ``_`` for ``-``: ``fair={"spd": .05}``,
-    ``experts=8``, ``bins=32``, ``threshold="auto:balanced"``, ``weight="weight"``,
-    ``label_delay=100``, ``seed=1``, ...
+    ``options`` are the flags of ``feamoe train``, with ``_`` instead of ``-``:
+    ``fair={"spd": .05}``, ``experts=8``, ``bins=32``, ``threshold="auto:balanced"``,
+    ``weight="weight"``, ``label_delay=100``, ``seed=1``, ...
 
-    ``encoding``: a learner of the same schema, or its checkpoint, whose encoding this one holds as
-    it is: for learners of parts of the data that :meth:`merge` makes one of.
+    ``encoding``: a learner with the same schema, or its checkpoint, whose encoding this one uses
+    unchanged; needed for learners of parts of the data that :meth:`merge` will merge.
 
-    Several threads may use a learner at once. A copy by :mod:`pickle` continues as the original
-    does; what ``feamoe update`` resumes is :meth:`checkpoint`.
+    Several threads may use a learner at once. A copy by :mod:`pickle` continues like the
+    original; ``feamoe update`` resumes from :meth:`checkpoint`.
     """
 
     def __init__(
@@ -132,11 +131,11 @@ class Learner:
         self._core: _feamoe.Learner | None = None
         self._encoding = None
         self._known: frozenset[str] = frozenset()
-        #: What the outcomes may be called, and what they were called in the rows.
+        #: The names that the outcomes may have, and those that they had in the rows.
         self._named: dict[bool, list[Any]] = {False: unfavourable, True: favourable}
         self._seen: dict[bool, Any] = {}
         self._lock = threading.RLock()
-        #: By name, how many rows had a column that the learner does not know.
+        #: The number of rows with each unknown column, by name.
         self.unknown_columns: dict[str, int] = {}
 
     @classmethod
@@ -155,12 +154,12 @@ class Learner:
         schema: Schema | None = None,
         **options: Any,
     ) -> Self:
-        """Learns from a table, in as many passes as ``epochs`` says (``"auto"``: as many as pay),
-        in an order of its own with ``shuffle``, and returns the learner, ready for newer rows. All
+        """Learns from a table in ``epochs`` passes (``"auto"``: as many as pay off), in random
+        order with ``shuffle``, and returns the learner, which can learn from newer rows. Everything
         else is as in :class:`Learner`.
 
-        ``verbose``: shows progress, by tqdm where it is installed; or is called with rows, pass and
-        experts every few thousand rows.
+        ``verbose``: whether to show progress (with tqdm if it is installed), or a function that is
+        called with rows, pass and experts every few thousand rows.
         """
         learner = cls.__new__(cls)
         learner._prepare(target, positive, negative, protected, features, schema, options)
@@ -182,15 +181,16 @@ class Learner:
     def merge(
         cls, learners: Sequence[Learner], how: str = "join", polish: Any = None, *, experts: int | None = None
     ) -> Self:
-        """Merges learners that learned from parts of the data, each by itself, with the ``encoding``
+        """Merges learners that learned independently from parts of the data, with the ``encoding``
         of one earlier learner. The same learners in the same order give the same bytes.
 
-        ``how``: ``"join"`` puts all experts side by side, each part with the share of the say that
-        its records have; ``"average"`` takes the mean of the weights, for parts with as many
-        experts. ``experts``: as many at most; the closest become one. ``polish``: a table with rows
-        of all parts, learned from once at the end, best such that no part has learned from. Without
-        it, no target is judged before the merged learner has decided rows, and parts that lack a
-        group of a target are refused. Rows that seem to count twice are a ``FeamoeWarning``.
+        ``how``: ``"join"`` keeps all experts side by side, each part weighted by its share of the
+        records; ``"average"`` averages the weights of parts with the same number of experts.
+        ``experts``: the largest number of experts; the closest are merged. ``polish``: a table with
+        rows of all parts, learned from once at the end, preferably rows that no part has learned
+        from. Without it, no target is judged before the merged learner has decided rows, and parts
+        that lack a group of a target are refused. Rows that seem to count twice cause a
+        ``FeamoeWarning``.
         """
         parts = list(learners)
         if not all(isinstance(part, Learner) for part in parts) or not parts:
@@ -215,12 +215,13 @@ class Learner:
         return learner
 
     def checkpoint(self) -> bytes:
-        """Returns the complete state: what ``feamoe update`` and :meth:`from_checkpoint` resume."""
+        """Returns the complete state, from which ``feamoe update`` and :meth:`from_checkpoint`
+        resume."""
         return self._started().checkpoint()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the checkpoint to a file, whole or not at all: for its owner alone if it is new,
-        and not while another process writes it."""
+        """Writes the checkpoint to a file atomically. A new file is readable only by its owner.
+        Refused while another process writes the file."""
         self._started().save(Path(path))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -238,10 +239,9 @@ class Learner:
     # Learning.
 
     def learn_one(self, x: Mapping[str, Any], y: Any = None) -> None:
-        """Learns from one row: a dictionary of values by column, missing where there is none;
-        ``y``: its outcome, where the row does not have it. Protected columns, and that of the
-        weights, are columns of the row. A row without an outcome is counted, and not learned
-        from."""
+        """Learns from one row, a dictionary of values by column; absent values are missing. ``y``
+        is its outcome, if the row does not contain it. Protected columns and the column of weights
+        are columns of the row. A row without an outcome is counted, but not learned from."""
         row = _row(x)
         if y is not None:
             if self._target in row:
@@ -258,7 +258,7 @@ class Learner:
             self._seen[favourable] = outcome.item() if isinstance(outcome, np.generic) else outcome
 
     def learn_many(self, rows: Any, y: Any = None, *, sensitive_features: Any = None) -> None:
-        """Learns from the rows of a table, in their order. After an error or Ctrl-C the rows before
+        """Learns from the rows of a table, in order. After an error or Ctrl-C, the rows before it
         were learned from."""
         data = self._table(rows, y, sensitive_features)
         core = self._core or self._start(data.columns)
@@ -269,27 +269,28 @@ class Learner:
     # Scores, before learning.
 
     def predict_proba_one(self, x: Mapping[str, Any]) -> dict[Any, float]:
-        """Returns the probability of either outcome by the stream's own weights; learns nothing."""
+        """Returns the probability of each outcome with the current weights of the stream, without
+        learning."""
         row = _row(x)
         unfavourable, favourable = self.classes
         probability = 0.5 if self._core is None else self._core.score_one(row)[0]
         return {unfavourable: 1.0 - probability, favourable: probability}
 
     def predict_one(self, x: Mapping[str, Any]) -> Any:
-        """Returns the outcome that is decided on; learns nothing."""
+        """Returns the decided outcome, without learning."""
         row = _row(x)
         return self.classes[True if self._core is None else self._core.score_one(row)[2]]
 
     def predict_proba_many(self, rows: Any) -> dict[Any, NDArray[np.float64]]:
-        """Returns the probabilities of either outcome, an array with a value for each row, by the
-        stream's own weights; learns nothing. Every feature is a column of the rows; outcome and
-        protected columns may be absent."""
+        """Returns the probabilities of each outcome, as an array with a value per row, with the
+        current weights of the stream, without learning. The rows need every feature; the outcome
+        and protected columns may be absent."""
         unfavourable, favourable = self.classes
         probabilities = self._scores(rows)[0].astype(np.float64)
         return {unfavourable: 1.0 - probabilities, favourable: probabilities}
 
     def predict_many(self, rows: Any) -> NDArray[Any]:
-        """Returns the outcome that is decided on for each row; learns nothing."""
+        """Returns the decided outcome for each row, without learning."""
         unfavourable, favourable = self.classes
         outcomes = np.array([unfavourable, favourable])
         chosen: NDArray[Any] = outcomes[self._scores(rows)[1].astype(np.intp)]
@@ -297,8 +298,8 @@ class Learner:
 
     @property
     def classes(self) -> tuple[Any, Any]:
-        """What predictions call the outcomes, the unfavourable one first: as they were first called
-        in the rows, else as ``negative`` and ``positive`` or the schema have them."""
+        """The names of the outcomes in predictions, the unfavourable one first: as first seen in
+        the rows, otherwise as in ``negative`` and ``positive`` or the schema."""
         favourable = self._seen.get(True, self._named[True][0])
         for others in ([self._seen[False]] if False in self._seen else [], self._named[False]):
             if others:
@@ -310,7 +311,7 @@ class Learner:
     # What came of it.
 
     def export(self) -> Model:
-        """Returns the model as it is now."""
+        """Returns the current model."""
         core, messages = self._started().model()
         for message in messages:
             warnings.warn(message, FeamoeWarning, stacklevel=2)
@@ -318,16 +319,16 @@ class Learner:
 
     @property
     def rows(self) -> int:
-        """The rows taken in so far, each counted once: those that have an outcome and pass the
-        filters. The first ones (``warmup``, by default 5,000) are kept as well, until the encoding
-        of the columns is fitted on them; a draft of the model scores and learns meanwhile."""
+        """The number of rows so far that have an outcome and pass the filters, each counted once.
+        The first rows (``warmup``, by default 5,000) are kept until the encoding is fitted on them;
+        meanwhile a draft of the model scores and learns."""
         counts = self.counts
         return counts["favourable"] + counts["unfavourable"]
 
     @property
     def counts(self) -> dict[str, int]:
-        """What became of the rows: how many were ``read``, left out as ``filtered``, ``unlabelled``
-        or ``weightless``, and taken in as ``favourable`` or ``unfavourable``."""
+        """The numbers of rows ``read``, left out as ``filtered``, ``unlabelled`` or ``weightless``,
+        and used as ``favourable`` or ``unfavourable``."""
         names = ("read", "filtered", "unlabelled", "weightless", "favourable", "unfavourable")
         return dict.fromkeys(names, 0) if self._core is None else self._core.counts()
 
@@ -337,24 +338,24 @@ class Learner:
         return [] if self._core is None else self._core.columns
 
     def events(self) -> list[dict[str, Any]]:
-        """Returns what happened to the mixture and to the encoding, oldest first: drifts, experts
-        added and merged, columns whose encoding was fitted again."""
+        """Returns the events of the mixture and the encoding, oldest first: drifts, experts added
+        and merged, columns whose encoding was fitted again."""
         events: list[dict[str, Any]] = [] if self._core is None else json.loads(self._core.events())
         return events
 
     def prequential(self) -> dict[str, Any]:
-        """Returns the measures of the stream, each row judged before it was learned from: ``total``
-        and ``windows``."""
+        """Returns the measures of the stream, with each row scored before it was learned from:
+        ``total`` and ``windows``."""
         return _document(self._started().prequential())
 
     def report(self) -> dict[str, Any]:
-        """Returns all of ``feamoe train --format json`` but what is about files: targets with their
-        verdicts, gaps of every group, proxies, events, measures."""
+        """Returns the document of ``feamoe train --format json`` without the parts about files:
+        targets with their verdicts, gaps of every group, proxies, events, measures."""
         return _document(self._started().report())
 
     def remarks(self) -> list[str]:
-        """Returns what is to be said of the rows and the decisions: sorted rows, decisions that are
-        all the same, ..."""
+        """Returns remarks about the rows and the decisions: sorted rows, decisions that are all the
+        same, ..."""
         return self._started().remarks()
 
     def __repr__(self) -> str:

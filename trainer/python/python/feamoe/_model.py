@@ -27,20 +27,20 @@ def devices() -> list[str]:
 
 
 class Model:
-    """A model: what ``feamoe train`` writes and ``feamoe score`` reads. It does not change; a copy
-    by :mod:`pickle` is its bytes. Any number of threads may use it at once.
+    """A model, as ``feamoe train`` writes it and ``feamoe score`` reads it. It is immutable, and
+    :mod:`pickle` stores its bytes. Any number of threads may use it at once.
 
-    Tables may be frames of pandas or polars, tables of pyarrow, relations of duckdb, anything with
-    an Arrow C stream, dictionaries of columns, or lists of dictionaries. Columns are found by name;
-    others may be there too.
+    Tables may be pandas or polars frames, pyarrow tables, duckdb relations, anything with an Arrow
+    C stream, dictionaries of columns, or lists of dictionaries. Columns are matched by name;
+    additional columns are ignored.
     """
 
     __slots__ = ("_about", "_core")
 
     def __init__(self, source: str | os.PathLike[str] | bytes) -> None:
-        """Reads a file, or takes the bytes of one.
+        """Reads a file, or uses the bytes of one.
 
-        Raises :class:`FeamoeError` for what is no sound model.
+        Raises :class:`FeamoeError` for an invalid model.
         """
         if isinstance(source, (bytes, bytearray, memoryview)):
             self._core = _feamoe.Model.from_bytes(bytes(source))
@@ -65,17 +65,17 @@ class Model:
         return hash(self.to_bytes())
 
     def to_bytes(self) -> bytes:
-        """Returns its bytes: those of the file."""
+        """Returns the bytes of the file."""
         return self._core.to_bytes()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the file: beside it first, then renamed, so that it is whole or not there."""
+        """Writes the file atomically."""
         write(Path(path), self.to_bytes())
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the model is: threshold, favourable outcome, experts, features with their ranges and
-        levels, where it comes from, and its card (how it was made and what was measured)."""
+        """The description of the model: threshold, favourable outcome, experts, features with their
+        ranges and levels, provenance, and its card (how it was made, and its measures)."""
         if self._about is None:
             self._about = json.loads(self._core.describe())
         return self._about
@@ -87,18 +87,18 @@ class Model:
 
     @property
     def threshold(self) -> float:
-        """The score from which on a decision is favourable."""
+        """The lowest score with a favourable decision."""
         return self._core.threshold
 
     # Scores.
 
     def score(self, rows: Any) -> NDArray[np.float32]:
-        """Returns the score of every row, in [0, 1]: the number that decides."""
+        """Returns the score of every row, in [0, 1], which decides."""
         return self._core.score(table(rows))
 
     def predict_proba(self, rows: Any) -> NDArray[np.float32]:
-        """Returns the probabilities of the favourable outcome: the scores, but where the model was
-        calibrated apart from them."""
+        """Returns the probabilities of the favourable outcome: the scores, unless the model is
+        calibrated separately."""
         return self._core.calibrated(table(rows))
 
     def decide(self, rows: Any) -> NDArray[np.bool_]:
@@ -106,12 +106,13 @@ class Model:
         return self.score(rows) >= np.float32(self.threshold)
 
     def score_one(self, values: Mapping[str, Any]) -> float:
-        """Returns the score of one record, given as a dictionary: a value for every feature, None
-        where it is not known."""
+        """Returns the score of one record, given as a dictionary with a value for every feature;
+        None if it is unknown."""
         return self._core.score_one(values if isinstance(values, dict) else dict(values))
 
     def gate(self, rows: Any) -> NDArray[np.float32]:
-        """Returns the experts' weights in every row, of shape (rows, experts); they add up to 1."""
+        """Returns the gate weights of the experts for every row, of shape (rows, experts); they sum
+        to 1."""
         return self._core.details(table(rows))[2]
 
     def experts(self, rows: Any) -> NDArray[np.float32]:
@@ -119,9 +120,9 @@ class Model:
         return self._core.details(table(rows))[3]
 
     def notes(self, rows: Any) -> NDArray[np.str_]:
-        """Returns what is to be noted of every value, of shape (rows, features): ``missing``,
-        ``clamped`` (a number outside the range of training), ``unseen`` (a level that training had
-        not, or too rarely), or nothing."""
+        """Returns a note for every value, of shape (rows, features): ``missing``, ``clamped`` (a
+        number outside the range of training), ``unseen`` (a level that was absent or too rare in
+        training), or an empty string."""
         codes = self._core.details(table(rows))[4]
         words = np.array([NOTES.get(code, "") for code in range(max(NOTES) + 1)])
         return words[codes]
@@ -144,13 +145,13 @@ class Model:
         tolerance: float | None = None,
         max_evaluations: int | None = None,
     ) -> Explanation:
-        """Returns why every row has its score: the values of ``feamoe explain``.
+        """Explains the score of every row, with the values of ``feamoe explain``.
 
         ``method``: ``exact`` Shapley values against background records (the default; records that
-        take more than ``budget`` coalitions are sampled, which is said), ``sampled``, ``path`` (from
-        the mean record, in microseconds) or ``frozen`` (log-odds, the gate held).
-        ``background``: records to explain against, by default those in the model.
-        ``space``: ``probability`` or ``log-odds``. ``groups``: features that act together, such as
+        need more than ``budget`` coalitions are sampled, which is reported), ``sampled``, ``path``
+        (from the mean record, in microseconds) or ``frozen`` (log-odds, with the gate held fixed).
+        ``background``: background records, by default those of the model. ``space``:
+        ``probability`` or ``log-odds``. ``groups``: features treated as one, such as
         ``"money=income+debt"``.
         """
         wishes: dict[str, Any] = {
@@ -191,11 +192,11 @@ class Model:
         row: int | None = None,
         schema: Schema | None = None,
     ) -> Recourse:
-        """Looks for the nearest changes that make unfavourable decisions favourable.
+        """Searches for the nearest changes that make unfavourable decisions favourable.
 
-        Over the rules of the model's own schema stand those given here; protected and immutable
-        columns never change. ``margin``: how far past the threshold. ``row``: the only row looked at,
-        counted from 1.
+        The rules given here override those of the model's own schema; protected and immutable
+        columns never change. ``margin``: how far the new score exceeds the threshold. ``row``: the
+        only row to process, counted from 1.
         """
         wishes = {
             "immutable": list(immutable),
@@ -227,11 +228,11 @@ class Model:
         schema: Schema | None = None,
         recourse_burden: bool = True,
     ) -> Evaluation:
-        """Judges the model on labelled rows: accuracy, calibration, and every fairness measure by
-        group, as ``feamoe evaluate``.
+        """Evaluates the model on labelled rows, like ``feamoe evaluate``: accuracy, calibration,
+        and every fairness measure by group.
 
-        ``y`` and ``sensitive_features`` are taken for the columns of the schema where ``rows`` do
-        not have them. ``schema``: by default that of training.
+        ``y`` and ``sensitive_features`` supply columns of the schema that ``rows`` does not have.
+        ``schema``: by default that of training.
         """
         labelled = with_columns(table(rows), self._schema(schema), y, sensitive_features)
         text = None if schema is None else toml(schema)
@@ -246,14 +247,14 @@ class Model:
         schema: Schema | None = None,
         recourse_burden: bool = True,
     ) -> EvaluationCounts:
-        """Counts what :meth:`evaluate` reports, of a part of the rows where they lie; there may be
-        none. All else is as in :meth:`evaluate`."""
+        """Counts what :meth:`evaluate` reports, for a part of the rows, which may be empty.
+        Everything else is as in :meth:`evaluate`."""
         labelled = with_columns(table(rows), self._schema(schema), y, sensitive_features)
         text = None if schema is None else toml(schema)
         return EvaluationCounts(self._core.count(labelled, text, recourse_burden))
 
     def threshold_for(self, rows: Any, objective: str, y: Any = None, *, schema: Schema | None = None) -> float:
-        """Returns the threshold that an objective asks for on labelled rows: ``auto:accuracy``,
+        """Returns the threshold that an objective chooses on labelled rows: ``auto:accuracy``,
         ``auto:balanced``, ``auto:cost=R`` or ``auto:select=Q``."""
         labelled = with_columns(table(rows), self._schema(schema), y, None)
         return self._core.threshold_for(labelled, objective, None if schema is None else toml(schema))
@@ -268,12 +269,12 @@ class Model:
     # Copies.
 
     def with_threshold(self, threshold: float) -> Model:
-        """Returns a copy that decides by another score."""
+        """Returns a copy with another threshold."""
         return Model._of(self._core.with_threshold(threshold))
 
     def fewer_experts(self, experts: int) -> Model:
-        """Returns a copy of fewer experts, merged two by two so that scores of the model's background
-        records change least."""
+        """Returns a copy with fewer experts, merged in pairs so that the scores of the model's
+        background records change least."""
         return Model._of(self._core.fewer_experts(experts))
 
     def export(
@@ -286,9 +287,10 @@ class Model:
         experts: int | None = None,
         threshold: float | None = None,
     ) -> Export:
-        """Returns a copy for a device: without its card, with ``background`` records, with names or
-        without; with ``quantize`` of integer weights (``i16``, ``i8``), of fewer ``experts``, with
-        another ``threshold``. With ``device`` (see :func:`devices`) what it costs there is predicted.
+        """Returns a copy for a device: without its card, with ``background`` records, with or
+        without names; with ``quantize``, with integer weights (``i16``, ``i8``); with fewer
+        ``experts``, with another ``threshold``. With ``device`` (see :func:`devices`), its cost
+        there is predicted.
         """
         model = self
         if experts is not None and experts < self.about["experts"]:
@@ -300,12 +302,12 @@ class Model:
         return Export(Model._of(core), model, costs)
 
     def to_onnx(self) -> bytes:
-        """Returns the model as an ONNX file, for runtimes of other languages: an input of shape
-        (records, 1) for each feature, float (NaN where missing) or string (empty where missing);
+        """Returns the model as an ONNX file, for runtimes in other languages: an input of shape
+        (records, 1) for each feature, float (NaN if missing) or string (empty if missing);
         ``label``, ``probability``, ``score``, ``gate``, ``attributions`` (of the method ``frozen``)
-        and ``base`` as outputs. Scores are near the model's own: on the usual data within 1e-6. The
-        words of the model's schema for a missing value are missing; blanks around a level are for
-        the caller to take away."""
+        and ``base`` as outputs. Scores are close to the model's own, usually within 1e-6. Words for
+        a missing value in the model's schema are treated as missing; the caller must remove blanks
+        around levels."""
         return self._core.to_onnx()
 
     def __repr__(self) -> str:
@@ -325,25 +327,27 @@ class Export:
     def __init__(self, model: Model, named: Model, costs: dict[str, Any] | None) -> None:
         #: The copy.
         self.model = model
-        #: What it costs on the device that was named: instructions, stack, flash, RAM; else None.
+        #: The cost on the given device: instructions, stack, flash, RAM; None if no device was
+        #: given.
         self.costs = costs
         self._named = named
 
     def to_bytes(self) -> bytes:
-        """Returns its bytes."""
+        """Returns the bytes."""
         return self.model.to_bytes()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the file, whole or not at all."""
+        """Writes the file atomically."""
         self.model.save(path)
 
     def constants(self, language: str, stem: str = "model") -> str:
-        """Returns source code in ``c`` or ``rust``: feature indices and level codes as constants, for
-        C with the model as an array, identifiers starting with ``stem``."""
+        """Returns source code in ``c`` or ``rust``: feature indices and level codes as constants;
+        for C also the model as an array. Identifiers start with ``stem``."""
         return self.model._core.constants(self._named._core, language, stem)
 
     def delta(self, old: Export | Model) -> bytes:
-        """Returns what turns an older copy into this one: what is sent to devices that have it."""
+        """Returns the delta that turns an older copy into this one, to be sent to devices that have
+        the older copy."""
         other = old.model if isinstance(old, Export) else old
         return self.model._core.delta(other._core)
 
@@ -355,23 +359,23 @@ class Export:
 
 
 class Explanation:
-    """Why rows have their scores. Arrays are by row and feature (or group of features); in every row
-    ``base_values + values.sum(axis=1) + residual`` is ``output``."""
+    """The explanation of scores. Arrays are by row and feature (or group of features); for every
+    row, ``base_values + values.sum(axis=1) + residual`` equals ``output``."""
 
     def __init__(self, document: dict[str, Any]) -> None:
-        #: All that ``feamoe explain --format json`` says.
+        #: The document of ``feamoe explain --format json``.
         self.document = document
-        #: What each feature added to the score, of shape (rows, features).
+        #: The contribution of each feature to the score, of shape (rows, features).
         self.values = _floats(document["values"]).reshape(-1, len(document["feature_names"]))
-        #: What the values of each row start from.
+        #: The base value of each row.
         self.base_values = _floats(document["base_values"])
-        #: What they add up to: the score, or its log-odds.
+        #: The explained output: the score, or its log-odds.
         self.output = _floats(document["output"])
-        #: What rounding leaves over.
+        #: The rounding residual.
         self.residual = _floats(document["residual"])
-        #: For ``path``, the part of each value that the gate added; else 0.
+        #: For ``path``, the part of each value that comes from the gate; otherwise 0.
         self.gate_values = _floats(document["gate_values"]).reshape(self.values.shape)
-        #: Standard errors where values were sampled; 0 for exact ones.
+        #: Standard errors of sampled values; 0 for exact values.
         self.error_std = _floats(document["error_std"]) if "error_std" in document else np.zeros_like(self.values)
         #: The scores.
         self.probability = _floats(document["probability"])
@@ -389,11 +393,11 @@ class Explanation:
         self.data = np.array(
             [[np.nan if value is None else value for value in row] for row in document["data"]], dtype=np.float64
         ).reshape(self.values.shape)
-        #: The values and levels as the table has them, or ``missing``.
+        #: The values and levels as in the table, or ``missing``.
         self.display_data = np.array(
             [["missing" if value is None else value for value in row] for row in document["display_data"]], dtype=object
         ).reshape(self.values.shape)
-        #: For each row with an unfavourable decision, what pulled the score down most: ``feature``,
+        #: For each row with an unfavourable decision, what lowered the score most: ``feature``,
         #: ``value``, ``attribution``, ``protected``, and ``text`` in words.
         self.reasons: list[list[dict[str, Any]]] = document["reasons"]
 
@@ -401,8 +405,8 @@ class Explanation:
         return len(self.values)
 
     def importance(self) -> dict[str, float]:
-        """Returns the mean magnitude of every feature's values, the largest first: what
-        ``feamoe explain --global`` gives."""
+        """Returns the mean magnitude of every feature's values, the largest first, like
+        ``feamoe explain --global``."""
         mean = np.abs(self.values.astype(np.float64)).mean(axis=0) if len(self) else np.zeros(len(self.feature_names))
         return {self.feature_names[player]: float(mean[player]) for player in np.argsort(-mean, kind="stable")}
 
@@ -412,7 +416,7 @@ class Explanation:
         return _frame(columns, frame)
 
     def to_shap(self) -> Any:
-        """Returns it as ``shap.Explanation``, for shap's plots."""
+        """Returns the explanation as ``shap.Explanation``, for shap's plots."""
         from .shap import to_shap
 
         return to_shap(self)
@@ -426,17 +430,18 @@ class Explanation:
 
 
 class Recourse:
-    """Ways to a favourable decision."""
+    """Changes that lead to a favourable decision."""
 
     def __init__(self, document: dict[str, Any]) -> None:
-        #: All that ``feamoe recourse --format json`` says.
+        #: The document of ``feamoe recourse --format json``.
         self.document = document
-        #: Rows, those declined, those with and without a recourse, the mean distance, by group too.
+        #: The numbers of rows, of declined rows, and of those with and without recourse, and the
+        #: mean distance, in total and by group.
         self.summary: dict[str, Any] = document["summary"]
 
     def answers(self) -> list[dict[str, Any]]:
-        """Returns every answer: row (from 1), rank, distance, probability then, and the changes, a
-        pair of values by feature."""
+        """Returns every answer: row (from 1), rank, distance, probability after the changes, and
+        the changes, a pair of values by feature."""
         found = self.document["answers"]
         return [
             {
@@ -453,8 +458,9 @@ class Recourse:
         ]
 
     def to_frame(self, frame: str = "pandas") -> Any:
-        """Returns the answers as a frame of ``pandas`` or ``polars``: a row for each change. Where numbers
-        and levels change, ``from`` and ``to`` are objects in pandas and text in polars."""
+        """Returns the answers as a frame of ``pandas`` or ``polars``: a row for each change. If
+        numbers and levels change, ``from`` and ``to`` are objects in pandas and strings in
+        polars."""
         changes = [
             {key: answer[key] for key in ("row", "rank", "distance", "probability")}
             | {"feature": name, "from": before, "to": after}
@@ -473,43 +479,45 @@ class Recourse:
 
 
 class Evaluation:
-    """What a model did on labelled rows. ``evaluation["accuracy"]`` is ``document["accuracy"]``, and so for
-    every other key."""
+    """The evaluation of a model on labelled rows. ``evaluation["accuracy"]`` is
+    ``document["accuracy"]``, and likewise for every other key."""
 
     def __init__(self, document: dict[str, Any]) -> None:
-        #: All that ``feamoe evaluate --format json`` says.
+        #: The document of ``feamoe evaluate --format json``.
         self.document = document
 
     def __getitem__(self, key: str) -> Any:
         return self.document[key]
 
     def overall(self) -> dict[str, float]:
-        """Returns the measures of all rows: their number, accuracy, balanced accuracy, AUC, log-loss,
-        calibration error, threshold, selection rate, individual unfairness. NaN: no record supports
-        the measure."""
+        """Returns the measures of all rows: their number, accuracy, balanced accuracy, AUC,
+        log-loss, calibration error, threshold, selection rate, individual unfairness. NaN if no
+        records support the measure."""
         numbers = {key: np.nan if value is None else value for key, value in self.document.items()}
         return {key: value for key, value in numbers.items() if isinstance(value, (int, float))}
 
     def by_group(self, frame: str = "pandas") -> Any:
         """Returns a row for every protected group, with fairlearn's names for its rates: ``count``,
         ``selection_rate``, ``accuracy``, ``true_positive_rate``, ``true_negative_rate``,
-        ``false_positive_rate``, ``false_negative_rate``; beside them ``base_rate`` (the share of
-        favourable outcomes), ``precision``, ``calibration_error``, ``recourse_burden`` and counts. NaN:
-        no record supports the rate.
+        ``false_positive_rate``, ``false_negative_rate``; in addition ``base_rate`` (the share of
+        favourable outcomes), ``precision``, ``calibration_error``, ``recourse_burden`` and counts.
+        NaN if no records support the rate.
 
         ``frame``: ``pandas``, with attribute and group as the index, or ``polars``.
         """
         return _frame(_by_column(_html.groups(self.document)), frame, ["attribute", "group"])
 
     def differences(self, frame: str = "pandas", *, corrected: bool = False) -> Any:
-        """Returns a row for every group against its reference, the privileged group, by fairlearn's names:
-        ``demographic_parity_difference``, ``demographic_parity_ratio``, ``equalized_odds_difference``,
-        ``equal_opportunity_difference``; beside them AIF360's ``average_odds_difference``, ``burden`` and
-        ``recourse_burden``. With them the ends of each one's 95 % interval, ``_low`` and ``_high``.
+        """Returns a row for every group compared with its reference, the privileged group, with
+        fairlearn's names: ``demographic_parity_difference``, ``demographic_parity_ratio``,
+        ``equalized_odds_difference``, ``equal_opportunity_difference``; in addition AIF360's
+        ``average_odds_difference``, ``burden`` and ``recourse_burden``. Each has the ends of its 95
+        % interval, ``_low`` and ``_high``.
 
-        Differences have a sign, group less reference, where fairlearn's are magnitudes; the ratio is
-        the group's rate over the reference's. ``too_few`` names the measures that fewer than 30 records
-        stand behind. ``corrected``: intervals of all comparisons at once (Holm).
+        Differences are signed, group minus reference, while fairlearn's are magnitudes; the ratio
+        is the group's rate divided by the reference's. ``too_few`` names the measures with fewer
+        than 30 supporting records. ``corrected``: intervals that hold for all comparisons
+        simultaneously (Holm).
 
         ``frame``: ``pandas``, with attribute, group and reference as the index, or ``polars``.
         """
@@ -525,25 +533,25 @@ class Evaluation:
 
 
 class EvaluationCounts:
-    """What :meth:`Model.count` counts of a part of the rows, a *shard*. Counts add up: :meth:`evaluation`
-    of the sum is that of all rows, to the last digit, in whatever order the shards are added, but for
-    the order of groups that the schema does not list. Pickled, it is its bytes: some for each
-    distinct score."""
+    """The counts of :meth:`Model.count` for a part of the rows, a *shard*. Counts add up:
+    :meth:`evaluation` of the sum equals that of all rows, to the last digit, in any order of the
+    shards, except for the order of groups that the schema does not list. They are pickled as bytes,
+    a few for each distinct score."""
 
     __slots__ = ("_bytes",)
 
     def __init__(self, data: bytes) -> None:
-        """Takes the bytes of counts; :class:`FeamoeError` for what is none."""
+        """Reads the bytes of counts. Raises :class:`FeamoeError` for other bytes."""
         _feamoe.counted_rows(data)
         self._bytes = bytes(data)
 
     def to_bytes(self) -> bytes:
-        """Returns its bytes."""
+        """Returns the bytes."""
         return self._bytes
 
     @classmethod
     def sum(cls, shards: Iterable[EvaluationCounts]) -> EvaluationCounts:
-        """Adds up the counts of shards, which have to be of the same model, schema and options."""
+        """Adds up the counts of shards, which must have the same model, schema and options."""
         return cls(_feamoe.sum_counts([(number, shard.to_bytes()) for number, shard in enumerate(shards, 1)]))
 
     def __add__(self, other: EvaluationCounts) -> EvaluationCounts:
@@ -551,15 +559,15 @@ class EvaluationCounts:
 
     @property
     def rows(self) -> int:
-        """The labelled rows counted."""
+        """The number of labelled rows counted."""
         return _feamoe.counted_rows(self._bytes)
 
     def evaluation(self) -> Evaluation:
-        """Returns the evaluation of all that was counted. Left out, with a line in
-        ``evaluation["warnings"]``: proxies, which are searched for in a sample of all rows; and the individual
-        unfairness by a protected column of numbers whose values the model does not know, which
-        depends on the order of the rows. Of values that match nothing each shard names its first
-        ten; their rows are counted whole."""
+        """Returns the evaluation of the counts. Left out, with a line in
+        ``evaluation["warnings"]``: proxies, since the search for them needs a sample of all rows;
+        and the individual unfairness by a protected column of numbers whose values the model does
+        not know, which depends on the order of the rows. Each shard names the first ten values that
+        match nothing; all their rows are counted."""
         return Evaluation(json.loads(_feamoe.evaluation_of(self._bytes)))
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -77,10 +77,10 @@ def label(value: Any) -> str:
 def infer_schema(
     rows: Any, target: str | None = None, positive: Any = None, protected: Sequence[str] | None = None
 ) -> str:
-    """Returns a first schema of some rows, in TOML, as ``feamoe schema`` writes it: to be read and
+    """Returns an inferred schema in TOML, as ``feamoe schema`` writes it, to be reviewed and
     corrected by somebody who knows the data.
 
-    ``target``: the column that is predicted; ``positive``: its favourable value; ``protected``:
-    columns to protect, others are only proposed.
+    ``target``: the column to predict; ``positive``: its favourable value; ``protected``: columns to
+    protect; others are only proposed.
     """
     return _infer(table(rows), target, None if positive is None else label(positive), list(protected or []))

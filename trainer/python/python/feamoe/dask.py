@@ -21,19 +21,19 @@ __all__ = ["evaluate", "explain", "score", "train"]
 
 
 def score(frame: Any, model: Model, *, keep: Sequence[str] | None = None) -> Any:
-    """Returns a frame with what the model says of every row: ``probability`` of the favourable
-    outcome (calibrated where the model is), ``score`` (what is compared with the threshold),
-    ``decision``. Columns are found by the names of the features. ``keep``: the columns of the frame
-    that are kept beside, by default all."""
+    """Returns a frame with the scores of every row: ``probability`` of the favourable outcome
+    (calibrated if the model is), ``score`` (which is compared with the threshold), ``decision``.
+    Columns are matched by the names of the features. ``keep``: the columns of the frame to keep, by
+    default all."""
     return _with(frame, model, scores(), keep)
 
 
 def explain(
     frame: Any, model: Model, *, method: str = "path", keep: Sequence[str] | None = None, **wishes: Any
 ) -> Any:
-    """Returns a frame with why every row has its score: ``values``, an array in the order of
-    ``model.features`` (of the groups, where ``groups`` are given), and ``base_value``, which they are
-    added to. ``method`` and ``wishes``: those of :meth:`feamoe.Model.explain`; ``keep`` as in :func:`score`."""
+    """Returns a frame with the explanation of every score: ``values``, an array in the order of
+    ``model.features`` (or of the groups, if ``groups`` are given), and ``base_value``. ``method``
+    and ``wishes``: those of :meth:`feamoe.Model.explain`; ``keep`` as in :func:`score`."""
     return _with(frame, model, explanations(method, wishes), keep)
 
 
@@ -45,9 +45,9 @@ def train(
     merged_experts: int | None = None,
     **settings: Any,
 ) -> Learner:
-    """Learns from the partitions of a frame where they lie, each by itself, and makes one learner of
-    all: see :func:`feamoe.shards.train`, a partition being a shard, numbered from 1. The frame is
-    computed twice, or more often where filters leave few rows; persist one that is dear."""
+    """Learns separately from the partitions of a frame, and merges the learners: see
+    :func:`feamoe.shards.train`. A partition is a shard, numbered from 1. The frame is computed
+    twice, or more often if filters leave few rows, so persist an expensive frame."""
     return _shards.trained(
         _there(frame), how=how, polish=polish, merged_experts=merged_experts, settings=settings
     )
@@ -56,8 +56,8 @@ def train(
 def evaluate(
     frame: Any, model: Model, *, schema: Schema | None = None, recourse_burden: bool = True
 ) -> Evaluation:
-    """Judges a model on the labelled rows of a frame where they lie: the numbers of
-    :meth:`feamoe.Model.evaluate` on all rows at once, to the last digit, but for what
+    """Evaluates a model on the labelled rows of a frame, partition by partition. The numbers equal
+    those of :meth:`feamoe.Model.evaluate` on all rows at once, to the last digit, except for what
     :meth:`feamoe.EvaluationCounts.evaluation` leaves out."""
     return _shards.evaluated(_there(frame), model, schema, recourse_burden)
 

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 
 class FeamoeClassifier(base.MiniBatchClassifier):
-    """A fair mixture of logistic experts, learned online: :class:`feamoe.Learner` with river's names.
+    """A fair mixture of logistic experts, learned online: :class:`feamoe.Learner` with the method
+    names of river.
 
-    Numbers, text and missing values are taken as they are; neither scaling nor one-hot encoding is
-    needed. The features are those of the first row, unless ``columns`` names them; later ones are
-    warned of and counted. A feature that a row does not have is missing in it.
+    Numbers, text and missing values are accepted; neither scaling nor one-hot encoding is needed.
+    The features are those of the first row, unless ``columns`` names them; later ones are counted,
+    with a warning. A feature that is absent from a row is missing.
 
     Parameters
     ----------
@@ -28,22 +29,22 @@ class FeamoeClassifier(base.MiniBatchClassifier):
         Protected features, each with its privileged values: ``{"sex": "Male"}``. They are not
         features of the model.
     fair
-        Targets: by the name of a measure its limit, such as ``{"spd": 0.05}``.
+        Targets: limits by measure, such as ``{"spd": 0.05}``.
     experts
-        Experts at most, 1 to 64; None: as many as pay.
+        Largest number of experts, 1 to 64; None: as many as pay off.
     threshold
-        Score from which on a decision is favourable, or what it is chosen for, such as
+        Lowest score with a favourable decision, or a rule to choose it, such as
         ``"auto:balanced"``.
     columns
-        All columns of the rows, protected ones among them.
+        All columns of the rows, including protected ones.
     target
-        A name for the outcome that no feature has.
+        A name for the outcome, different from all features.
     positive
         The favourable values of the outcome; all others are unfavourable.
     features
         How features are seen: ``{"categorical": ["zip"], "monotone": {"income": "up"}}``.
     seed
-        Seed of every random choice.
+        Seed of all random choices.
     options
         Further options of :class:`feamoe.Learner`.
 
@@ -80,7 +81,7 @@ class FeamoeClassifier(base.MiniBatchClassifier):
         self.features = features
         self.seed = seed
         self.options = options
-        #: What learns: its events, measures, checkpoint.
+        #: The learner, with its events, measures and checkpoint.
         self.learner = Learner(
             protected=protected,
             columns=None if columns is None else [*dict.fromkeys([*columns, target])],
@@ -102,33 +103,34 @@ class FeamoeClassifier(base.MiniBatchClassifier):
         self.learner.learn_one(_rounded(x), y)
 
     def learn_many(self, X: pd.DataFrame, y: pd.Series[Any]) -> None:
-        """Learns from the rows of a frame, in their order, as :meth:`learn_one` from each."""
+        """Learns from the rows of a frame, in order, like :meth:`learn_one` from each."""
         if not self.learner.columns:
             X = X[sorted(X.columns, key=str)]
         self.learner.learn_many(self._rows(X), y)
 
     def predict_proba_one(self, x: Mapping[Any, Any], **kwargs: Any) -> dict[Any, float]:
-        """Returns the probability of either outcome."""
+        """Returns the probability of each outcome."""
         return self.learner.predict_proba_one(_rounded(x))
 
     def predict_one(self, x: Mapping[Any, Any], **kwargs: Any) -> Any:
-        """Returns the outcome that is decided on: with ``threshold`` other than the likelier one."""
+        """Returns the decided outcome, which depends on ``threshold`` and need not be the likelier
+        one."""
         return self.learner.predict_one(_rounded(x))
 
     def predict_proba_many(self, X: pd.DataFrame) -> pd.DataFrame:
-        """Returns the probabilities of either outcome: a column an outcome."""
+        """Returns the probabilities of each outcome, one column per outcome."""
         import pandas as pd
 
         return pd.DataFrame(self.learner.predict_proba_many(self._rows(X)), index=X.index)
 
     def predict_many(self, X: pd.DataFrame) -> pd.Series[Any]:
-        """Returns the outcome that is decided on for each row."""
+        """Returns the decided outcome for each row."""
         import pandas as pd
 
         return pd.Series(self.learner.predict_many(self._rows(X)), index=X.index, dtype=object).infer_objects()
 
     def export(self) -> Model:
-        """Returns the model as it is now."""
+        """Returns the current model."""
         return self.learner.export()
 
     def _rows(self, X: pd.DataFrame) -> Any:

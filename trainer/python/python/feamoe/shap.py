@@ -26,15 +26,15 @@ __all__ = ["Explainer", "to_shap"]
 
 
 class Explainer:
-    """Explains scores of the favourable outcome; called as the explainers of SHAP are.
+    """Explains scores of the favourable outcome; called like SHAP's explainers.
 
     ``model``: a :class:`feamoe.Model` or a fitted :class:`feamoe.FeamoeClassifier`. ``background``:
-    the rows to explain against, by default those that the model keeps of its training; of more than
-    ``background_rows`` (1000) a seeded sample is taken. ``method`` and ``options``: see
-    :meth:`feamoe.Model.explain`. Arrays have the columns of the model, or of the classifier's fit, in
-    their order.
+    the background records, by default those of the model; if there are more than
+    ``background_rows`` (1000), a seeded sample is used. ``method`` and ``options``: see
+    :meth:`feamoe.Model.explain`. Arrays have the columns of the model, or of the classifier's fit,
+    in order.
 
-    Raises :class:`FeamoeError` at once for a background or an option that cannot be used.
+    Raises :class:`FeamoeError` at once for an invalid background or option.
     """
 
     def __init__(self, model: Any, background: Any = None, *, method: str | None = None, **options: Any) -> None:
@@ -57,10 +57,10 @@ class Explainer:
 
     @property
     def expected_value(self) -> float:
-        """The base value: the mean score of the background; for ``path`` the score of the mean record. Base
-        values of an explanation may differ from it in the last bit.
+        """The base value: the mean score of the background; for ``path`` the score of the mean
+        record. Base values of an explanation may differ in the last bit.
 
-        Raises :class:`FeamoeError` for ``frozen`` values: every row has a base value of its own.
+        Raises :class:`FeamoeError` for ``frozen`` values: every row has its own base value.
         """
         if self._expected_value is None:
             raise FeamoeError(
@@ -74,7 +74,7 @@ class Explainer:
         return to_shap(self._explain(rows))
 
     def shap_values(self, rows: Any) -> NDArray[np.float32]:
-        """Returns the values alone, of shape (rows, features)."""
+        """Returns only the values, of shape (rows, features)."""
         return self._explain(rows).values
 
     def _explain(self, rows: Any) -> Explanation:
@@ -113,10 +113,10 @@ class _MissingNumber(float):
 def to_shap(explanation: Explanation) -> shap.Explanation:
     """Returns an explanation as ``shap.Explanation``.
 
-    ``data`` has numbers and the codes of levels, which place and colour points; ``display_data`` has
-    the levels themselves, and ``missing``. A missing number is NaN in ``data``. What no code of the
-    model stands for, a missing or unseen level, or features that act together, has a code below 0,
-    by the order in which it first appears.
+    ``data`` has numbers and the codes of levels, which position and colour points; ``display_data``
+    has the levels themselves, and ``missing``. A missing number is NaN in ``data``. Values without
+    a code in the model (missing or unseen levels, or grouped features) have codes below 0, in the
+    order of their first appearance.
     """
     try:
         import shap

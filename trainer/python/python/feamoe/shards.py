@@ -67,19 +67,18 @@ def train(
     merged_experts: int | None = None,
     **settings: Any,
 ) -> Learner:
-    """Learns from shards, each by itself, and makes one learner of all.
+    """Learns separately from each shard, and merges the learners.
 
-    A sample of all rows comes first: on it the encoding is fitted that all learners share. Then each
-    shard is learned from, in the order of its rows; :meth:`Learner.merge` makes one of them, in the
-    order of the shards, which learns from ``polish`` rows of the sample at the end. The same shards
-    with the same rows in the same order give the same bytes.
+    First, the encoding that all learners share is fitted on a sample of all rows. Then a learner
+    learns from each shard, in the order of its rows. :meth:`Learner.merge` merges the learners in
+    the order of the shards, and the merged learner finally learns from ``polish`` rows of the
+    sample. The same shards with the same rows in the same order give the same bytes.
 
-    ``how``: ``"join"`` or ``"average"``. ``polish``: 0 for none; then a shard that lacks a group of a
-    target is refused. ``merged_experts``: as many at most in the end. ``settings``: all that
-    :class:`Learner` takes; ``fair={"spd": .05}``, ...
+    ``how``: ``"join"`` or ``"average"``. ``polish``: 0 for none; then a shard that lacks a group of
+    a target is refused. ``merged_experts``: the largest number of experts in the end. ``settings``:
+    the parameters of :class:`Learner`, ``fair={"spd": .05}``, ...
 
-    Shards without a row are passed over; those without a usable row too, with a
-    :class:`FeamoeWarning`.
+    Shards without rows are skipped; those without usable rows too, with a :class:`FeamoeWarning`.
     """
     return trained(_here(shards), how=how, polish=polish, merged_experts=merged_experts, settings=settings)
 
@@ -87,8 +86,9 @@ def train(
 def evaluate(
     shards: Iterable[Iterable[Any]], model: Model, *, schema: Schema | None = None, recourse_burden: bool = True
 ) -> Evaluation:
-    """Judges a model on the labelled rows of all shards: the numbers of :meth:`Model.evaluate` on all
-    rows at once, to the last digit, but for what :meth:`EvaluationCounts.evaluation` leaves out."""
+    """Evaluates a model on the labelled rows of all shards. The numbers equal those of
+    :meth:`Model.evaluate` on all rows at once, to the last digit, except for what
+    :meth:`EvaluationCounts.evaluation` leaves out."""
     return evaluated(_here(shards), model, schema, recourse_burden)
 
 

@@ -33,39 +33,40 @@ Columns = dict[str, NDArray[np.object_]]
 class FeamoeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A fair mixture of logistic experts, for two classes.
 
-    Columns of ``X`` may hold numbers, text, categories, truth values and missing values; no encoding
-    is needed. ``X`` may be a frame of pandas or polars, a table of pyarrow, an array of numpy or
-    nested lists. Number columns are binned, so that nothing needs scaling; an infinite number
-    counts as one beyond the range of training.
+    Columns of ``X`` may contain numbers, text, categories, booleans and missing values; no encoding
+    is needed. ``X`` may be a pandas or polars frame, a pyarrow table, a numpy array or nested
+    lists. Numeric columns are binned, so nothing needs scaling; an infinite number counts as one
+    beyond the range of training.
 
     Parameters
     ----------
     targets : dict, default=None
         Largest gaps between groups, by measure: ``{"spd": 0.05}``. Measures are ``spd``
         (demographic parity), ``aod``, ``eodds``, ``eopp``, ``burden``, ``recourse_burden`` and
-        ``impact`` (a least ratio). The groups come from ``sensitive_features`` in :meth:`fit`.
+        ``impact`` (a smallest ratio). The groups come from ``sensitive_features`` in :meth:`fit`.
     privileged : value, list of values, or dict by column, default=None
-        The values of the sensitive features that form the privileged group, which all others are
-        compared with. By default the group with the highest rate of favourable outcomes in ``y``
-        among the groups with at least a tenth of the rows; :attr:`privileged_` names it. A
-        dictionary may also name columns of ``X``, which need not be given as sensitive features
-        then, and may hold tables of the schema, such as
+        The values of the sensitive features that form the privileged group, with which all others
+        are compared. By default the group with the highest rate of favourable outcomes in ``y``
+        among the groups with at least a tenth of the rows; see :attr:`privileged_`. A dictionary
+        may also name columns of ``X``, which then need not be given as sensitive features, and may
+        contain tables of the schema, such as
         ``{"age": {"cuts": [30, 62], "privileged": "30 to below 62"}}``.
     fair_by : {"score", "threshold"}, default="score"
-        How targets are met: by the score, or by one threshold a group. The second needs the
-        sensitive feature among the columns of ``X``, and laws may forbid it.
+        How targets are met: by the score, or by one threshold per group. The latter needs the
+        sensitive feature among the columns of ``X``, and may be forbidden by law.
     individual : float, default=None
-        Penalty on a decision that changes when a sensitive feature alone is changed, 0 to 1.
+        Penalty on decisions that change when only a sensitive feature is changed, 0 to 1.
     penalties : str or list of str, default=None
-        Penalties of the paper in place of targets: some of ``spd``, ``aod``, ``burden``.
+        The paper's penalties instead of targets: any of ``spd``, ``aod``, ``burden``.
     increment : float or mapping of str to float, default=None
-        By how much each added expert raises the weight of the penalties, above 0 and at most 0.1;
-        0.02 if not given. A mapping has one for each penalty, which then need not be named.
+        Increment of the penalties' weight for each expert added, above 0 and at most 0.1; default
+        0.02. A mapping has one increment per penalty, which then need not be listed in
+        ``penalties``.
     experts : int or "auto", default="auto"
-        Largest number of experts, 1 to 64; ``"auto"``: as many as pay, at most 12.
+        Largest number of experts, 1 to 64; ``"auto"``: as many as pay off, at most 12.
     grow : str, default=None
-        When an expert is added: ``every=N`` rows, ``drift``, ``unfair=M`` rows, joined by commas. By
-        default as ``feamoe train`` does.
+        When experts are added: ``every=N`` rows, ``drift``, ``unfair=M`` rows, separated by commas.
+        The default is that of ``feamoe train``.
     freeze : bool, default=False
         Whether only the gate and the newest expert learn.
     loss : {"nll", "competitive"}, default="nll"
@@ -77,32 +78,33 @@ class FeamoeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         five and 0.279 with ``"auto"``; after 8,000 rows 0.307, 0.289 and 0.289; after 200 rows 0.353,
         0.359 and 0.349. A target of 0.05 left a gap of 0.097, 0.044 and 0.062 after 500 rows.
     shuffle : bool or "auto", default="auto"
-        Whether :meth:`fit` learns in an order drawn by ``random_state``, another one in each pass;
-        ``"auto"``: yes unless there is one pass only, which takes the rows as a stream.
+        Whether :meth:`fit` learns in random order, drawn by ``random_state`` for each pass;
+        ``"auto"``: yes, unless there is only one pass, which treats the rows as a stream.
     bins : int, default=128
-        Most bins of a numeric column; 0 for none.
+        Largest number of bins per numeric column; 0 for none.
     warmup : int, default=5000
-        Rows that the encoding is fitted on.
+        Number of rows that the encoding is fitted on.
     learning_rate : float, default=0.2
-        Step size, above 0 and at most 1.
+        Learning rate, above 0 and at most 1.
     threshold : float or str, default=0.5
-        Score from which on a decision is favourable, above 0 and below 1; or what it is chosen for:
-        ``"auto:accuracy"``, ``"auto:balanced"``, ``"auto:cost=R"`` (a false negative costs R false
-        positives), ``"auto:select=Q"`` (a share Q is selected).
+        Lowest score with a favourable decision, above 0 and below 1; or a rule to choose it:
+        ``"auto:accuracy"``, ``"auto:balanced"``, ``"auto:cost=R"`` (a false negative costs as much
+        as R false positives), ``"auto:select=Q"`` (a share Q is selected).
     class_weight : None, "balanced" or dict, default=None
-        Weights by class. ``"balanced"``: both classes have half of all weight, and probabilities are
-        calibrated. A dictionary weighs rows as ``sample_weight`` does, and probabilities are those
-        of the weighted rows.
+        Weights by class. ``"balanced"``: each class has half of the total weight, and probabilities
+        are calibrated. A dictionary weights rows like ``sample_weight``, and probabilities are
+        those of the weighted rows.
     monotone : dict, default=None
-        Numeric columns that the score never falls (``"up"``) or never rises (``"down"``) with.
+        Numeric columns with which the score never falls (``"up"``) or never rises (``"down"``).
     positive : label, default=None
         The favourable class; by default the last of the sorted classes.
     background : int, default=1000
-        Rows that the model carries for explanations to compare with.
+        Number of background records in the model, which explanations compare with.
     random_state : int, RandomState or None, default=None
-        Seed of every random choice. None stands for 1: the same rows always give the same model.
+        Seed of all random choices. None means 1, so the same rows always give the same model.
     verbose : bool or callable, default=False
-        Whether :meth:`fit` shows its progress; or what is called with rows, pass and experts.
+        Whether :meth:`fit` shows its progress; or a function that is called with rows, pass and
+        experts.
 
     Attributes
     ----------
@@ -113,41 +115,39 @@ class FeamoeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     n_features_in_ : int
         Number of columns of ``X``.
     feature_names_in_ : ndarray of str
-        Their names, if all are text.
+        Their names, if all are strings.
     privileged_ : dict
-        By sensitive feature, the values of the privileged group.
+        The values of the privileged group, by sensitive feature.
     schema_ : dict
         The schema of the learner: target, protected columns, features.
     model_ : Model
-        The model. After :meth:`partial_fit` it is made when it is first asked for.
+        The model. After :meth:`partial_fit` it is created on first access.
     learner_ : Learner
-        The learner, ready for newer rows.
+        The learner, which can learn from newer rows.
     events_ : list of dict
-        What happened to the mixture: drifts, experts added and merged.
+        Events of the mixture: drifts, experts added and merged.
     report_ : dict
         Targets with their verdicts, gaps of every group, proxies, measures of the stream.
 
-    Notes
-    -----
-    *Score, decision, probability.* A decision is favourable where the score is at least the
-    threshold. :meth:`predict` returns that decision, and :meth:`decision_function` the distance of
-    the score from the threshold. The score is the probability of the favourable class unless
-    something else moves it: ``targets``, ``penalties``, ``individual``, ``class_weight="balanced"``
-    or the competitive loss. Then :meth:`predict_proba` returns probabilities that were calibrated
-    apart from the score, and the larger of the two need not be the decision: a row of probability
-    0.6 may be declined so that a target is met. With ``threshold=0.5`` and none of those options,
-    :meth:`predict` returns the class of the larger probability.
+    Notes ----- *Score, decision, probability.* A decision is favourable if the score is at least
+    the threshold. :meth:`predict` returns that decision, and :meth:`decision_function` the distance
+    of the score from the threshold. The score is the probability of the favourable class unless one
+    of these changes it: ``targets``, ``penalties``, ``individual``, ``class_weight="balanced"`` or
+    the competitive loss. Then :meth:`predict_proba` returns probabilities that are calibrated
+    separately from the score, and the class with the larger probability need not be the decision: a
+    row with probability 0.6 may be declined so that a target is met. With ``threshold=0.5`` and
+    none of these options, :meth:`predict` returns the class with the larger probability.
 
-    *Sensitive features* are inputs of the model only if they are columns of ``X``. Those given as
-    ``sensitive_features`` alone are needed in :meth:`fit` and :meth:`evaluate`, not in
-    :meth:`predict`. They are matched to rows by position; an index of pandas is not looked at.
+    *Sensitive features* are inputs of the model only if they are columns of ``X``. Those given only
+    as ``sensitive_features`` are needed in :meth:`fit` and :meth:`evaluate`, but not in
+    :meth:`predict`. They are matched to rows by position; a pandas index is ignored.
 
-    *Cross-validation* hands sensitive features on where they are asked for:
+    *Cross-validation* passes on sensitive features if they are requested:
     ``sklearn.set_config(enable_metadata_routing=True)`` and
     ``FeamoeClassifier(...).set_fit_request(sensitive_features=True)``.
 
-    *Sample weights.* A weight of 2 doubles the step that a row causes; it is not the same as the row
-    given twice, since every step starts where the one before ended.
+    *Sample weights.* A weight of 2 doubles the step of a row. This is not the same as giving the
+    row twice, since every step starts where the previous one ended.
 
     Examples
     --------
@@ -219,19 +219,20 @@ class FeamoeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def fit(
         self, X: Any, y: ArrayLike, *, sample_weight: ArrayLike | None = None, sensitive_features: Any = None
     ) -> FeamoeClassifier:
-        """Learns from rows, forgetting what was learned before.
+        """Learns from rows, and forgets what was learned before.
 
         Parameters
         ----------
         X : frame or array-like of shape (n_samples, n_features)
             The rows.
         y : array-like of shape (n_samples,)
-            Their classes: text, whole numbers or truth values, without missing ones.
+            Their classes: strings, integers or booleans, without missing values.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, 0 or more; only their ratios matter. Measures and targets count
-            every row once.
+            Sample weights of at least 0; only their ratios matter. Measures and targets count every
+            row once.
         sensitive_features : frame, dict of columns, or array-like, default=None
-            The sensitive features of the rows: one or more columns. A missing value: no group.
+            The sensitive features of the rows: one or more columns. A row with a missing value is
+            in no group.
 
         Returns
         -------
@@ -240,7 +241,7 @@ class FeamoeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         FeamoeError
-            A ``ValueError`` for data or options that cannot be used.
+            A ``ValueError`` for invalid data or options.
         """
         # What fails below must not leave an older learner beside newer columns.
         self.__dict__.pop("learner_", None)
@@ -273,16 +274,16 @@ class FeamoeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         sample_weight: ArrayLike | None = None,
         sensitive_features: Any = None,
     ) -> FeamoeClassifier:
-        """Learns from further rows, from each once and in their order: ``epochs`` and ``shuffle`` are
-        for :meth:`fit`. Calls with the parts of a table give what one :meth:`fit` of all of it with
-        ``epochs=1`` gives, to the bit, if ``privileged`` is given: else the rows of the first call
-        settle it, which a :class:`FeamoeWarning` says.
+        """Learns from further rows, once each and in order; ``epochs`` and ``shuffle`` apply only
+        to :meth:`fit`. Calls with the parts of a table give the same bits as one :meth:`fit` of all
+        of it with ``epochs=1``, if ``privileged`` is given. Otherwise the rows of the first call
+        determine it, with a :class:`FeamoeWarning`.
 
         Parameters
         ----------
         X, y, sample_weight, sensitive_features
-            As for :meth:`fit`. The first call settles whether there are weights, and which sensitive
-            features.
+            As for :meth:`fit`. The first call determines whether there are weights, and the
+            sensitive features.
         classes : array-like of shape (2,), default=None
             All classes; needed in the first call.
 
@@ -323,7 +324,7 @@ class FeamoeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     # Decisions.
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Returns the class of every row: the favourable one where the score is at least the
+        """Returns the class of every row: the favourable one if the score is at least the
         threshold.
 
         Parameters
@@ -347,7 +348,7 @@ class FeamoeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         ndarray of shape (n_samples, 2)
-            Rows add up to 1. The class of the larger probability need not be the one that
+            Each row sums to 1. The class with the larger probability need not be the one that
             :meth:`predict` returns; see the notes of the class.
         """
         favourable = self._model_of(X, "predict_proba").astype(np.float64)
@@ -355,7 +356,8 @@ class FeamoeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return both if self._favourable() else both[:, ::-1]
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Returns how far the score of every row is past the threshold, towards the last class.
+        """Returns the distance of the score of every row from the threshold, positive towards the
+        last class.
 
         Parameters
         ----------
@@ -370,13 +372,13 @@ class FeamoeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return past if self._favourable() else -past
 
     def explain(self, X: Any, *, background: Any = None, **options: Any) -> Explanation:
-        """Returns why every row has its score: Shapley values, or others by ``method``.
+        """Explains the score of every row: Shapley values, or others depending on ``method``.
 
         Parameters
         ----------
         X : frame or array-like of shape (n_samples, n_features)
         background : frame or array-like of shape (n_rows, n_features), default=None
-            Rows to explain against; by default those in the model.
+            Background records; by default those of the model.
         **options
             Those of :meth:`Model.explain`: ``method``, ``space``, ``groups``, ``reasons``, ...
 
@@ -389,7 +391,7 @@ class FeamoeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.model_.explain(self._rows(X, reset=False)[1], background=against, **options)
 
     def recourse(self, X: Any, **options: Any) -> Recourse:
-        """Looks for the nearest changes that make unfavourable decisions favourable.
+        """Searches for the nearest changes that make unfavourable decisions favourable.
 
         Parameters
         ----------
@@ -407,19 +409,19 @@ class FeamoeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def evaluate(
         self, X: Any, y: ArrayLike, *, sensitive_features: Any = None, recourse_burden: bool = True
     ) -> Evaluation:
-        """Judges the model on labelled rows: accuracy, calibration, and every fairness measure by
-        group.
+        """Evaluates the model on labelled rows: accuracy, calibration, and every fairness measure
+        by group.
 
         Parameters
         ----------
         X : frame or array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
         sensitive_features : frame, dict of columns, or array-like, default=None
-            The sensitive features by which groups are judged, also ones that :meth:`fit` had not:
-            their privileged group is found in these rows. Those of :meth:`fit` that are neither
-            here nor in ``X`` are left out.
+            The sensitive features that define the groups, including ones that :meth:`fit` did not
+            have; their privileged group is found in these rows. Those of :meth:`fit` that are
+            neither here nor in ``X`` are left out.
         recourse_burden : bool, default=True
-            Whether recourse is looked for, which takes the longest.
+            Whether to search for recourse, which takes most of the time.
 
         Returns
         -------

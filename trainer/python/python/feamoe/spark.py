@@ -24,21 +24,21 @@ __all__ = ["evaluate", "explain", "score", "train"]
 
 
 def score(frame: DataFrame, model: Model, *, keep: Sequence[str] | None = None) -> DataFrame:
-    """Returns a frame, or a stream, with what the model says of every row: ``probability`` of the
-    favourable outcome (calibrated where the model is), ``score`` (what is compared with the
-    threshold), ``decision``. Columns are found by the names of the features; null is missing.
+    """Returns a frame, or a stream, with the scores of every row: ``probability`` of the favourable
+    outcome (calibrated if the model is), ``score`` (which is compared with the threshold),
+    ``decision``. Columns are matched by the names of the features; null is missing.
 
-    ``keep``: the columns of the frame that are kept beside, by default all. The fewer, the faster:
-    each goes through Python and back."""
+    ``keep``: the columns of the frame to keep, by default all. Fewer columns are faster, since each
+    passes through Python."""
     return _with(frame, model, scores(), keep)
 
 
 def explain(
     frame: DataFrame, model: Model, *, method: str = "path", keep: Sequence[str] | None = None, **wishes: Any
 ) -> DataFrame:
-    """Returns a frame, or a stream, with why every row has its score: ``values``, an array in the
-    order of ``model.features`` (of the groups, where ``groups`` are given), and ``base_value``, which they
-    are added to. ``method`` and ``wishes``: those of :meth:`feamoe.Model.explain`; ``keep`` as in
+    """Returns a frame, or a stream, with the explanation of every score: ``values``, an array in
+    the order of ``model.features`` (or of the groups, if ``groups`` are given), and ``base_value``.
+    ``method`` and ``wishes``: those of :meth:`feamoe.Model.explain`; ``keep`` as in
     :func:`score`."""
     return _with(frame, model, explanations(method, wishes), keep)
 
@@ -53,14 +53,14 @@ def train(
     merged_experts: int | None = None,
     **settings: Any,
 ) -> Learner:
-    """Learns from the partitions of a frame where they lie, each by itself, and makes one learner of
-    all: see :func:`feamoe.shards.train`, a partition being a shard, numbered from 1. The frame is
-    computed twice, or more often where filters leave few rows; cache one that is dear.
+    """Learns separately from the partitions of a frame, and merges the learners: see
+    :func:`feamoe.shards.train`. A partition is a shard, numbered from 1. The frame is computed
+    twice, or more often if filters leave few rows, so cache an expensive frame.
 
-    ``shards``: spreads the rows over this number of partitions first, by the hash of ``key``, by default of
-    the whole row, and puts those of a partition in the order of their hashes: the same rows give
-    the same bytes, wherever they came from. Without it, partitions and the order of rows in them are
-    the frame's own: give it an order for the same bytes, and one of time for drift to be seen.
+    ``shards``: first distributes the rows over this number of partitions, by the hash of ``key``
+    (default: the whole row), and orders those of a partition by their hashes, so that the same rows
+    give the same bytes, wherever they came from. Without it, the partitions of the frame are used
+    as they are: order the frame to get the same bytes, and by time to detect drift.
     """
     if shards is not None:
         from pyspark.sql.functions import xxhash64
@@ -78,8 +78,8 @@ def train(
 def evaluate(
     frame: DataFrame, model: Model, *, schema: Schema | None = None, recourse_burden: bool = True
 ) -> Evaluation:
-    """Judges a model on the labelled rows of a frame where they lie: the numbers of
-    :meth:`feamoe.Model.evaluate` on all rows at once, to the last digit, but for what
+    """Evaluates a model on the labelled rows of a frame, partition by partition. The numbers equal
+    those of :meth:`feamoe.Model.evaluate` on all rows at once, to the last digit, except for what
     :meth:`feamoe.EvaluationCounts.evaluation` leaves out."""
     return _shards.evaluated(_there(frame), model, schema, recourse_burden)
 

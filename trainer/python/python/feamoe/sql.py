@@ -21,10 +21,10 @@ What = Literal["probability", "score", "decision"]
 
 
 def duckdb(connection: Any, model: Model, name: str = "feamoe", what: What = "probability") -> str:
-    """Registers a model with a connection of DuckDB, in the place of what was registered by this
-    name; returns the SQL that calls it with the columns of the same names as its features.
+    """Registers a model with a DuckDB connection, replacing an earlier function of this name, and
+    returns the SQL expression that calls it with the columns named like its features.
 
-    ``what``: the ``probability`` of the favourable outcome, calibrated where the model is; the
+    ``what``: the ``probability`` of the favourable outcome, calibrated if the model is; the
     ``score`` that is compared with the threshold; or the ``decision``, a BOOLEAN. NULL is missing.
     """
     names, function = _names(model), _function(model, what)
@@ -50,8 +50,8 @@ def duckdb(connection: Any, model: Model, name: str = "feamoe", what: What = "pr
 
 
 def datafusion(context: Any, model: Model, name: str = "feamoe", what: What = "probability") -> str:
-    """Registers a model with a session context of DataFusion; returns the SQL that calls it with
-    the columns of the same names as its features. All else is as in :func:`duckdb`."""
+    """Registers a model with a DataFusion session context, and returns the SQL expression that
+    calls it with the columns named like its features. Everything else is as in :func:`duckdb`."""
     from datafusion import udf
 
     names, function = _names(model), _function(model, what)

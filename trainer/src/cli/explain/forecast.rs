@@ -1,4 +1,4 @@
-//! How long exact and sampled values of a whole file will take, said before it is long.
+//! Estimates how long exact and sampled values of a whole file will take.
 
 use std::time::{Duration, Instant};
 
@@ -6,14 +6,13 @@ use feamoe::explanation::{Batch, Explainer};
 use feamoe::rows::{Input, Source, open};
 use feamoe::schema::Table;
 
-/// Records are explained for this long to learn how fast this machine is; none of that work is
-/// lost.
+/// The speed of the machine is measured by explaining records for this long. The results are kept.
 const CALIBRATION: Duration = Duration::from_millis(50);
-/// Less than this is not worth a word.
+/// Shorter work is not announced.
 const WORTH_A_WORD: Duration = Duration::from_secs(2);
 
-/// Counts the records of files; `None` where they cannot be read twice, or cannot be read: that is
-/// said when it is their turn.
+/// Counts the records of files. Returns `None` if they cannot be read, or not twice; an error is
+/// reported later, when the records are explained.
 pub fn count(inputs: &[Input], table: &Table) -> Option<u64> {
     let are_files = inputs.iter().all(|input| input.stored_bytes().is_some());
     let mut records = are_files.then(|| open(inputs, table).ok())??;
@@ -22,8 +21,8 @@ pub fn count(inputs: &[Input], table: &Table) -> Option<u64> {
     Some(records.record().position.number)
 }
 
-/// Explains some records of the first batch, and returns how long `records` of their kind will
-/// take; `None` where that is soon.
+/// Explains some records of the first batch, and returns the estimated time for `records` similar
+/// records; `None` if that is short.
 #[allow(clippy::cast_precision_loss)]
 pub fn forecast(
     explainer: &Explainer<'_>,
@@ -36,7 +35,8 @@ pub fn forecast(
         measured += 1;
     }
     let seconds = start.elapsed().as_secs_f64();
-    // By the coalitions of the records, where they are known; else as if all took the same time.
+    // In proportion to the coalitions of the records where they are known; otherwise as if all
+    // records took the same time.
     let costs = batch.slots().iter().map(|slot| explainer.coalitions(&slot.record));
     let costs: Vec<Option<u64>> = costs.collect::<Result<_, _>>()?;
     let costs: Vec<f64> = match costs.iter().copied().collect::<Option<Vec<u64>>>() {

@@ -1,5 +1,5 @@
-//! `feamoe explain`: what each raw feature added to a record's score, and how it moves scores along
-//! its values.
+//! `feamoe explain`: how much each raw feature contributed to a record's score, and how it changes
+//! scores along its values.
 
 mod forecast;
 mod render;
@@ -37,92 +37,97 @@ pub struct Options {
     /// The model
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// CSV (plain or gzip), Parquet or Arrow files in the order given; - for standard input; with
-    /// --shapes not needed
+    /// CSV (plain or gzip), Parquet or Arrow files in the order given; - for standard input;
+    /// optional with --shapes
     #[arg(value_name = "DATA", required_unless_present = "shapes")]
     data: Vec<Input>,
-    /// Explain one record, counted from 1; without it, all of them
+    /// Explain only this record, counted from 1
     ///
     /// Range: 1 to the number of records.
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     row: Option<u64>,
-    /// How the score is taken apart [default: exact; path where there are no background records]
+    /// How the score is divided among the features [default: exact, or path if there are no
+    /// background records]
     #[arg(long, value_enum)]
     method: Option<MethodName>,
-    /// Let features act together, as one that has one value, such as money=income+debt
+    /// Treat several features as one with a single value, such as money=income+debt
     ///
-    /// May be given again for other features; the rest stay single. For exact and sampled values a
-    /// group is one player; for path and frozen ones its value is the sum of its features'.
+    /// May be given several times for different features. For exact and sampled values, a group is
+    /// one player; for path and frozen values, its value is the sum of the values of its features.
     #[arg(long, value_name = "NAME=FEATURE+...")]
     groups: Vec<Group>,
-    /// Report on all records together: the mean magnitude of each feature's values
+    /// Summarise all records: the mean magnitude of each feature's values
     ///
-    /// The unit is that of the values, probability or log-odds. Takes the same memory for any
+    /// The unit is that of the values, probability or log-odds. Memory does not grow with the
     /// number of records.
     #[arg(long, conflicts_with = "row")]
     global: bool,
-    /// Follow each feature along its values instead: its effect on the score, by expert and for the
-    /// mixture
+    /// Show instead how each feature affects the score along its values, for each expert and for
+    /// the mixture
     ///
-    /// At each bin of a number, the ends of its range, each level, unseen and missing. The
-    /// mixture's effect is the change of the background records' mean score when all of them have
-    /// the value, in probability (partial dependence), with the 5 to 95 % range of their own
-    /// changes. An expert's effect is what the feature adds to its natural log-odds, less the mean
-    /// of the background: exact. Beside it stands the share of the background's rows, or with DATA
-    /// of its rows, that have the value. Text is a line for each feature, CSV one for each point
-    /// and curve. If there are more than 128 bins or levels, 128 are given.
+    /// The effects are given at each bin of a number, at the ends of its range, for each level, and
+    /// for unseen and missing values. The mixture's effect is the change of the background records'
+    /// mean score when all of them take the value, in probability (partial dependence), with the 5
+    /// to 95 % range of the changes of single records. An expert's effect is what the feature adds
+    /// to the expert's natural log-odds, minus its mean over the background; it is exact. Each
+    /// value also has the share of background rows, or of the rows of DATA if given, that take it.
+    /// Text has a line per feature, CSV a line per point and curve. At most 128 bins or levels are
+    /// given.
     #[arg(long, conflicts_with_all = ["row", "method", "groups", "global", "reasons", "space", "budget",
         "tolerance", "max_evaluations", "max_seconds"])]
     shapes: bool,
-    /// Features whose shapes are given, in this order [default: all]
+    /// Features whose shapes are shown, in this order [default: all]
     ///
-    /// All features of a plot share its scales; those that move scores little show more when they
-    /// are drawn alone.
+    /// All features of a plot share its scales; features with small effects are easier to read when
+    /// they are drawn alone.
     #[arg(long, value_name = "FEATURE,...", value_delimiter = ',', requires = "shapes")]
     features: Vec<String>,
-    /// Explain N records of the files, drawn by --seed, each as likely; all where there are no more
+    /// Explain N records of the files, drawn uniformly by --seed; all records if there are no more
+    /// than N
     ///
-    /// The files are read twice: once to count their records.
+    /// The files are read twice, once to count their records.
     #[arg(long, value_name = "N", conflicts_with_all = ["row", "shapes"], allow_negative_numbers = true,
         value_parser = whole::<u64>(1..=u64::MAX))]
     sample: Option<u64>,
-    /// Only the N features with the largest mean absolute values; the rest are summed as other
+    /// Show only the N features with the largest mean absolute values; the rest are summed as
+    /// "other"
     ///
-    /// In text and JSON, and in the plot, unless --max-display says how many rows that has. The
-    /// text of a record has its own largest. Of --global, other is the sum of the means. A standard
-    /// error of other is the sum of those of its features: the most that it can be.
+    /// Applies to text and JSON, and to the plot unless --max-display is given. The text of a
+    /// record shows the features that are largest for that record. With --global, "other" is the
+    /// sum of the means. The standard error of "other" is the sum of the standard errors of its
+    /// features, an upper bound.
     #[arg(long, value_name = "N", conflicts_with = "shapes", allow_negative_numbers = true,
         value_parser = whole::<usize>(1..=500))]
     top: Option<usize>,
-    /// Draw the explanation to this SVG file, beside what is printed
+    /// Also draw the explanation into this SVG file
     ///
-    /// Values are in probability or log-odds, as --method has them. Without --row or --shapes the
-    /// printed text is then that of --global, of the records that the plot shows; all but bars keep
-    /// the records in memory.
+    /// Values are in probability or log-odds, depending on --method. Without --row or --shapes, the
+    /// printed text is that of --global for the records that the plot shows. All kinds except bars
+    /// keep the records in memory.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
-    /// What is drawn [default: waterfall with --row, bar with --global, else beeswarm; with
-    /// --shapes those]
+    /// Kind of plot [default: waterfall with --row, bar with --global, shapes with --shapes, else
+    /// beeswarm]
     #[arg(long, value_enum, value_name = "KIND", requires = "plot")]
     plot_kind: Option<PlotKind>,
-    /// Rows of features in the plot, 1 to 500 [default: 20, with --top N+1]; features past them
-    /// share the last. What is printed is left whole, see --top
+    /// Number of feature rows in the plot, 1 to 500 [default: 20, with --top N+1]; the remaining
+    /// features share the last row. The printed text is not affected; see --top
     #[arg(long, value_name = "N", requires = "plot", allow_negative_numbers = true, value_parser = whole::<usize>(1..=500))]
     max_display: Option<usize>,
-    /// Reasons that are given for an unfavourable decision, 0 to 10 [default: 4]
+    /// Number of reasons given for a declined record, 0 to 10 [default: 4]
     ///
-    /// The features that pulled the score down most, in words. In text and JSON; CSV has the values
-    /// only.
+    /// The reasons are the features that lowered the score most, in words. They are part of text
+    /// and JSON; CSV has only the values.
     #[arg(long, value_name = "K", allow_negative_numbers = true, conflicts_with = "global",
         value_parser = whole::<usize>(0..=MAX_REASONS as u64))]
     reasons: Option<usize>,
-    /// How the explanation is printed
+    /// Output format of the explanation
     ///
-    /// Values have the digits that read back the same 32-bit float in JSON and CSV, four decimals
-    /// in text.
+    /// In JSON and CSV, values have enough digits to read back the same 32-bit float; in text, four
+    /// decimals.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Where the explanation goes; without it or for -, standard output
+    /// Output file of the explanation; standard output if omitted or -
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -133,19 +138,19 @@ pub struct Options {
     shapley: shapley::Options,
 }
 
-/// The methods on the command line.
+/// The values of `--method`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum MethodName {
-    /// Shapley values of the score against background records, gate included: every coalition of
-    /// features
+    /// Exact Shapley values of the score, gate included, against background records: all coalitions
+    /// of features
     Exact,
-    /// The same from random orders of the features, with standard errors: for very many features
-    /// that differ
+    /// The same, estimated from random orders of the features, with standard errors: for records
+    /// that differ from the background in very many features
     Sampled,
-    /// From the mean record to this one, gate included, probability
+    /// Along the path from the mean record to this one, gate included, in probability
     Path,
-    /// The gate held at the record: FEAMOE's Theorem 1, log-odds; not the Shapley value of the
-    /// score
+    /// With the gate held fixed at the record (FEAMOE, Theorem 1), in log-odds; not the Shapley
+    /// value of the score
     Frozen,
 }
 
@@ -164,54 +169,55 @@ impl MethodName {
 enum Format {
     /// Tables with bars, for people
     Text,
-    /// One JSON document; its columns are what shap's plots take
+    /// One JSON document whose columns suit shap's plots
     Json,
-    /// A line per record, a column per feature; for any number of records. Of --shapes a line per
-    /// point and curve
+    /// A line per record and a column per feature, for any number of records; with --shapes a line
+    /// per point and curve
     Csv,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum PlotKind {
-    /// One record's way from the base to its score, needs --row
+    /// The path of one record from the base value to its score; needs --row
     Waterfall,
-    /// The ways of several records; if there are more than 300, that number, evenly by score
+    /// The paths of several records; if there are more than 300, 300 that are evenly spread by
+    /// score
     Decision,
-    /// Every value of many records as a dot; if there are more than 1500 a feature, that number,
-    /// evenly by value
+    /// Every value of many records as a dot; if there are more than 1500 per feature, 1500 that are
+    /// evenly spread by value
     Beeswarm,
-    /// What each feature adds, against what the record holds: a panel for each feature
+    /// The contribution of each feature against its value in the record, one panel per feature
     Scatter,
-    /// All values as shades, a column for each record, from the lowest score to the highest; if
-    /// there are more than 400 records, that number, evenly by score
+    /// All values as shades, one column per record, from the lowest score to the highest; if there
+    /// are more than 400 records, 400 that are evenly spread by score
     Heatmap,
     /// Mean magnitude of each feature's values; with --row, the record's values
     Bar,
-    /// The effect of each feature along its values: the same as --shapes, which is then printed
+    /// The effect of each feature along its values; implies --shapes
     Shapes,
 }
 
 impl PlotKind {
-    /// Returns its name on the command line.
+    /// Returns the name on the command line.
     fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |kind| kind.get_name().to_owned())
     }
 }
 
 impl Options {
-    /// Returns how many rows of features a plot has at most.
+    /// Returns the largest number of feature rows in a plot.
     fn most_rows(&self) -> usize {
         self.max_display.or(self.top.map(|top| top + 1)).unwrap_or(plot::MOST_PLAYERS)
     }
 
-    /// Returns the numbers of the records that are explained, in ascending order; `None`: all.
+    /// Returns the numbers of the records to explain, in ascending order; `None` means all.
     fn wanted(&self, table: &Table) -> anyhow::Result<Option<VecDeque<u64>>> {
         match (self.row, self.sample) {
             (Some(row), _) => Ok(Some([row].into())),
             (None, None) => Ok(None),
             (None, Some(size)) => {
                 if let Some(input) = self.data.iter().find(|input| !input.can_be_read_again()) {
-                    bail!("--sample reads the data twice, but {input} can be read once only; name a file");
+                    bail!("--sample reads the data twice, but {input} can be read only once; name a file");
                 }
                 let count = forecast::count(&self.data, table).unwrap_or_default();
                 let drawn: VecDeque<u64> = draw(count, size, self.shapley.seed()).into();
@@ -224,15 +230,15 @@ impl Options {
         }
     }
 
-    /// Returns whether features are followed along their values.
+    /// Returns whether the command computes shapes.
     fn is_of_shapes(&self) -> bool {
         self.shapes || self.plot_kind == Some(PlotKind::Shapes)
     }
 
-    /// Refuses what is about records beside shapes.
+    /// Refuses options about records in combination with shapes.
     fn refuse_records(&self) -> anyhow::Result<()> {
         if let Some(kind) = self.plot_kind.filter(|kind| *kind != PlotKind::Shapes) {
-            bail!("--shapes are drawn as such, found --plot-kind {}; leave out one of them", kind.name());
+            bail!("--shapes cannot be drawn as --plot-kind {}; leave out one of them", kind.name());
         }
         let given = [
             ("--row", self.row.is_some()),
@@ -250,15 +256,15 @@ impl Options {
         Ok(())
     }
 
-    /// Returns what is drawn, if anything; refuses what cannot be combined.
+    /// Returns the kind of plot, if one was asked for. Refuses options that cannot be combined.
     fn plot_kind(&self) -> anyhow::Result<Option<PlotKind>> {
         ensure!(
             self.reasons.is_none() || self.format != Format::Csv,
-            "--reasons are words, and CSV has values only; use --format json, or leave out --reasons"
+            "--reasons are words, and CSV has only values; use --format json, or leave out --reasons"
         );
         ensure!(
             self.top.is_none() || self.global || self.format != Format::Csv,
-            "--top looks at all records before the first is printed, and a line of CSV is printed as it comes; use --format json, or --global"
+            "--top needs all records before the first is printed, and CSV is printed record by record; use --format json, or --global"
         );
         let Some(path) = &self.plot else { return Ok(None) };
         refuse_but_svg(path)?;
@@ -272,7 +278,7 @@ impl Options {
         });
         match kind {
             PlotKind::Bar => {}
-            _ if self.global => bail!("--global keeps means only, which --plot-kind bar draws; leave out one of them"),
+            _ if self.global => bail!("--global keeps only means, which --plot-kind bar draws; leave out one of them"),
             PlotKind::Waterfall if self.row.is_none() => {
                 bail!("--plot-kind waterfall draws one record; name it with --row")
             }
@@ -297,7 +303,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let outputs =
         [("--plot", plot.as_deref()), ("--output", output.as_deref()), ("--save-background", shapley.output())];
     refuse_outputs(&outputs, &read)?;
-    // Made before the work, so that a place that cannot be written is found out at once.
+    // Created before the work, so that an unwritable path is reported at once.
     let mut drawing = options.plot.as_deref().map(print::create).transpose()?;
     print::write(options.output.as_deref(), |out| {
         let drawn = if options.is_of_shapes() { shapes::explain(options, out)? } else { explain(options, kind, out)? };
@@ -329,13 +335,12 @@ fn explain(options: &Options, kind: Option<PlotKind>, out: &mut dyn Write) -> an
         },
         Loaded::Integer(_) if options.method == Some(MethodName::Frozen) => (MethodName::Frozen, None),
         Loaded::Integer(_) => bail!(
-            "{}: a model of integer weights is explained by --method frozen; for others name the model it was exported from",
+            "{}: a model with integer weights can only be explained with --method frozen; for other methods, name the model it was exported from",
             options.model.display()
         ),
     };
     let procedure = options.shapley.procedure(method, background.as_ref());
-    // The gate's share of an explanation by integers is that of the float model that they stand
-    // for.
+    // The gate's share of an integer explanation is that of the equivalent float model.
     let floats_blob = floats_blob(&model, &blob)?;
     let floats = floats_blob.as_ref().map(|blob| HostModel::load(blob.as_slice()).map(Box::new)).transpose()?;
     let model = model.any_with(floats.as_deref());
@@ -347,7 +352,7 @@ fn explain(options: &Options, kind: Option<PlotKind>, out: &mut dyn Write) -> an
     report.finish(out)
 }
 
-/// Returns the float model that integer weights stand for; `None` of float weights.
+/// Returns the float model equivalent to integer weights; `None` for float weights.
 fn floats_blob(model: &Loaded<'_>, blob: &AlignedBytes) -> anyhow::Result<Option<AlignedBytes>> {
     Ok(match model {
         Loaded::Float(_) => None,
@@ -355,14 +360,14 @@ fn floats_blob(model: &Loaded<'_>, blob: &AlignedBytes) -> anyhow::Result<Option
     })
 }
 
-/// The explanation of the records so far.
+/// The explanation of the records read so far.
 struct Report<'o, 'm> {
     options: &'o Options,
     kind: Option<PlotKind>,
     explainer: &'o Explainer<'m>,
-    /// Means are printed, not records.
+    /// Whether means are printed, not records.
     summarised: bool,
-    /// All records are kept where a document or a plot needs them at once.
+    /// Whether all records are kept, because a document or a plot needs them at once.
     kept: bool,
     sums: Sums,
     explanation: Explanation,
@@ -384,7 +389,7 @@ impl<'o, 'm> Report<'o, 'm> {
         }
     }
 
-    /// Returns whether text is made of each record.
+    /// Returns whether each record is printed as text.
     fn in_words(&self) -> bool {
         !self.summarised && self.options.format == Format::Text
     }
@@ -430,7 +435,7 @@ impl<'o, 'm> Report<'o, 'm> {
                 for slot in batch.explain(|| progress.advance())? {
                     self.push(slot, out)?;
                 }
-                // Whoever reads along need not wait for the last record.
+                // A reader of the output need not wait for the last record.
                 out.flush()?;
             }
         }
@@ -447,8 +452,8 @@ impl<'o, 'm> Report<'o, 'm> {
         Ok(())
     }
 
-    /// Starts the line that shows progress, and says how long it will be.
-    /// `known`: the number of the records, where it is.
+    /// Starts the progress line and announces the estimated time. `known` is the number of records,
+    /// if known.
     fn start(
         &self,
         batch: &mut Batch<'_, '_>,
@@ -496,7 +501,7 @@ impl<'o, 'm> Report<'o, 'm> {
         Ok(())
     }
 
-    /// Writes the report on all records together, and returns the plot.
+    /// Writes the summary of all records, and returns the plot.
     fn finish(self, out: &mut dyn Write) -> anyhow::Result<Option<String>> {
         let Self { options, kind, explainer, summarised, sums, explanation, .. } = self;
         if let (records, sampled @ 1..) = sums.records()
@@ -517,7 +522,7 @@ impl<'o, 'm> Report<'o, 'm> {
                 None => write_json(&explanation, out)?,
             },
             Format::Csv if options.global => write_summary(&top(&summary), out)?,
-            // Written record by record.
+            // Already written record by record.
             Format::Text | Format::Csv => {}
         }
         Ok(match kind {
@@ -526,7 +531,7 @@ impl<'o, 'm> Report<'o, 'm> {
             Some(PlotKind::Decision) => Some(plot::decision(&explanation, options.most_rows())?),
             Some(PlotKind::Beeswarm) => Some(plot::beeswarm(&explanation, options.most_rows())?),
             Some(PlotKind::Scatter) => Some(plot::scatter(&explanation, options.most_rows())?),
-            // Of features, which no records are explained for.
+            // Shapes explain features, not records.
             Some(PlotKind::Shapes) => None,
             Some(PlotKind::Heatmap) => Some(plot::heatmap(&explanation, options.most_rows())?),
             Some(PlotKind::Bar) if options.row.is_some() => {

@@ -1,4 +1,4 @@
-//! An explanation as text and as lines of CSV.
+//! Explanations as text and as CSV.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -10,15 +10,15 @@ use feamoe_engine::{BackgroundId, Method, Space};
 use super::super::print::{TextTable, bar, csv_field, names_apart, share, signed};
 use super::super::table::terminal_width;
 
-/// Above this share of the attribution through the gate, the frozen game misleads.
+/// If more than this share of the attribution runs through the gate, frozen values mislead.
 const GATE_SHARE_WARNING: f32 = 0.1;
-/// Characters of a line of text, which bars fill up, where no terminal is narrower.
+/// Length of a line in characters, which bars fill, unless the terminal is narrower.
 const LINE: usize = 110;
-/// Characters of the longest bar.
+/// Length of the longest bar in characters.
 const LONGEST_BAR: usize = 61;
-/// The least that shows anything.
+/// The shortest bar that is still readable.
 const SHORTEST_BAR: usize = 9;
-/// Experts that are named.
+/// The largest number of experts that are named.
 const MOST_EXPERTS: usize = 3;
 
 /// Writes a JSON document.
@@ -27,7 +27,7 @@ pub fn write_json(value: &impl serde::Serialize, out: &mut dyn Write) -> anyhow:
     Ok(writeln!(out)?)
 }
 
-/// Writes the header of a line per record.
+/// Writes the CSV header of the lines for records.
 pub fn write_header(explainer: &Explainer<'_>, out: &mut dyn Write) -> anyhow::Result<()> {
     let mut own = vec!["row", "probability", "decision", "base_value", "output", "residual", "gate_share"];
     if explainer.procedure().against().is_some() {
@@ -41,7 +41,8 @@ pub fn write_header(explainer: &Explainer<'_>, out: &mut dyn Write) -> anyhow::R
     Ok(writeln!(out)?)
 }
 
-/// Writes a record's line; `{}` of an f32 prints the fewest digits that read back the same f32.
+/// Writes the line of a record. `{}` prints an `f32` with the fewest digits that read back the same
+/// `f32`.
 pub fn write_line(explainer: &Explainer<'_>, row: u64, a: &HostAttribution, out: &mut dyn Write) -> anyhow::Result<()> {
     let score = &a.score;
     let gate_share = a.gate_share.map_or_else(String::new, |share| share.to_string());
@@ -66,7 +67,8 @@ pub fn write_summary(s: &Summary, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns one record as text, with the `top` features that moved it most, all by default.
+/// Returns one record as text, with the `top` features that changed its score most, or all by
+/// default.
 pub fn render(explainer: &Explainer<'_>, explained: &Explained<'_>, top: Option<usize>) -> String {
     let a = explained.attribution;
     let (frozen, sampled) = (a.method == Method::Frozen, a.method == Method::Sampled);
@@ -85,8 +87,8 @@ pub fn render(explainer: &Explainer<'_>, explained: &Explained<'_>, top: Option<
         signed(a.output),
         a.residual,
         match (frozen, a.gate_share.map(|share| 100.0 * share)) {
-            (true, Some(percent)) => format!("the gate held still (by path, {percent:.0} % runs through it)"),
-            (true, None) => "the gate held still".to_owned(),
+            (true, Some(percent)) => format!("the gate held fixed (by path, {percent:.0} % runs through it)"),
+            (true, None) => "the gate held fixed".to_owned(),
             (false, Some(percent)) => format!("{percent:.0} % through the gate"),
             (false, None) => "an unknown share through the gate".to_owned(),
         },
@@ -120,10 +122,10 @@ pub fn render(explainer: &Explainer<'_>, explained: &Explained<'_>, top: Option<
     }
     text += &with_bars(&table, shown.iter().map(|index| values[*index]).chain(other));
     if frozen && a.gate_share.is_some_and(|share| share > GATE_SHARE_WARNING) {
-        text += "warning: the gate moves this score; the frozen game holds it still and may mislead: use --method exact or path\n";
+        text += "warning: the gate contributes to this score, but frozen values hold it fixed and may mislead; use --method exact or path\n";
     }
     if !explained.reasons.is_empty() {
-        text += "what pulled the score down most:\n";
+        text += "what lowered the score most:\n";
     }
     for (number, reason) in explained.reasons.iter().enumerate() {
         let _ = writeln!(text, "  {}. {}", number + 1, reason.text);
@@ -182,9 +184,9 @@ pub fn render_summary(s: &Summary) -> String {
     text
 }
 
-/// Returns a table with a bar at the end of each row but the heading, the longest for the greatest
-/// magnitude; they fill the line, and leave out its left half where nothing is negative. Where the
-/// terminal has no room for them there are none.
+/// Returns a table with a bar at the end of each row except the heading. The longest bar, for the
+/// largest magnitude, fills the line. If no value is negative, the left half of the bars is left
+/// out. If the terminal is too narrow, there are no bars.
 pub fn with_bars(table: &TextTable, values: impl Iterator<Item = f32> + Clone) -> String {
     let rendered = table.render();
     let longest = rendered.lines().map(|line| line.chars().count()).max().unwrap_or(0);

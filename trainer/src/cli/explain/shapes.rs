@@ -1,4 +1,4 @@
-//! `feamoe explain --shapes`: how each feature moves scores along its values.
+//! `feamoe explain --shapes`: how each feature affects scores along its values.
 
 use std::io::Write;
 
@@ -32,7 +32,7 @@ pub fn explain(options: &Options, out: &mut dyn Write) -> anyhow::Result<Option<
     let background = match model.floats().filter(|model| options.shapley.has_background(model)) {
         Some(model) => options.shapley.background(model, &table)?,
         None => {
-            bail!("shapes are of background records, and the model holds none; name a file of records by --background")
+            bail!("shapes need background records, and the model holds none; name a file of records with --background")
         }
     };
     let shaper = Shaper::new(model, &background, &options.features)?;
@@ -49,10 +49,11 @@ pub fn explain(options: &Options, out: &mut dyn Write) -> anyhow::Result<Option<
     let shapes = shaper.shapes(&density, explainer.outcome())?;
     for Shape { feature, left_out: LeftOut { points, share }, points: given, is_number, .. } in &shapes.shapes {
         if *points > 0 {
-            let (what, which) = if *is_number { ("bins", "evenly spread") } else { ("levels", "the most frequent") };
+            let (what, which) =
+                if *is_number { ("bins", "evenly spaced") } else { ("levels", "the most frequent ones") };
             let given = given.iter().filter(|point| point.share.is_some()).count();
             print::note(&format!(
-                "note: {feature}: {points} {what} are left out, with {:.1} % of the rows; {given} points are given, {which}",
+                "note: {feature}: {points} {what} with {:.1} % of the rows are left out; {given} points are shown, {which}",
                 100.0 * share
             ));
         }
@@ -65,7 +66,7 @@ pub fn explain(options: &Options, out: &mut dyn Write) -> anyhow::Result<Option<
     Ok(options.plot.is_some().then(|| plot::shapes(&shapes, options.most_rows())))
 }
 
-/// Passes the values of every row of the data on.
+/// Passes on the values of every row of the data.
 fn read(
     options: &Options,
     model: AnyModel<'_>,
@@ -120,13 +121,13 @@ fn write_csv(shapes: &Shapes, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns a point's value as a file has it: nothing where it has none.
+/// Returns the value of a point as text; empty if it has none.
 fn value(point: &Point) -> String {
     use feamoe::explanation::PointValue as V;
     if point.value == V::None { String::new() } else { point.shown() }
 }
 
-/// Returns a line for each feature, those of the greatest mean magnitude first.
+/// Returns a line for each feature, in descending order of mean magnitude.
 fn render(shapes: &Shapes) -> String {
     let rows = match shapes.rows.from {
         RowsFrom::Background => String::new(),
@@ -142,7 +143,7 @@ fn render(shapes: &Shapes) -> String {
     order.sort_by(|a, b| b.mean_absolute_effect.total_cmp(&a.mean_absolute_effect));
     let mut table = TextTable::new(&["feature", "mean |effect|", "lowest", "at", "highest", "at"]);
     for shape in &order {
-        // An effect of values that no row has moves nobody.
+        // Effects of values that no row has are left out, since they affect nobody.
         let met = || shape.points.iter().filter(|point| point.share.is_some_and(|share| share > 0.0));
         let by_effect = |a: &&Point, b: &&Point| a.effect.total_cmp(&b.effect);
         let ends = [met().min_by(by_effect), met().max_by(by_effect)];

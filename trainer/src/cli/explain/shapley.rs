@@ -1,4 +1,5 @@
-//! The options of Shapley values: against which records, in which space, exact up to which cost.
+//! The options of Shapley values: the background records, the space, and the cost up to which
+//! values are exact.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,9 +16,9 @@ use feamoe_engine::attribution::Sampling;
 use super::super::{print, whole};
 use super::MethodName;
 
-/// Background records, unless another number is asked for.
+/// The default number of background records.
 const BACKGROUND_ROWS: usize = 1000;
-/// Coalitions of a record, unless another number is asked for: some 50 ms on one core.
+/// The default budget of coalitions per record, about 50 ms on one core.
 const BUDGET: u64 = 1 << 24;
 
 /// The options.
@@ -25,51 +26,54 @@ const BUDGET: u64 = 1 << 24;
 #[command(next_help_heading = "Exact and sampled values")]
 #[group(skip)]
 pub struct Options {
-    /// What the values add up in [default: probability]
+    /// Space in which the values add up [default: probability]
     #[arg(long, value_enum, value_name = "SPACE")]
     space: Option<SpaceName>,
-    /// Explain against the records of this file, read as DATA is; without it, against those
-    /// that the model holds
+    /// Explain against the records of this file, which is read like DATA [default: the records that
+    /// the model holds]
     ///
-    /// May be given again for further files. Columns that the model does not use may be there too,
-    /// and may be chosen by. Number and hash of the records stand in every output.
+    /// May be given several times. The file may have columns that the model does not use, and
+    /// --background-where may select by them. Every output states the number and the hash of the
+    /// records.
     #[arg(long, value_name = "FILE")]
     background: Vec<Input>,
-    /// Explain against those records only that have this value in this column, such as approved=yes
+    /// Explain only against records with this value in this column, such as approved=yes
     ///
-    /// May be given again: of several columns all must fit, of several values of one column any.
-    /// Without --background the column must be a feature.
+    /// May be given several times: a record must match every column named, with any of the values
+    /// given for it. Without --background, the column must be a feature.
     #[arg(long, value_name = "COLUMN=VALUE")]
     background_where: Vec<Condition>,
-    /// Most background records, 1 to 65535 [default: 1000]
+    /// Largest number of background records, 1 to 65535 [default: 1000]
     ///
-    /// If there are more, this number of them is drawn from files by --seed, each as likely; of the
-    /// model's own, whose order was drawn, the first are taken. More take longer and vary less.
+    /// If a file has more, this number is drawn uniformly by --seed; of the model's own records,
+    /// which are in random order, the first are used. More records take longer and give steadier
+    /// values.
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1..=65_535))]
     background_rows: Option<usize>,
-    /// Write the background records to this file, as CSV that --background reads to the same hash
+    /// Write the background records to this file, as CSV; --background reads it back with the same
+    /// hash
     #[arg(long, value_name = "FILE")]
     save_background: Option<PathBuf>,
-    /// Most coalitions of a record for exact values, against all background records together
+    /// Largest number of coalitions per record for exact values, over all background records
     /// [default: 16777216]
     ///
-    /// A record that takes more is sampled, which is said. Each background record takes 2^d
-    /// coalitions, for the d players that differ from it; 2 to 4 ns each.
+    /// A record that needs more is sampled, which the output states. Each background record needs
+    /// 2^d coalitions, where d is the number of players in which it differs from the record. A
+    /// coalition takes 2 to 4 ns.
     #[arg(long, value_name = "COALITIONS", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     budget: Option<u64>,
-    /// Largest standard error with which sampling ends, above 0, in units of the space [default:
+    /// Standard error at which sampling of a record ends, above 0, in units of the space [default:
     /// 0.001]
     #[arg(long, value_name = "T", allow_negative_numbers = true, value_parser = tolerance)]
     tolerance: Option<f32>,
-    /// Evaluations after which sampling of a record ends, whatever its errors are [default:
-    /// 10000000]
+    /// Number of evaluations after which sampling of a record ends in any case [default: 10000000]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1..=u64::MAX))]
     max_evaluations: Option<u64>,
-    /// Seconds after which sampling of a record ends: results then depend on the machine [default:
+    /// Seconds after which sampling of a record ends; results then depend on the machine [default:
     /// no limit]
     #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = seconds)]
     max_seconds: Option<Duration>,
-    /// Seed of what is drawn: background records of a file, orders of sampled values [default: 1]
+    /// Seed of random choices: background records of a file, orders of sampled values [default: 1]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(0..=u64::MAX))]
     seed: Option<u64>,
 }
@@ -94,7 +98,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 impl Options {
-    /// Returns the first of them that was given.
+    /// Returns the first option that was given.
     fn first_given(&self) -> Option<&'static str> {
         let given = [
             ("--space", self.space.is_some()),
@@ -111,7 +115,7 @@ impl Options {
         given.into_iter().find_map(|(name, is_given)| is_given.then_some(name))
     }
 
-    /// Returns the first of them that was given and is about values, not about background records.
+    /// Returns the first option that was given and concerns values, not background records.
     pub fn first_of_values(&self) -> Option<&'static str> {
         let given = [
             ("--space", self.space.is_some()),
@@ -138,7 +142,7 @@ impl Options {
         let is_stdin = |inputs: &[Input]| inputs.contains(&Input::Stdin);
         ensure!(
             !is_stdin(&self.background) || !is_stdin(data),
-            "standard input (-) is named for the records and for --background, but can be read once only"
+            "standard input (-) is named for the records and for --background, but can be read only once"
         );
         Ok(())
     }
@@ -148,8 +152,8 @@ impl Options {
         !self.background.is_empty() || model.background_rows() > 0
     }
 
-    /// Returns the method: without one asked for exact, or where there are no background records,
-    /// path, which is said.
+    /// Returns the method. The default is exact; if there are no background records it is path,
+    /// which is reported.
     pub fn method(&self, asked: Option<MethodName>, model: &HostModel<'_>) -> anyhow::Result<MethodName> {
         let has_background = self.has_background(model);
         match (asked, self.first_given()) {
@@ -159,7 +163,7 @@ impl Options {
             (None, Some(_)) => {}
             (None, None) if !has_background => {
                 print::note(
-                    "explained by path, since the model holds no background records; for exact values name a file of records by --background",
+                    "explained by path, since the model holds no background records; for exact values, name a file of records with --background",
                 );
                 return Ok(MethodName::Path);
             }
@@ -169,13 +173,13 @@ impl Options {
         let needs_one = matches!(method, MethodName::Exact | MethodName::Sampled);
         ensure!(
             has_background || !needs_one,
-            "{} values are against background records, and the model holds none; name a file of records by --background, or use --method path",
+            "{} values need background records, and the model holds none; name a file of records with --background, or use --method path",
             method.name()
         );
         Ok(method)
     }
 
-    /// Returns the background records, and saves them where that was asked for.
+    /// Returns the background records, and saves them if asked to.
     pub fn background(&self, model: &HostModel<'_>, table: &Table) -> anyhow::Result<BackgroundRecords> {
         let choice = Choice {
             only: self.background_where.clone(),
@@ -196,7 +200,7 @@ impl Options {
         Ok(records)
     }
 
-    /// Returns what is done against these records.
+    /// Returns the procedure for these background records.
     pub fn procedure<'b>(&self, method: MethodName, background: Option<&'b HostBackground<'b>>) -> Procedure<'b> {
         let Some(background) = background else {
             return if method == MethodName::Frozen { Procedure::Frozen } else { Procedure::Path };
@@ -221,7 +225,7 @@ impl Options {
         }
     }
 
-    /// Returns the most coalitions of a record.
+    /// Returns the largest number of coalitions per record.
     pub fn budget(&self) -> u64 {
         self.budget.unwrap_or(BUDGET)
     }

@@ -1,4 +1,5 @@
-//! `feamoe monitor`: a model at work, watched by the rows it scores, or by what devices sent home.
+//! `feamoe monitor`: monitors a model in use, by the rows it scores or by the statuses that devices
+//! sent.
 
 mod hook;
 mod rows;
@@ -16,14 +17,14 @@ use super::gaps::MEASURES;
 use super::require::RequireOption;
 use super::{CellsOption, FormatOption, Outcome, whole};
 
-/// What is printed of rows, for the help.
+/// The output for rows, for the help.
 const OF_ROWS: &str = "\
-Of rows, every alarm and every window is printed at once, a summary at the end; with --follow also
-the window so far, every --flush seconds. With --format json each is one JSON object on a line of
-its own, and says which by its event: alarm, window, so_far, summary. Exit codes: 0 no alarm; 1 an
-alarm was raised, or of statuses a limit is not met; 2 usage, input or I/O.
-An order of the rows that says something is a change too: seasons, batches of one kind, sorted
-files; and where one outcome is known sooner than the other, the first outcomes that come later.";
+For rows, every alarm and every window is printed at once, and a summary at the end; with --follow,
+also the window so far, every --flush seconds. With --format json, each is one JSON object on a line
+of its own, whose key event is alarm, window, so_far or summary. Exit codes: 0 no alarm; 1 an alarm
+was raised, or for statuses a limit is not met; 2 a usage, input or I/O error.
+Rows in a meaningful order also raise alarms: seasons, batches of one kind, sorted files; and if one
+outcome is known sooner than the other, the first late outcomes.";
 
 /// The options of `feamoe monitor`.
 #[derive(Args, Debug)]
@@ -32,63 +33,64 @@ pub struct Options {
     /// The model
     #[arg(value_name = "MODEL", required_unless_present = "status", conflicts_with = "status")]
     model: Option<PathBuf>,
-    /// The rows that it scores, whether labelled or not: CSV (plain or gzip), Parquet or Arrow
-    /// files in the order given; - for standard input. As in score, filters of the schema do not
-    /// apply
+    /// The rows that the model scores, labelled or not: CSV (plain or gzip), Parquet or Arrow files
+    /// in the order given; - for standard input. As in score, filters of the schema do not apply
     #[arg(value_name = "DATA", required_unless_present = "status", conflicts_with = "status")]
     data: Vec<Input>,
-    /// Rows that are as they should be: alarms and measures compare with them [default: the
-    /// background records that the model carries; else the first rows of DATA]
+    /// Reference rows that alarms and measures compare with [default: the background records of the
+    /// model, else the first rows of DATA]
     #[arg(long, value_name = "DATA", conflicts_with = "status")]
     reference: Vec<Input>,
-    /// Column whose values say which rows belong together: a row with the id of an earlier one is
-    /// the outcome of that one. Without it outcomes stand in their own rows
+    /// Column of identifiers, for outcomes that come later: a row with the id of an earlier row
+    /// holds the outcome of that row [default: each row holds its own outcome]
     #[arg(long, value_name = "COLUMN", conflicts_with = "status")]
     id: Option<String>,
-    /// Records that wait for their outcome at most, 1 to 100000000; more take some 100 bytes each
+    /// Largest number of records that wait for their outcomes, 1 to 100000000; each takes about 100
+    /// bytes
     #[arg(long, value_name = "N", default_value_t = 100_000, requires = "id", allow_negative_numbers = true, value_parser = whole::<usize>(1..=100_000_000))]
     waiting: usize,
-    /// Rows of a window, 1 to 1000000000: measures are reported once a window
+    /// Rows per window, 1 to 1000000000; measures are reported once per window
     #[arg(long, value_name = "N", default_value_t = 1_000, conflicts_with = "status", allow_negative_numbers = true, value_parser = whole::<u64>(1..=1_000_000_000))]
     window: u64,
-    /// Chance that a stream that never changes raises any alarm, however long it is, above 0 and
-    /// below 1; a smaller one finds changes a little later
+    /// Probability that a stream that never changes ever raises an alarm, however long it is, above
+    /// 0 and below 1; with a smaller one, changes are detected a little later
     #[arg(long, value_name = "P", default_value_t = 0.01, conflicts_with = "status", allow_negative_numbers = true, value_parser = chance)]
     false_alarms: f64,
     #[command(flatten)]
     follow: FollowOption,
-    /// Command that the shell runs for every alarm, which it gets as one JSON object on its
+    /// Command that the shell runs for every alarm, with the alarm as one JSON object on its
     /// standard input
     #[arg(long, value_name = "CMD", conflicts_with = "status")]
     on_event: Option<String>,
-    /// Statuses of one monitor, of several periods or devices: their counts are added up, and each
-    /// is listed
+    /// Status files of devices, or of several periods; their counts are added up, and each is
+    /// listed
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "follow")]
     status: Vec<PathBuf>,
-    /// The model that the statuses are of, for the names of its features; a status of another does
-    /// not count [default: the model of most statuses]
+    /// The model of the statuses, for the names of its features; a status of another model does not
+    /// count [default: the model of most statuses]
     #[arg(long = "model", id = "of", value_name = "FILE", requires = "status")]
     of: Option<PathBuf>,
-    /// Names target and protected columns of the rows. Of statuses, names the groups: the
-    /// privileged one is group 0, the unprivileged ones follow in their order [default: the schema
-    /// that the model was trained with]
+    /// Names the target and the protected columns of the rows. For statuses, it names the groups:
+    /// the privileged group is group 0, and the unprivileged ones follow in their order [default:
+    /// the schema that the model was trained with]
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
     #[command(flatten)]
     cells: CellsOption,
-    /// The protected column that statuses are of, where the schema has several
+    /// The protected column of the statuses, if the schema has several
     #[arg(long, value_name = "COLUMN", requires = "status")]
     attribute: Option<String>,
-    /// The secret key of the fleet: 64 hexadecimal digits, in a file that only its owner may read. A
-    /// status counts only if a device wrote it with its own key, which sign --device-key derives;
-    /// forged ones are listed. Without the key anybody can have written a status
+    /// File with the secret key of the fleet: 64 hexadecimal digits, readable only by its owner. A
+    /// status counts only if a device authenticated it with its own key, which `feamoe sign
+    /// --device-key` derives; forged ones are listed. Without this option, statuses are not
+    /// authenticated
     #[arg(long, value_name = "FILE", requires = "status")]
     key_file: Option<PathBuf>,
-    /// The newest counter of each device, from earlier runs, which this run adds to: a status whose
-    /// counter is not above it was seen before and does not count. A device in it of which nothing
-    /// counts now is listed: no status came, or what came was refused; with --strict the exit code is
-    /// then 1, as where an authentic status is refused for its content. To forget a device that is
-    /// retired, take its line out. Written once the report is printed
+    /// File with the newest counter of each device, updated after the report is printed. A status
+    /// whose counter is not above the device's counter was seen before and does not count. A device
+    /// in the file without a status that counts in this run is listed; with --strict the exit code
+    /// is then 1, as for an authentic status that is refused for its content. To remove a retired
+    /// device, delete its line
     #[arg(long, value_name = "FILE", requires = "key_file")]
     seen: Option<PathBuf>,
     #[command(flatten)]
@@ -97,7 +99,7 @@ pub struct Options {
     format: FormatOption,
 }
 
-/// Parses a chance that is neither 0 nor 1.
+/// Parses a probability above 0 and below 1.
 fn chance(text: &str) -> Result<f64, String> {
     let chance = text.parse().ok().filter(|chance| *chance > 0.0 && *chance < 1.0);
     chance.ok_or_else(|| "expected a number above 0 and below 1".to_owned())

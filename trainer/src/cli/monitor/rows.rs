@@ -1,4 +1,4 @@
-//! `feamoe monitor MODEL DATA`: a model watched by the rows that it scores.
+//! `feamoe monitor MODEL DATA`: monitors a model by the rows that it scores.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::cli::print::{self, share, signed};
 use crate::cli::require::named;
 use crate::cli::{Format, Outcome, load_model, open_rows, read_blob, read_card_beside};
 
-/// Inputs that a line on a window names.
+/// The largest number of inputs that the line of a window names.
 const MOST_NAMED: usize = 3;
 
 /// One line of JSON.
@@ -28,7 +28,7 @@ const MOST_NAMED: usize = 3;
 pub enum Line<'a> {
     Alarm(&'a Alarm),
     Window(&'a Window),
-    /// The rows of a window that is not complete yet.
+    /// The rows so far of an incomplete window.
     SoFar(&'a Window),
     Summary(&'a Summary),
 }
@@ -36,7 +36,9 @@ pub enum Line<'a> {
 /// Runs the command.
 pub fn run(options: &Options, path: &Path) -> anyhow::Result<Outcome> {
     if options.require.limits().next().is_some() {
-        bail!("--require is for the statuses of devices (--status); for rows: feamoe evaluate MODEL DATA --require");
+        bail!(
+            "--require applies to the statuses of devices (--status); for rows, use feamoe evaluate MODEL DATA --require"
+        );
     }
     let blob = read_blob(path)?;
     let model = load_model(path, &blob)?;
@@ -45,7 +47,7 @@ pub fn run(options: &Options, path: &Path) -> anyhow::Result<Outcome> {
         (Some(path), _) => Schema::open(path)?,
         (None, Some(card)) => card.schema,
         (None, None) => bail!(
-            "{}: the model does not say how rows are read and which column is the target; name a schema with --schema",
+            "{}: the model does not state how to read rows and which column is the target; name a schema with --schema",
             path.display()
         ),
     };
@@ -58,7 +60,7 @@ pub fn run(options: &Options, path: &Path) -> anyhow::Result<Outcome> {
     };
     if [&options.data, &options.reference].iter().all(|inputs| inputs.contains(&Input::Stdin)) {
         bail!(
-            "standard input (-) is the data and the reference, but can be read once only; name a file after --reference"
+            "standard input (-) is named for the data and for --reference, but can be read only once; name a file after --reference"
         );
     }
     let mut watch = Watch::new(&model, watched)?;
@@ -93,7 +95,7 @@ pub fn run(options: &Options, path: &Path) -> anyhow::Result<Outcome> {
     let other = &summary.other_labels;
     if other.rows > 0 {
         let values = values(&other.values, other.rows);
-        print::note(&format!("note: {} outcomes are neither of the two{values}", other.rows));
+        print::note(&format!("note: {} labels are neither outcome{values}", other.rows));
     }
     for line in without_group(&summary.attributes).lines().filter(|line| !line.is_empty()) {
         print::note(&format!("note: {line}"));
@@ -102,7 +104,7 @@ pub fn run(options: &Options, path: &Path) -> anyhow::Result<Outcome> {
     Ok(if summary.alarms > 0 { Outcome::CheckNotMet } else { Outcome::Done })
 }
 
-/// Prints a line at once.
+/// Prints a line without buffering.
 fn print_line(format: Format, line: &Line<'_>, text: impl FnOnce() -> String) -> anyhow::Result<()> {
     match format {
         Format::Json => print::json_line(line),
@@ -110,7 +112,7 @@ fn print_line(format: Format, line: &Line<'_>, text: impl FnOnce() -> String) ->
     }
 }
 
-/// Returns what is watched, in words.
+/// Describes a monitored quantity.
 fn quantity_text(quantity: &Quantity) -> String {
     let of = |rate: &str, Group { attribute, group }: &Group| format!("{rate} of {}", named(attribute, group));
     match quantity {
@@ -183,10 +185,10 @@ fn summary_text(summary: &Summary) -> String {
     let from = match summary.reference.from {
         ReferenceFrom::Data => "rows of the reference",
         ReferenceFrom::Background => "background records of the model",
-        ReferenceFrom::Stream => "rows, the first of the stream",
+        ReferenceFrom::Stream => "first rows of the stream",
     };
     let mut text = format!(
-        "rows {}  labelled {}  alarms {}  compared with {} {from}; {} quantities watched, chance of a false alarm at most {}",
+        "rows {}  labelled {}  alarms {}  compared with {} {from}; {} quantities monitored, probability of a false alarm at most {}",
         summary.rows,
         summary.labelled,
         summary.alarms,
@@ -197,7 +199,7 @@ fn summary_text(summary: &Summary) -> String {
     if let Some(ids) = &summary.ids {
         let _ = write!(
             text,
-            "; outcomes joined {}, still awaited {}, given up {}, of unknown ids {}; repeated rows {}, without id {}",
+            "; outcomes joined {}, still awaited {}, given up {}, with unknown id {}; repeated rows {}, without id {}",
             ids.joined, ids.waiting, ids.expired, ids.unknown, ids.repeated, ids.without_id
         );
     }

@@ -1,4 +1,4 @@
-//! `feamoe monitor --status`: what devices that watch themselves sent home.
+//! `feamoe monitor --status`: evaluates the statuses that devices sent.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -20,7 +20,7 @@ use crate::cli::print::{self, TextTable, share, signed};
 use crate::cli::require::named;
 use crate::cli::{Format, Outcome, load_any, read_blob, read_card};
 
-/// Outliers that the text lists at most.
+/// The largest number of outliers in the text.
 const MOST_LISTED: usize = 12;
 
 /// Runs the command.
@@ -38,27 +38,30 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
             schema.target.check_model(model.any().schema())?;
         }
         names.name_features(model.any());
-        // The model's schema names the groups if it is clear which attribute was watched.
+        // The model's schema names the groups if it is clear which attribute was monitored.
         let card = read_card(path, &blob)?.filter(|_| is_open);
         let known = card.filter(|card| options.attribute.is_some() || card.schema.protected.len() == 1);
         if let Some(card) = known {
             names.name_groups(&card.schema, options.attribute.as_deref())?;
         } else if is_open && options.attribute.is_some() {
-            bail!("{}: the model does not say who its groups are; name a schema with --schema", path.display());
+            bail!("{}: the model does not name its groups; name a schema with --schema", path.display());
         }
     } else if is_open && options.attribute.is_some() {
-        bail!("--attribute needs the schema that has the column; name it with --schema, or the model with --model");
+        bail!("--attribute needs a schema with the column; name one with --schema, or the model with --model");
     }
     let mut inbox = Inbox::new(options.key_file.as_deref().map(open_key).transpose()?);
-    // Of two runs at once the second would write a list without what the first one saw.
+    // Without the lock, two concurrent runs would lose the counters that one of them saw.
     let _lock = options.seen.as_deref().map(Lock::beside).transpose()?;
     let seen = options.seen.as_deref().map(counters).transpose()?.flatten();
     let mut files = Vec::new();
     for path in &options.status {
         let file = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-        // With a key, of two that are the same one counts.
+        // With a key, only one of two identical statuses counts.
         if options.key_file.is_none() && files.contains(&file) {
-            bail!("{}: found the same status twice, expected each once: it would be counted twice", path.display());
+            bail!(
+                "{}: found the same status twice, which would be counted twice; name each status once",
+                path.display()
+            );
         }
         files.push(file);
         inbox.read(path)?;
@@ -68,7 +71,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let report = match report(&fleet, &names, &limits) {
         Ok(report) => report,
         Err(error) => {
-            // Nothing counts; what was refused for good stays so.
+            // No status counts, but the counters of those refused for good are kept.
             note(options.seen.as_deref(), seen, &fleet)?;
             return Err(error.into());
         }
@@ -82,11 +85,11 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     }
     note(options.seen.as_deref(), seen, &fleet)?;
     let without_group = [("", report.total.without_group)];
-    let outcome = options.require.check(&report.requirements, "the monitor has no groups to compare", without_group);
+    let outcome = options.require.check(&report.requirements, "the statuses have no groups to compare", without_group);
     report.decisive.iter().for_each(|decisive| print::message(&decides(decisive)));
     if !report.silent.is_empty() {
         print::message(&format!(
-            "devices of --seen that sent nothing that counts: {}; nothing came of them, or what came was refused",
+            "devices in --seen without a status that counts: {}; they sent nothing, or it was refused",
             report.silent.len()
         ));
     }
@@ -95,7 +98,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     Ok(if options.require.is_strict() && !is_whole { Outcome::CheckNotMet } else { outcome })
 }
 
-/// Adds what a run saw to the counters of earlier ones, where there is something to add.
+/// Adds the counters of this run to those of earlier runs, if there are any to add.
 fn note(path: Option<&Path>, seen: Option<Counters>, fleet: &Fleet) -> anyhow::Result<()> {
     let Some(path) = path else { return Ok(()) };
     let mut all = seen.clone().unwrap_or_default();
@@ -106,19 +109,19 @@ fn note(path: Option<&Path>, seen: Option<Counters>, fleet: &Fleet) -> anyhow::R
     Ok(())
 }
 
-/// Reads the counters of earlier runs, and says where there are none.
+/// Reads the counters of earlier runs. If the file does not exist, prints a note.
 fn counters(path: &Path) -> anyhow::Result<Option<Counters>> {
     let found = Counters::open(path)?;
     if found.is_none() {
         print::note(&format!(
-            "note: {} is not there: this run begins it, and finds out no status that was sent before",
+            "note: {} does not exist; this run creates it, and cannot recognise statuses that were seen before",
             path.display()
         ));
     }
     Ok(found)
 }
 
-/// Returns a file with the device that it is of.
+/// Returns the name of a file with the device that sent it.
 fn sent_by(file: &str, device: Option<&str>) -> String {
     device.map_or_else(|| file.to_owned(), |device| format!("{file} (device {device})"))
 }
@@ -127,7 +130,7 @@ fn decides(decisive: &Decisive) -> String {
     let Decisive { file, device, measure, limit, verdict, without } = decisive;
     let who = sent_by(file, device.as_deref());
     format!(
-        "{who} alone decides {measure} {limit}: {} with it, {} without it; look at this device",
+        "{who} alone decides {measure} {limit}: {} with it, {} without it; check this device",
         verdict.name(),
         without.name()
     )
@@ -147,8 +150,8 @@ fn render(report: &Report) -> String {
         match (report.authenticated, report.replays_excluded) {
             (true, true) => "authenticated",
             (true, false) =>
-                "authenticated; whether they were sent before is not known without the counters of an earlier run (--seen)",
-            (false, _) => "not authenticated: anybody can have written them",
+                "authenticated; without the counters of an earlier run (--seen), it is unknown whether they were seen before",
+            (false, _) => "not authenticated: anyone could have written them",
         },
         total.rows,
         total.labelled,
@@ -175,7 +178,7 @@ fn groups(text: &mut String, report: &Report) {
     for g in &report.groups {
         let name = named(&g.attribute, &g.group);
         if g.full {
-            let _ = writeln!(full, "{name}: a counter is at its end; the device counted no further");
+            let _ = writeln!(full, "{name}: a counter reached its maximum, and the device stopped counting");
         }
         table.row([
             name,
@@ -194,7 +197,7 @@ fn groups(text: &mut String, report: &Report) {
     let _ = writeln!(text, "{}{full}", table.render());
 }
 
-/// Only the features with such a value.
+/// Lists only the features with such a value.
 fn inputs(text: &mut String, report: &Report) {
     let mut table = TextTable::new(&["input", "missing", "clamped", "unseen"]);
     let rows = report.total.rows;
@@ -230,7 +233,7 @@ fn statuses(text: &mut String, report: &Report) {
         if status.events_dropped > 0 {
             let _ = writeln!(
                 text,
-                "{}: {} earlier drifts, for which the device had no room",
+                "{}: {} earlier drifts, which the device had no room to store",
                 status.file, status.events_dropped
             );
         }
@@ -242,14 +245,14 @@ fn statuses(text: &mut String, report: &Report) {
         let counter = refused.counter.map_or(String::new(), |counter| format!(", counter {counter}"));
         let who = sent_by(&refused.file, refused.device.as_deref());
         let found = refused.found.as_ref().map_or(String::new(), |found| format!("; {found}"));
-        let _ = writeln!(text, "{who}{counter}: does not count: {}{found}", refused.why.name());
+        let _ = writeln!(text, "{who}{counter} does not count: {}{found}", refused.why.name());
     }
     for silent in &report.silent {
-        let _ = writeln!(text, "device {}: sent nothing that counts since counter {}", silent.device, silent.counter);
+        let _ = writeln!(text, "device {}: no status that counts since counter {}", silent.device, silent.counter);
     }
 }
 
-/// Devices that differ from all others, the clearest first.
+/// Lists devices that differ from all others, the clearest first.
 fn outliers(text: &mut String, outliers: &[Outlier]) {
     if outliers.is_empty() {
         return;

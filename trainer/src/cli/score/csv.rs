@@ -5,7 +5,7 @@ use std::io::Write;
 use super::{Layout, Scored, Sink, on_one_line};
 use crate::cli::print::csv_field;
 
-/// A line a record.
+/// Writes a line per record.
 pub struct Lines<'o> {
     out: &'o mut dyn Write,
 }

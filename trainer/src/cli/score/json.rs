@@ -1,5 +1,5 @@
-//! Scores as one JSON document, written record by record. Its numbers have the fewest digits that
-//! read back the same f32.
+//! Scores as one JSON document, written record by record. Numbers have the fewest digits that read
+//! back the same `f32`.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -14,33 +14,33 @@ use super::{Layout, Scored, Sink};
 pub struct Scores<'a> {
     /// CRC-32 of the model, 8 hexadecimal digits.
     model: String,
-    /// Score from which on a decision is favourable.
+    /// Lowest score with a favourable decision.
     threshold: f32,
-    /// Empty where the model has no names.
+    /// The favourable outcome; empty if the model has no names.
     favourable_outcome: &'a str,
-    /// In the order of the data.
+    /// The records, in the order of the data.
     records: Vec<Line<'a>>,
 }
 
 /// A record.
 #[derive(Serialize, JsonSchema)]
 struct Line<'a> {
-    /// Its number, from 1.
+    /// Number of the record, from 1.
     row: u64,
-    /// By column, the cells that --keep names; null where the value is missing.
+    /// Cells of the columns that --keep names, by column; null if the value is missing.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     kept: BTreeMap<&'a str, Option<&'a str>>,
-    /// Of the favourable outcome.
+    /// Probability of the favourable outcome.
     probability: f32,
-    /// 1 where it is favourable, else 0.
+    /// 1 if favourable, else 0.
     decision: u8,
-    /// The score that decides, where it is not the probability.
+    /// The score that decides, if it is not the probability.
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<f32>,
-    /// With --gate, the experts' weights.
+    /// With --gate, the gate weights of the experts.
     #[serde(skip_serializing_if = "<[f32]>::is_empty")]
     gate: &'a [f32],
-    /// What is unusual, by kind (missing, clamped, unseen): the features.
+    /// Features with unusual values, by kind: missing, clamped or unseen.
     notes: BTreeMap<&'a str, &'a [&'a str]>,
 }
 
@@ -60,7 +60,7 @@ impl<'o> Document<'o> {
             favourable_outcome: model.schema().positive_name().unwrap_or_default(),
             records: Vec::new(),
         })?;
-        // The records follow before its brackets.
+        // The records are written before the closing brackets.
         write!(out, "{}", whole.strip_suffix("]}").unwrap_or(&whole))?;
         Ok(Self { out, kept: layout.kept.clone(), is_first: true })
     }

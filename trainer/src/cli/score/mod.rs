@@ -27,19 +27,19 @@ use super::{Outcome, Source, TableOption, load_any, print, read_blob, read_card_
 pub struct Options {
     #[command(flatten)]
     source: Source,
-    /// Where the scores go; without it or for -, standard output. Columns: row, those of --keep,
-    /// probability, decision, the score that decides where it is not the probability, notes.
-    /// Without records they are a header alone
+    /// Output file; standard output if omitted or -. Columns: row, those of --keep, probability,
+    /// decision, score (if it is not the probability), notes. Without records, only the header is
+    /// written
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// How they are written
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Csv)]
     format: Format,
-    /// Columns of DATA that are passed through as they stand, such as an identifier; one with the
-    /// name of a column of the scores is called data.NAME
+    /// Columns of DATA to copy unchanged, such as an identifier; a column with the name of an
+    /// output column is called data.NAME
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
     keep: Vec<String>,
-    /// Adds a column per expert with its gate weight
+    /// Add a column per expert with its gate weight
     #[arg(long)]
     gate: bool,
     #[command(flatten)]
@@ -50,20 +50,20 @@ pub struct Options {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// A line a record
+    /// A line per record
     Csv,
-    /// One document: model, threshold, `favourable_outcome`, records, each with what was kept and
-    /// noted
+    /// One document with model, threshold, `favourable_outcome` and records, each with its kept
+    /// columns and notes
     Json,
     /// A Parquet file, which needs --output; for - it is kept in memory until its end
     #[cfg(feature = "parquet")]
     Parquet,
 }
 
-/// What each record gets.
+/// The columns of the output.
 struct Layout<'a> {
     model: AnyModel<'a>,
-    /// Names of the columns that are kept.
+    /// Names of the kept columns.
     kept: Vec<String>,
     /// Whether gate weights are written.
     gate: bool,
@@ -72,20 +72,20 @@ struct Layout<'a> {
 /// A scored record.
 struct Scored<'a> {
     row: u64,
-    /// Cells as they stand, each with whether it means that the value is missing.
+    /// The kept cells, unchanged, each with whether it stands for a missing value.
     kept: Vec<(String, bool)>,
     probability: f32,
     decision: bool,
-    /// The score that decides, where the probability is another.
+    /// The score that decides, if it is not the probability.
     score: Option<f32>,
     gate: &'a [f32],
     notes: Vec<(&'static str, Vec<&'a str>)>,
 }
 
-/// Takes scored records.
+/// A writer of scored records.
 trait Sink {
     fn push(&mut self, scored: &Scored<'_>) -> anyhow::Result<()>;
-    /// Hands on what was pushed so far, where it can be read by itself.
+    /// Writes out the records so far, if the format allows reading them before the end.
     fn flush(&mut self) -> anyhow::Result<()> {
         Ok(())
     }
@@ -104,7 +104,9 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
         #[cfg(feature = "parquet")]
         Format::Parquet => {
             let Some(path) = output else {
-                bail!("a Parquet file is not for a terminal; name a file with --output, or - for standard output")
+                bail!(
+                    "a Parquet file cannot be printed on a terminal; name a file with --output, or - for standard output"
+                )
             };
             let mut file = print::create_binary(path)?;
             score(options, |layout| parquet::File::new(layout, &mut file))?;
@@ -114,7 +116,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Scores every record into the sink that `to` makes of the layout.
+/// Scores every record into the sink that `to` creates for the layout.
 fn score<S: Sink>(options: &Options, to: impl FnOnce(&Layout<'_>) -> anyhow::Result<S>) -> anyhow::Result<()> {
     let blob = read_blob(&options.source.model)?;
     let model = load_any(&options.source.model, &blob)?;
@@ -177,8 +179,8 @@ fn score<S: Sink>(options: &Options, to: impl FnOnce(&Layout<'_>) -> anyhow::Res
     Ok(())
 }
 
-/// Returns what is unusual about a record, by kind: the features that are missing though training
-/// had each of them in every row, clamped, unseen.
+/// Returns the features with unusual values, by kind: missing although every training row had a
+/// value, clamped, or unseen.
 fn notes<'a>(record: &AnyRecord<'_>, names: &[&'a str], inputs: &Inputs) -> Vec<(&'static str, Vec<&'a str>)> {
     if record.notes().iter().all(|note| *note == Note::Usual) {
         return Vec::new();
@@ -196,7 +198,7 @@ fn notes<'a>(record: &AnyRecord<'_>, names: &[&'a str], inputs: &Inputs) -> Vec<
 
 /// Returns the notes on one line: `clamped: age; unseen: country "marital status"`.
 fn on_one_line(notes: &[(&'static str, Vec<&str>)]) -> String {
-    // A name that could be taken for several, or for the end of the list, is quoted.
+    // A name that could be misread as several names or as the end of the list is quoted.
     let shown = |name: &&str| {
         let is_plain =
             !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control() || ";:\"\\".contains(c));
@@ -209,8 +211,7 @@ fn on_one_line(notes: &[(&'static str, Vec<&str>)]) -> String {
 }
 
 impl Layout<'_> {
-    /// Returns the names of all columns in their order, those that are kept under a name that no
-    /// other has.
+    /// Returns the names of all columns in order; kept columns get unique names.
     fn columns(&self) -> Vec<String> {
         let gates = if self.gate { self.model.experts() } else { 0 };
         let score = self.model.is_calibrated().then(|| "score".to_owned());

@@ -10,7 +10,7 @@ use parquet::arrow::ArrowWriter;
 
 use super::{Layout, Scored, Sink, on_one_line};
 
-/// Records of a batch.
+/// Records per batch.
 const BATCH: usize = 8192;
 
 /// The file.
@@ -21,7 +21,7 @@ pub struct File<W: Write + Send> {
     kept: Vec<StringBuilder>,
     probabilities: Float32Builder,
     decisions: UInt8Builder,
-    /// The score that decides, where it is another, and the gate weights.
+    /// The score that decides, if it is not the probability, and the gate weights.
     weights: Vec<Float32Builder>,
     notes: StringBuilder,
     filled: usize,
@@ -31,7 +31,7 @@ impl<W: Write + Send> File<W> {
     pub fn new(layout: &Layout<'_>, out: W) -> anyhow::Result<Self> {
         let columns = layout.columns();
         let (kept, all) = (layout.kept.len(), columns.len());
-        // row, those that are kept, probability, decision, ..., notes
+        // row, kept columns, probability, decision, ..., notes
         let field = |(index, name): (usize, String)| {
             let kind = match index {
                 0 => DataType::UInt64,

@@ -14,7 +14,7 @@ use super::regimes::{StudyError, with_targets};
 use super::streams::Share;
 
 const ROWS: u64 = 24_000;
-/// The row, counted from 0, from which one group has fewer favourable labels.
+/// The row (counted from 0), from which one group has fewer favourable labels.
 const JUMP: u64 = 12_000;
 /// Soon after the jump.
 const SOON: Range<u64> = JUMP + 1_500..JUMP + 3_500;

@@ -113,7 +113,7 @@ impl Generator {
         }
     }
 
-    /// Rows, counted from 0, at which something changes at once.
+    /// Rows (counted from 0), at which something changes at once.
     pub fn changes(self) -> Vec<u64> {
         let every = |rows: u64| (1..ROWS / rows).map(|part| part * rows).collect();
         match self {

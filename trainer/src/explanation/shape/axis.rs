@@ -43,7 +43,7 @@ pub(super) struct Stop {
 
 impl Axis {
     /// Divides a feature. Background records choose the points: of a bin the median of their
-    /// numbers, or the middle where there is none; of too many levels the most frequent ones.
+    /// numbers, or the middle if there is none; of too many levels the most frequent ones.
     pub fn new(model: &HostModel<'_>, feature: usize, kind: Kind, background: &BackgroundRecords) -> Self {
         let mut axis = Self {
             feature,

@@ -240,7 +240,9 @@ impl<'m> Shaper<'m> {
                 None if index.is_some() => return Err(Error::Input(format!("feature {name:?} is named twice"))),
                 None => {
                     let known = list(&all);
-                    return Err(Error::Input(format!("{name:?} is no feature of the model; those are {known}")));
+                    return Err(Error::Input(format!(
+                        "{name:?} is not a feature of the model; the features are {known}"
+                    )));
                 }
             }
         }

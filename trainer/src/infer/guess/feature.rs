@@ -10,10 +10,10 @@ use crate::rows::parse;
 /// Skewness from which a column of amounts counts as heavy-tailed.
 const HEAVY_SKEW: f64 = 2.0;
 
-/// Most distinct values of a whole number that may be a code.
+/// The largest number of distinct values of a whole number that may be a code.
 const FEW_VALUES: usize = 20;
 
-/// Most distinct values of codes by which many records go.
+/// The largest number of distinct values of codes by which many records go.
 const MOST_CODES: usize = 100;
 
 /// Records below which a column without repeats is no sign of an identifier.

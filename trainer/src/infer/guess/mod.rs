@@ -109,7 +109,7 @@ pub(super) fn guess(survey: &Survey, options: &Options) -> Result<Guesses, Strin
     Ok(Guesses { target, target_candidates, protected, roles, reading, immutable, dates })
 }
 
-/// Returns, per sampled record, whether it has the favourable outcome; NaN where that is not known.
+/// Returns, per sampled record, whether it has the favourable outcome; NaN if that is not known.
 fn outcome(survey: &Survey, target: &Target) -> Option<Vec<f64>> {
     let column = &survey.columns[target.column];
     let positive: Vec<u32> = target.positive.iter().filter_map(|value| column.code_of(value)).collect();

@@ -16,10 +16,11 @@ const GROUP_SHARE: f64 = 0.01;
 /// Share of the records that a group needs to be a reference.
 const REFERENCE_SHARE: f64 = 0.1;
 
-/// Most values of a column that are groups as they are.
+/// The largest number of values of a column that are groups as they are.
 const MOST_GROUPS: usize = 100;
 
-/// Most values of a whole number that are codes of sex or race, and of any other family.
+/// The largest number of values of a whole number that are codes of sex or race, and of any other
+/// family.
 const MOST_CODES: usize = 12;
 const FEW_CODES: usize = 2;
 

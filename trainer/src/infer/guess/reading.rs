@@ -91,8 +91,7 @@ fn has_na_as_code(column: &Column) -> bool {
     column.has("NA") && column.values.len() > 3 && values.all(is_code)
 }
 
-/// Returns numbers that seem to stand for no value: below 0 where no other is, or far from all
-/// others.
+/// Returns numbers that seem to stand for no value: below 0 if no other is, or far from all others.
 fn sentinels_of(column: &Column) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let (Some((low, low_count)), Some((high, high_count))) = (column.lowest.outer(), column.highest.outer()) else {

@@ -6,7 +6,7 @@ use super::super::names::{ID_WORDS, TARGET_WORDS, favourable, has_word, is_unkno
 use super::super::survey::Survey;
 use crate::rows::parse;
 
-/// Most values of a target.
+/// The largest number of values of a target.
 const MOST_VALUES: usize = 100;
 
 /// The target, and which of its values are which outcome.

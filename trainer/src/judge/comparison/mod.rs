@@ -1,7 +1,8 @@
-//! Two models on the same rows: which decisions change and for whom, accuracy, calibration and gaps
-//! with paired intervals, features whose explanations change most, and a verdict.
+//! Comparison of two models on the same rows: the decisions that change and for whom; accuracy,
+//! calibration and gaps with paired intervals; the features whose explanations change most; and a
+//! verdict.
 //!
-//! The models may have different features: each takes its own from the rows. Differences are of the
+//! The models may have different features; each takes its own from the rows. Differences are the
 //! second model minus the first.
 
 pub mod paired;
@@ -22,30 +23,30 @@ use crate::error::Error;
 use crate::model::{AnyModel, HostScore};
 use crate::rows::{Attribute, NO_GROUP, Row, Stream};
 
-/// The measures whose gaps are compared: those of decisions.
+/// The measures whose gaps are compared, which are those of decisions.
 pub const MEASURES: [Measure; 4] = [Measure::Spd, Measure::Aod, Measure::Eodds, Measure::Eopp];
 
 /// Rows between two reports of progress.
 const REPORT_EVERY: u64 = 512;
 
-/// How far a model is from another, over some records.
+/// The difference of the scores of two models over some records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct ScoreChange {
-    /// Records that both scored.
+    /// Records that both models scored.
     pub rows: u64,
     /// Mean of the absolute difference in p.
     pub mean_change: f64,
     /// Largest absolute difference in p.
     pub largest_change: f32,
-    /// Records that are decided otherwise.
+    /// Records with another decision.
     pub changed_decisions: u64,
     /// Their share.
     pub changed_share: f64,
 }
 
 impl ScoreChange {
-    /// Adds a record's score by both.
+    /// Adds the scores of a record by both models.
     pub fn observe(&mut self, [before, after]: [&HostScore; 2]) {
         let difference = (before.probability - after.probability).abs();
         self.rows += 1;
@@ -62,32 +63,32 @@ impl ScoreChange {
 pub struct Comparison {
     /// The first and the second model.
     pub models: [ModelReport; 2],
-    /// Labelled rows that both scored.
+    /// Labelled rows that both models scored.
     pub rows: u64,
     /// Rows left out: filtered, or with neither outcome.
     pub skipped: u64,
-    /// Those with neither outcome.
+    /// The rows with neither outcome.
     pub other_labels: OtherLabels,
-    /// Who is compared, by protected attribute.
+    /// The protected attributes and their groups.
     pub attributes: Vec<AttributeReport>,
-    /// How far the scores are apart.
+    /// The difference of the scores.
     pub scores: ScoreChange,
-    /// Changed decisions: of all rows, then of every group.
+    /// Changed decisions, for all rows and then for every group.
     pub decisions: Vec<DecisionChange>,
-    /// Accuracy and its like.
+    /// Accuracy and related measures.
     pub measures: Vec<MeasureChange>,
     /// Every group against its reference.
     pub gaps: Vec<GapChange>,
-    /// Rows that were explained: drawn from all.
+    /// Number of randomly drawn rows that were explained.
     pub explained_rows: u64,
-    /// Each feature by how much its value in explanations changes, the most first. Empty where a
+    /// The features, in descending order of the change of their values in explanations. Empty if a
     /// model has integer weights.
     pub features: Vec<FeatureChange>,
-    /// All of it in one sentence.
+    /// A summary in one sentence.
     pub verdict: String,
 }
 
-/// What a model is.
+/// A description of a model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct ModelReport {
@@ -105,38 +106,38 @@ pub struct ModelReport {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct DecisionChange {
-    /// Protected column; `None` of all rows.
+    /// Protected column; `None` for all rows.
     pub attribute: Option<String>,
-    /// The group; `None` of all rows.
+    /// The group; `None` for all rows.
     pub group: Option<String>,
     /// Its rows.
     pub rows: u64,
-    /// Rows with a favourable decision by the second model alone.
+    /// Rows with a favourable decision only by the second model.
     pub gained: u64,
-    /// Rows with a favourable decision by the first model alone.
+    /// Rows with a favourable decision only by the first model.
     pub lost: u64,
-    /// Share of favourable decisions by each.
+    /// Share of favourable decisions by each model.
     pub selection_rates: [f64; 2],
-    /// Its difference.
+    /// The difference of the shares.
     #[serde(flatten)]
     pub change: Change,
 }
 
-/// A measure of all rows.
+/// A measure over all rows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct MeasureChange {
     /// `accuracy`, `balanced_accuracy`, `log_loss`, `calibration_error` or `auc`.
     pub measure: &'static str,
-    /// By each model.
+    /// The values by each model.
     pub values: [f64; 2],
-    /// Their difference; without interval of `auc`.
+    /// Their difference; without an interval for `auc`.
     #[serde(flatten)]
     pub change: Change,
 }
 
 impl MeasureChange {
-    /// Returns the measure as texts have it.
+    /// Returns the name of the measure in text.
     #[must_use]
     pub fn words(&self) -> &'static str {
         match self.measure {
@@ -161,45 +162,45 @@ pub struct GapChange {
     pub reference: String,
     /// The measure.
     pub measure: &'static str,
-    /// By each model, group minus reference.
+    /// The values by each model, group minus reference.
     pub values: [f64; 2],
-    /// Their difference. Of `eodds` there is an interval where the same rate decides, on the same
-    /// side; none where there are too few records to judge the gap.
+    /// Their difference. `eodds` has an interval only if the same rate decides for both models, on
+    /// the same side. There is no interval if there are too few records to judge the gap.
     #[serde(flatten)]
     pub change: Change,
-    /// What there are too few of to judge the gap.
+    /// Why the gap cannot be judged; null if it can.
     pub too_few: Option<TooFew>,
 }
 
 impl GapChange {
-    /// Returns the measure as headings have it.
+    /// Returns the name of the measure in headings.
     #[must_use]
     pub fn heading(&self) -> &'static str {
         Measure::ALL.into_iter().find(|measure| measure.name() == self.measure).map_or(self.measure, heading)
     }
 }
 
-/// How much the value of a feature changes.
+/// The change of the values of a feature.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct FeatureChange {
     /// The feature.
     pub feature: String,
-    /// Whether each model has it; without it its value counts as 0.
+    /// Whether each model has the feature; if not, its value counts as 0.
     pub has: [bool; 2],
     /// Mean absolute difference of its values by the method `path`, in probability.
     pub mean_change: f64,
-    /// Mean absolute value by each.
+    /// Mean absolute value by each model.
     pub mean_values: [f64; 2],
 }
 
-/// Compares two models on the labelled rows of a stream; explains at most `most_explained` of them.
-/// Reports the number of rows to `on_progress` now and then, and at the end.
+/// Compares two models on the labelled rows of a stream, and explains at most `most_explained` of
+/// them. Reports the number of rows to `on_progress` regularly and at the end.
 ///
 /// # Errors
-/// Those of the stream and of [`Binding`]: a column that one of the models needs;
-/// [`Error::OtherOutcome`] where one is of another outcome; [`Error::NoUsableRows`];
-/// [`Error::AbsentGroup`] for a protected column of which no group occurs.
+/// The errors of the stream and of [`Binding`], [`Error::OtherOutcome`] if a model has another
+/// outcome, [`Error::NoUsableRows`], and [`Error::AbsentGroup`] for a protected column of which no
+/// group occurs.
 pub fn compare(
     models: [AnyModel<'_>; 2],
     stream: &mut Stream<'_>,
@@ -248,7 +249,7 @@ pub fn compare(
 }
 
 impl Comparison {
-    /// A model cannot differ from itself on any row.
+    /// Handles the comparison of a model with itself, which differs on no row.
     fn is_of_one_model(&mut self) {
         let changes = self.decisions.iter_mut().map(|decision| &mut decision.change);
         let changes = changes.chain(self.measures.iter_mut().map(|measure| &mut measure.change));
@@ -258,7 +259,7 @@ impl Comparison {
     }
 }
 
-/// What is counted of all rows.
+/// The counts over all rows.
 struct Tally {
     thresholds: [f32; 2],
     scores: ScoreChange,
@@ -271,7 +272,7 @@ struct Tally {
     calibrations: Calibrations,
 }
 
-/// Decisions on rows with the other and with the favourable outcome.
+/// Decisions on rows with the unfavourable and with the favourable outcome.
 type ByLabel = [Pairs; 2];
 
 fn all([other, favourable]: &ByLabel) -> Pairs {
@@ -280,11 +281,11 @@ fn all([other, favourable]: &ByLabel) -> Pairs {
     all
 }
 
-/// Returns how far two models are apart on the labelled rows of a stream, and how each does there.
-/// `names` are what messages call them.
+/// Returns the difference of the scores of two models on the labelled rows of a stream, and the
+/// evaluation of each. `names` are their names in messages.
 ///
 /// # Errors
-/// As [`compare`].
+/// The same as [`compare`].
 pub(super) fn evaluate_both(
     models: [AnyModel<'_>; 2],
     names: [&str; 2],
@@ -296,8 +297,8 @@ pub(super) fn evaluate_both(
 }
 
 impl Tally {
-    /// Scores the labelled rows of a stream by both models; `each` gets every row, with where
-    /// either model finds its features.
+    /// Scores the labelled rows of a stream by both models. `each` gets every row, with the
+    /// bindings of both models.
     fn of(
         models: [AnyModel<'_>; 2],
         names: [&str; 2],
@@ -319,7 +320,7 @@ impl Tally {
                 binding.fill(&row, record)?;
             }
             let [(a, of_a), (b, of_b)] = [(models[0], &records[0]), (models[1], &records[1])];
-            // Each record is of its very model: it cannot be another's.
+            // Each record was created by its model, so scoring cannot fail.
             let scores = [a.score(of_a), b.score(of_b)].map(Result::unwrap_or_default);
             let calibrated = [a.calibrated(of_a, &scores[0]), b.calibrated(of_b, &scores[1])];
             tally.observe(label, &scores, calibrated.map(|p| p.unwrap_or(f32::NAN)), row.groups);
@@ -418,7 +419,7 @@ impl Tally {
     }
 }
 
-/// Returns how a gap between a group and its reference changes: differences of independent rows.
+/// Returns the change of a gap between a group and its reference, whose rows are independent.
 fn gap(measure: Measure, [group, reference]: [ByLabel; 2], reports: [&GroupGaps; 2]) -> GapChange {
     let apart = |group: &Pairs, reference: &Pairs| Change::sum(&[(1.0, group.change()), (-1.0, reference.change())]);
     let rate = |label: usize| apart(&group[label], &reference[label]);
@@ -436,9 +437,9 @@ fn gap(measure: Measure, [group, reference]: [ByLabel; 2], reports: [&GroupGaps;
     GapChange { attribute, group, reference, measure: measure.name(), values, change, too_few }
 }
 
-/// Returns how the larger gap of the two error rates changes.
+/// Returns the change of the larger gap of the two error rates.
 fn equalised_odds(group: &ByLabel, reference: &ByLabel, rate: impl Fn(usize) -> Change) -> Change {
-    // Of each model and outcome, the gap of the rate of favourable decisions.
+    // For each model and outcome, the gap of the rate of favourable decisions.
     let gap = |model: usize, label: usize| {
         let share = |pairs: &Pairs| pairs.yes()[model] as f64 / pairs.rows() as f64;
         share(&group[label]) - share(&reference[label])

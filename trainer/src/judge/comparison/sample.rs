@@ -16,7 +16,7 @@ const SEED: u64 = 1;
 
 /// Rows drawn to be explained by both models.
 pub(super) struct Sample<'m> {
-    /// `None` where one of them has integer weights.
+    /// `None` if one of them has integer weights.
     models: Option<[&'m HostModel<'m>; 2]>,
     most: usize,
     offered: u64,

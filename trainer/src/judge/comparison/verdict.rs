@@ -3,14 +3,14 @@
 use super::paired::Change;
 use super::{Comparison, GapChange};
 
-/// Gaps that the sentence names at most.
+/// The largest number of gaps that the sentence names.
 const MOST_NAMED: usize = 3;
 
 /// Returns the sentence.
 pub(super) fn verdict(comparison: &Comparison) -> String {
     let Comparison { scores, rows, .. } = comparison;
     if scores.largest_change == 0.0 && scores.changed_decisions == 0 {
-        return format!("no change: both models give each of the {rows} rows the same score and decision");
+        return format!("no change: both models give the same score and decision for each of the {rows} rows");
     }
     let all = comparison.decisions.first();
     let (gained, lost) = all.map_or((0, 0), |all| (all.gained, all.lost));
@@ -31,7 +31,7 @@ pub(super) fn verdict(comparison: &Comparison) -> String {
         });
     }
     format!(
-        "the second model decides {} of {rows} rows otherwise ({:.2} %: {gained} gain a favourable decision, {lost} lose it); {}",
+        "the second model changes the decision for {} of {rows} rows ({:.2} %: {gained} gain a favourable decision, {lost} lose it); {}",
         scores.changed_decisions,
         100.0 * scores.changed_share,
         parts.join("; ")

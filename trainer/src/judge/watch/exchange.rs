@@ -1,8 +1,8 @@
-//! A test that a stream without end does not change: its false-alarm rate holds for the whole
-//! stream, however long, and whatever the values are.
+//! A test that a stream does not change. Its false-alarm rate holds for the whole stream, however
+//! long, and for any distribution of values.
 //!
-//! A value lies in one of a few *cells*, and may lie in a *stratum*, whose values are compared with
-//! each other only. While the values of every stratum are exchangeable (for example drawn
+//! A value is in one of a few *cells*, and may be in a *stratum*, whose values are only compared
+//! with each other. While the values of every stratum are exchangeable (for example drawn
 //! independently from one distribution), the smoothed conformal p-values
 //!
 //! ```text
@@ -12,29 +12,29 @@
 //! are independent and uniform in [0, 1] (Vovk, Nouretdinov and Gammerman 2003, "Testing
 //! exchangeability on-line"); `i` and `n` count the values of the stratum (Mondrian conformal
 //! prediction: Vovk, Gammerman and Shafer 2005, "Algorithmic Learning in a Random World", chapter
-//! 4). `theta` is drawn, uniform. Earlier values may come from a reference: they are compared with,
-//! and not tested.
+//! 4). `theta` is drawn uniformly. Earlier values may come from a reference: they are used for
+//! comparison, but not tested.
 //!
-//! A bettor stakes on where the next p-value falls, with a density over parts of [0, 1]
-//! (sixteenths, finer at both ends, where rare cells are) that it learns from the
-//! p-values so far, those of long ago forgotten:
+//! A bettor bets on the next p-value, with a density over parts of [0, 1] (sixteenths, finer at
+//! both ends, where rare cells are). It learns the density from the p-values so far, forgetting old
+//! ones:
 //!
 //! ```text
 //! b_n = (w[part] / width[part] + PRIOR) / (sum(w) + PRIOR)
 //! ```
 //!
-//! Its mean is 1 where p-values are uniform, so that products of it are martingales (plug-in
-//! martingales: Fedorova, Gammerman, Nouretdinov and Vovk 2012). A change may come at any time:
-//! the capital is divided over all times at which a bettor could begin,
+//! Its mean is 1 if p-values are uniform, so its products are martingales (plug-in martingales:
+//! Fedorova, Gammerman, Nouretdinov and Vovk 2012). A change may come at any time, so the capital
+//! is divided over all times at which a bettor could start,
 //!
 //! ```text
 //! S_n = (S_{n-1} + pi_n) b_n      pi_n = 1 / ln(e + n - 1) - 1 / ln(e + n)      sum(pi) = 1
 //! ```
 //!
 //! and over three lengths of memory, 100, 1,000 and 10,000 values. `S_n` plus the capital not yet
-//! staked is a martingale of mean 1: by Ville's inequality the chance that `S` ever reaches
-//! `1 / level` is at most `level`, without a bound on the number of values. At value `n` a change
-//! is found once it has brought some `ln(n) + 2 ln(ln(n)) + ln(3 / level)` nats.
+//! staked is a martingale of mean 1: by Ville's inequality, the probability that `S` ever reaches
+//! `1 / level` is at most `level`, for any number of values. At value `n`, a change is detected
+//! once it has contributed about `ln(n) + 2 ln(ln(n)) + ln(3 / level)` nats.
 
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{RngCore as _, SeedableRng as _};
@@ -44,15 +44,15 @@ const EDGES: [u16; PARTS - 1] =
     [1, 4, 16, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960, 1_008, 1_020, 1_023];
 /// Number of the parts.
 const PARTS: usize = 22;
-/// Values after which a bettor has forgotten all but 1/e of the weight of a value.
+/// The number of values after which the weight of a value has decayed to 1/e.
 const MEMORIES: [f64; 3] = [100.0, 1_000.0, 10_000.0];
-/// Weight of all parts together before there is any value, shared out by their widths: larger is
-/// more careful.
+/// Prior weight of all parts together, distributed by their widths; a larger weight is more
+/// cautious.
 const PRIOR: f64 = 64.0;
 /// Weight of the earlier shares in those that name the cell that changed most.
 const CAUTION: f64 = 10.0;
 
-/// A change that was found.
+/// A detected change.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Change {
     /// The stratum that changed most.
@@ -61,7 +61,8 @@ pub struct Change {
     pub cell: usize,
     /// Its share among the values of the stratum before the latest ones.
     pub before: f64,
-    /// Its share among the latest ones: some 100, 1,000 or 10,000, whichever show the change best.
+    /// Its share among the latest values: about 100, 1,000 or 10,000, whichever show the change
+    /// best.
     pub after: f64,
     /// Number of tested values, of all strata, since the most likely time of the change.
     pub values_since: u64,
@@ -81,8 +82,9 @@ pub struct Exchangeability {
 }
 
 impl Exchangeability {
-    /// Starts without values. `level`, in (0, 1), bounds the chance of a false alarm over the whole
-    /// stream. `seed` draws `theta`: streams that are tested together have different ones.
+    /// Starts without values. `level`, in (0, 1), bounds the probability of a false alarm over the
+    /// whole stream. `seed` is that of `theta`; streams that are tested together must have
+    /// different seeds.
     #[must_use]
     pub fn new(strata: usize, cells: usize, level: f64, seed: u64) -> Self {
         Self {
@@ -95,15 +97,15 @@ impl Exchangeability {
         }
     }
 
-    /// Adds an earlier value, which is not tested. A stratum or cell past the last is passed over.
+    /// Adds an earlier value, which is not tested. A stratum or cell out of range is ignored.
     pub fn learn(&mut self, stratum: usize, cell: usize) {
         if let Some(count) = self.counts.get_mut(stratum * self.cells + cell) {
             *count += 1;
         }
     }
 
-    /// Tests a value and adds it. Returns the change that it gives evidence of, if any; the test
-    /// then starts anew, without values.
+    /// Tests a value and adds it. Returns the detected change, if any; the test then restarts
+    /// without values.
     pub fn update(&mut self, stratum: usize, cell: usize) -> Option<Change> {
         let start = stratum * self.cells;
         let counts = self.counts.get(start..start + self.cells)?;

@@ -1,14 +1,13 @@
-//! Watches a model at work: whether inputs, scores, decisions, the decision rates of groups and the
-//! calibration still are what they were, row by row, in constant memory.
+//! Monitors a model in use: detects changes of inputs, scores, decisions, decision rates of groups
+//! and calibration, row by row, in constant memory.
 //!
-//! Two things are said of every quantity. An *alarm* comes from a test whose false-alarm rate is
-//! known over a stream without end ([`Exchangeability`]): the chance that a stream that never
-//! changes raises any alarm is at most [`Options::false_alarms`]. The k-th of the quantities
-//! watched is tested at the level `false_alarms / (k (k + 1))`; these levels add up to
-//! `false_alarms`, however many groups turn up. After an alarm the quantity is compared with what
-//! comes from then on, and a further change raises a further alarm. A *window* of rows has
-//! measures: the population stability index of every feature against the reference, and the
-//! engine's fairness measures.
+//! There are two kinds of results. An *alarm* comes from a test whose false-alarm rate holds for an
+//! endless stream ([`Exchangeability`]): the probability that a stream that never changes ever
+//! raises an alarm is at most [`Options::false_alarms`]. The k-th quantity is tested at the level
+//! `false_alarms / (k (k + 1))`; these levels add up to `false_alarms`, however many groups appear.
+//! After an alarm, the quantity is compared with the values from then on, and a further change
+//! raises a further alarm. A *window* of rows has measures: the population stability index of every
+//! feature against the reference, and the engine's fairness measures.
 //!
 //! | quantity | stratum | cells |
 //! | --- | --- | --- |
@@ -19,17 +18,16 @@
 //! | true or false positive rate of a group | - | the same, of its records with this outcome |
 //! | calibration, below and from 1/2 | tenth of the probability | other, favourable outcome |
 //!
-//! The reference comes first: each of its rows is compared with, none is tested. Without one the
-//! first rows of the stream are the reference.
+//! The rows of the reference are used for comparison and not tested. Without a reference, the first
+//! rows of the stream take its place.
 //!
-//! What never changes means: rows in an order that says nothing. Seasons, batches of one kind and
-//! sorted files are changes, and are found. Outcomes are tested in the order in which they come:
-//! where one outcome is known sooner than the other, the first ones look like a change.
+//! A stream that never changes has its rows in a meaningless order. Seasons, batches of one kind
+//! and sorted files are changes, and are detected. Outcomes are tested in the order in which they
+//! arrive: if one outcome is known sooner than the other, the first ones look like a change.
 //!
-//! Labels may come with their record, or later in a row of the same id ([`Watched::id`]). That row
-//! is the outcome of the earlier record, and nothing else of it is used. A row without any value
-//! whose id is not known is an outcome without a record: it is left out and counted, as are further
-//! rows of an id.
+//! Labels may come with their record, or later in a row with the same id ([`Watched::id`]). Only
+//! the outcome of that row is used. A row without any value and with an unknown id is an outcome
+//! without a record; it is left out and counted, like further rows with an id.
 
 pub mod axis;
 pub mod exchange;
@@ -55,18 +53,19 @@ use crate::judge::reliability::{CALIBRATION_BINS, calibration_bin, log_loss};
 use crate::model::{HostModel, HostRecord};
 use crate::rows::{Attribute, Stream};
 
-/// Parts that scores are counted in.
+/// The number of parts in which scores are counted.
 const SCORE_PARTS: u16 = 20;
 
-/// What a watch can be asked for.
+/// The options of a [`Watch`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
-    /// Bound on the chance that a stream that never changes raises any alarm, however long it is;
-    /// in (0, 1).
+    /// Bound on the probability that a stream that never changes ever raises an alarm, however long
+    /// it is; in (0, 1).
     pub false_alarms: f64,
     /// Rows of a window, from 1.
     pub window: u64,
-    /// Records at most that wait for their outcome; past them the oldest is forgotten.
+    /// The largest number of records that wait for their outcome; beyond it, the oldest is
+    /// forgotten.
     pub most_waiting: usize,
 }
 
@@ -83,27 +82,27 @@ pub struct Watched {
     pub row: u64,
     /// By feature.
     pub values: Vec<Value>,
-    /// Whether the outcome is the favourable one; `None` where it is not known.
+    /// Whether the outcome is the favourable one; `None` if it is not known.
     pub label: Option<bool>,
     /// Group in each attribute, as of a [`crate::rows::Row`].
     pub groups: Vec<u8>,
-    /// Who it is, where outcomes come later.
+    /// The id of the record, if outcomes come later.
     pub id: Option<Vec<u8>>,
 }
 
-/// What a row gave rise to.
+/// An event that a row caused.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A change was found.
+    /// A change was detected.
     Alarm(Alarm),
     /// A window is complete; the last one may be shorter.
     Window(Box<Window>),
-    /// The rows of the window that is not complete, where data that are followed pause; there may
-    /// be further ones of the same window before it is complete.
+    /// The rows so far of an incomplete window, at a pause of followed data. There may be several
+    /// such events before the window is complete.
     SoFar(Box<Window>),
 }
 
-/// Watches one model; see the module's documentation.
+/// Monitors one model; see the module documentation.
 #[derive(Debug)]
 pub struct Watch<'m> {
     model: &'m HostModel<'m>,
@@ -167,7 +166,7 @@ fn count(counts: &mut [u64], cell: usize) {
     }
 }
 
-/// Gives out the level and seed of one quantity after the other.
+/// Provides the level and the seed of each quantity.
 #[derive(Clone, Debug)]
 struct Levels {
     false_alarms: f64,
@@ -186,11 +185,12 @@ impl<'m> Watch<'m> {
     /// Starts without rows.
     ///
     /// # Errors
-    /// [`Error::Input`] where an option is out of its range.
+    /// [`Error::Input`] if an option is out of range.
     pub fn new(model: &'m HostModel<'m>, options: Options) -> Result<Self, Error> {
         let Options { false_alarms, window, .. } = options;
         if !(false_alarms > 0.0 && false_alarms < 1.0) {
-            let message = format!("found a chance of false alarms of {false_alarms}, expected one above 0 and below 1");
+            let message =
+                format!("found a probability of false alarms of {false_alarms}, expected one above 0 and below 1");
             return Err(Error::Input(message));
         }
         if window == 0 {
@@ -231,7 +231,7 @@ impl<'m> Watch<'m> {
         })
     }
 
-    /// Takes in the background records of the model as the reference. Returns whether it has any.
+    /// Uses the background records of the model as the reference. Returns whether it has any.
     pub fn learn_background(&mut self) -> bool {
         let rows = self.model.background_rows();
         for row in 0..rows {
@@ -244,7 +244,7 @@ impl<'m> Watch<'m> {
         rows > 0
     }
 
-    /// Takes in rows of a stream as the reference.
+    /// Uses the rows of a stream as the reference.
     ///
     /// # Errors
     /// Those of the stream and of [`Binding`]; [`Error::NoUsableRows`].
@@ -259,7 +259,7 @@ impl<'m> Watch<'m> {
         Ok(())
     }
 
-    /// Takes in a row of the reference.
+    /// Adds a row of the reference.
     pub fn learn(&mut self, row: &Watched) {
         self.reference.rows += 1;
         let scored = self.score(row);
@@ -277,7 +277,7 @@ impl<'m> Watch<'m> {
         }
     }
 
-    /// Watches every row of a stream. `id` names the column that joins later outcomes; `take` gets
+    /// Monitors every row of a stream. `id` names the column that joins later outcomes; `take` gets
     /// each event at once.
     ///
     /// # Errors
@@ -316,12 +316,12 @@ impl<'m> Watch<'m> {
         let bad = bad.filter(|(bad, _)| bad.rows() > 0);
         Ok(bad
             .map(|(bad, name)| {
-                format!("column {name:?}: {} cells are no numbers and count as missing: {}", bad.rows(), bad.list())
+                format!("column {name:?}: {} cells are not numbers and count as missing: {}", bad.rows(), bad.list())
             })
             .collect())
     }
 
-    /// Watches a row. Call [`Watch::name_groups`] before, where groups are new.
+    /// Monitors a row. Call [`Watch::name_groups`] first if there are new groups.
     pub fn observe(&mut self, row: &Watched) -> Vec<Event> {
         let key = row.id.as_deref().map(Waiting::key);
         self.has_ids |= key.is_some();
@@ -356,12 +356,12 @@ impl<'m> Watch<'m> {
         events
     }
 
-    /// Takes in the names of the groups so far, in the order of the attributes.
+    /// Sets the names of the groups so far, in the order of the attributes.
     pub fn name_groups<'a>(&mut self, attributes: impl Iterator<Item = &'a Attribute>) {
         self.rates.name(attributes);
     }
 
-    /// Returns what the window is so far, of which something came.
+    /// Returns the window so far, which has rows.
     fn window(&self) -> Window {
         let tally = &self.window;
         let shares = |counts: [u64; 3]| counts.map(|count| count as f64 / tally.rows() as f64);
@@ -372,7 +372,7 @@ impl<'m> Watch<'m> {
         tally.report(inputs.collect(), self.score.drift(), self.rates.names())
     }
 
-    /// Ends a window before it is full; `None` where nothing came since the last.
+    /// Ends a window before it is full; `None` if it has no rows.
     pub fn finish(&mut self) -> Option<Event> {
         if self.window.is_empty() {
             return None;
@@ -392,7 +392,7 @@ impl<'m> Watch<'m> {
         Some(Event::Window(Box::new(window)))
     }
 
-    /// Returns what was seen so far.
+    /// Returns the summary so far.
     #[must_use]
     pub fn summary(&self) -> Summary {
         let ids = Ids { waiting: self.waiting.waiting(), expired: self.waiting.expired(), ..self.ids };

@@ -6,8 +6,8 @@
 /// psi = sum over cells of (a - e) ln(a / e)      a, e = (count + 1/2) / (n + cells / 2)
 /// ```
 ///
-/// `a` of the counts, `e` of the reference; the half keeps it finite where a cell is empty. NaN
-/// where either has no values.
+/// `a` of the counts, `e` of the reference; the half keeps it finite where a cell is empty. NaN if
+/// either has no values.
 #[must_use]
 pub fn psi(counts: &[u64], reference: &[u64]) -> f64 {
     let shares = |counts: &[u64]| {

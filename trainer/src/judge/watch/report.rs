@@ -1,12 +1,12 @@
-//! What a watch reports: alarms, windows of rows, and a summary; each serialises to one line of
-//! `feamoe monitor --format json`. A measure that no record supports is NaN (JSON: null).
+//! The reports of a watch: alarms, windows of rows, and a summary. Each serialises to one line of
+//! `feamoe monitor --format json`. A measure without supporting records is NaN (JSON: null).
 
 use serde::Serialize;
 
 use crate::judge::attribute::{AttributeReport, OtherLabels};
 use crate::judge::gaps::GroupGaps;
 
-/// What is watched.
+/// A monitored quantity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(tag = "quantity", rename_all = "snake_case")]
@@ -24,9 +24,11 @@ pub enum Quantity {
     Calibration,
     /// The share of favourable decisions in a group: a change moves `spd` and `impact`.
     SelectionRate(Group),
-    /// That of its records with the favourable outcome: moves `eopp`, `aod` and `eodds`.
+    /// The share of favourable decisions among its records with the favourable outcome: a change
+    /// moves `eopp`, `aod` and `eodds`.
     Tpr(Group),
-    /// That of its records with the other outcome: moves `aod` and `eodds`.
+    /// The share of favourable decisions among its records with the unfavourable outcome: a change
+    /// moves `aod` and `eodds`.
     Fpr(Group),
 }
 
@@ -40,19 +42,20 @@ pub struct Group {
     pub group: String,
 }
 
-/// A change that was found.
+/// A detected change.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Alarm {
-    /// What changed.
+    /// The quantity that changed.
     #[serde(flatten)]
     pub quantity: Quantity,
-    /// 1-based number of the record at which it was found.
+    /// 1-based number of the record at which it was detected.
     pub row: u64,
-    /// Values of the quantity since the most likely time of the change: rows, of a group's rate
-    /// rows of the group.
+    /// Values of the quantity since the most likely time of the change: rows, or for the rate of a
+    /// group, rows of the group.
     pub values_since: u64,
-    /// The cell whose share changed most: bin, level, `missing`, ...; of a rate `favourable`.
+    /// The cell whose share changed most: a bin, a level, `missing` and so on; `favourable` for a
+    /// rate.
     pub cell: String,
     /// Its share before.
     pub before: f64,
@@ -61,44 +64,44 @@ pub struct Alarm {
     pub after: f64,
 }
 
-/// What some rows in a row were.
+/// The measures of a window of rows.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Window {
     /// 1-based number of its first record.
     pub from_row: u64,
-    /// That of its last.
+    /// 1-based number of its last record.
     pub to_row: u64,
     /// Records scored.
     pub rows: u64,
-    /// Outcomes that came; accuracy, log-loss, calibration error and the gaps that need labels are
-    /// of their records, which may be earlier ones.
+    /// Outcomes that arrived. Accuracy, log-loss, calibration error and the gaps that need labels
+    /// are over their records, which may be from earlier windows.
     pub labelled: u64,
     /// Mean score.
     pub score_mean: f64,
     /// Share of favourable decisions.
     pub selection_rate: f32,
-    /// Share of right decisions.
+    /// Share of correct decisions.
     pub accuracy: f32,
-    /// Mean negative log-likelihood of the calibrated probabilities, natural.
+    /// Mean negative log-likelihood of the calibrated probabilities, in natural logarithms.
     pub log_loss: f64,
     /// Expected calibration error over ten bins of equal width.
     pub calibration_error: f64,
-    /// The scores against those of the reference.
+    /// The scores compared with those of the reference.
     pub score: Drift,
-    /// Each feature against the reference.
+    /// Each feature compared with the reference.
     pub inputs: Vec<InputDrift>,
-    /// Every group against its reference group.
+    /// Every group compared with its reference group.
     pub fairness: Vec<GroupGaps>,
 }
 
-/// How far a distribution is from that of the reference.
+/// The difference of a distribution from that of the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Drift {
     /// Population stability index; NaN without reference.
     pub psi: f64,
-    /// What it exceeds in about 5 % of windows without any drift.
+    /// The value that it exceeds in about 5 % of windows without drift.
     pub psi_by_chance: f64,
 }
 
@@ -108,18 +111,18 @@ pub struct Drift {
 pub struct InputDrift {
     /// The feature.
     pub feature: String,
-    /// How far they are from the reference.
+    /// The difference from the reference.
     #[serde(flatten)]
     pub drift: Drift,
     /// Share of records without a value.
     pub missing: f64,
     /// Share of numbers outside the training range.
     pub clamped: f64,
-    /// Share of levels that training had not seen, or too rarely.
+    /// Share of levels that were absent or too rare in training.
     pub unseen: f64,
 }
 
-/// Everything at the end.
+/// The summary at the end.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Summary {
@@ -131,22 +134,22 @@ pub struct Summary {
     pub labelled: u64,
     /// Alarms raised.
     pub alarms: u64,
-    /// Quantities watched.
+    /// Number of monitored quantities.
     pub quantities: usize,
-    /// Bound on the chance of any alarm in a stream that never changes.
+    /// Bound on the probability of any alarm in a stream that never changes.
     pub false_alarms: f64,
-    /// What the rows were compared with.
+    /// The reference that the rows were compared with.
     pub reference: Reference,
-    /// Outcomes that are neither of the two; no measure counts them. A missing one may still come.
+    /// Labels that are neither outcome, which no measure counts. A missing label may still arrive.
     pub other_labels: OtherLabels,
-    /// Who was watched, by protected attribute. Where ids join rows, rows without a value count in
-    /// none, and intersections are left out: such a row may be an outcome alone.
+    /// The protected attributes and their groups. If ids join rows, rows without a value are not
+    /// counted, and intersections are left out, since such a row may only hold an outcome.
     pub attributes: Vec<AttributeReport>,
-    /// What became of the ids; `None` where no column has them.
+    /// The counts of ids; `None` if there is no id column.
     pub ids: Option<Ids>,
 }
 
-/// What rows are compared with at first.
+/// The reference at the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Reference {

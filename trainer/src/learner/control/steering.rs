@@ -49,8 +49,8 @@ impl Pair {
         let push = |gap: usize, force: usize| self.gains[gap][force] * self.multipliers[force];
         let (mut opposed_by, mut strongest) = (None, 0.0);
         for (i, (kind, _)) in held.iter().enumerate().filter(|(_, (kind, _))| of_measure.contains(kind)) {
-            // The side that is being pushed back: that of the multiplier, and the gap's where there
-            // is none.
+            // The side that is being pushed back: that of the multiplier, and the gap's if there is
+            // none.
             let side = if self.multipliers[i] == 0.0 { kind.gap(u, r) } else { self.multipliers[i] };
             for (j, (other, _)) in held.iter().enumerate().filter(|(_, (other, _))| !of_measure.contains(other)) {
                 let against = -push(i, j) * side.signum();

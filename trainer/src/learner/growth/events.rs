@@ -48,7 +48,7 @@ pub enum EventKind {
     ExpertAdded {
         /// Index of the new expert.
         expert: usize,
-        /// The expert it was copied from; `None` where it is the mean of all.
+        /// The expert it was copied from; `None` if it is the mean of all.
         parent: Option<usize>,
     },
     /// Two experts became one, to make room.

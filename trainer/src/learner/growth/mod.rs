@@ -35,7 +35,7 @@ pub struct Growth {
 }
 
 impl Growth {
-    /// No growth: a single expert for ever.
+    /// No growth: a single expert forever.
     pub const NONE: Self = Self { every: 0, drift: false, unfair: 0 };
 }
 
@@ -86,7 +86,7 @@ impl FromStr for Growth {
 pub enum GrowthError {
     /// Neither of the policies.
     #[error(
-        "found `{0}`, expected every=N with N rows, drift, unfair=M with M rows, or several with commas, for example every=4000,drift; \
+        "found `{0}`, expected every=N (rows), drift, unfair=M (rows), or several separated by commas, for example every=4000,drift; \
          every=0 for a single expert"
     )]
     Unknown(String),

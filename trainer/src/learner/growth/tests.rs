@@ -45,7 +45,7 @@ fn other_concept(_: bool, a: f32, b: f32) -> f32 {
     0.8 * a + 2.0 * b
 }
 
-/// As the first, but for the group's bonus.
+/// As the first, except for the group's bonus.
 fn biased(bias: f32) -> impl Fn(bool, f32, f32) -> f32 {
     move |group, a, b| first_concept(group, a, b) + if group { bias } else { 0.0 }
 }
@@ -102,7 +102,7 @@ fn is_fairness(cause: Cause) -> bool {
     matches!(cause, Cause::FairnessDrift { attribute: 0, group: 1, .. })
 }
 
-/// Neither what learning itself moves nor what controllers move is reported, but for few.
+/// Neither what learning itself moves nor what controllers move is reported, except for few.
 #[test]
 fn a_stationary_stream_has_hardly_a_drift() {
     for (options, allowed) in with_and_without_targets().iter().zip([0, 3]) {
@@ -266,7 +266,7 @@ fn a_concept_that_returns_is_recalled() {
     }
 }
 
-/// A stream that drifts for ever takes no more memory than one that drifted a few times.
+/// A stream that drifts forever takes no more memory than one that drifted a few times.
 #[test]
 fn tables_and_events_are_bounded_however_often_it_drifts() {
     let options = LearnerOptions::default().experts(6).growth("every=500,drift,unfair=100".parse().unwrap());
@@ -304,7 +304,7 @@ fn reads_what_it_prints() {
 
 #[test]
 fn says_what_is_wrong() {
-    const EXPECTED: &str = "expected every=N with N rows, drift, unfair=M with M rows, or several with commas, for example \
+    const EXPECTED: &str = "expected every=N (rows), drift, unfair=M (rows), or several separated by commas, for example \
                             every=4000,drift; every=0 for a single expert";
     for wrong in ["", "every", "every=", "every=-1", "every=1.5", "drift=1", "unfair", "shrink", "every=5 drift"] {
         assert_eq!(wrong.parse::<Growth>().unwrap_err().to_string(), format!("found `{wrong}`, {EXPECTED}"));

@@ -15,7 +15,7 @@
 //!   records.
 //!
 //! **Fairness.** What is watched is never a group's rate but the *gap* to the reference group. A
-//! rate moves for many reasons that concern everybody (learning, a change of mixture, an accuracy
+//! rate moves for many reasons that concern everyone (learning, a change of mixture, an accuracy
 //! drift); rates by themselves gave 90 false alarms on 20 stationary streams with targets, gaps 7.
 //! Records are compared in pairs: all of the group since the last pair against all of the reference
 //! since then, as soon as there is one of each. So every record counts once and pairs are

@@ -18,8 +18,8 @@
 //! the say over all, that of one 0.37.
 //!
 //! **Averaged**, each weight row is the mean of the parts' rows, weighted by the records that
-//! picked it. That is of use where parts started from the same mixture, or where there is one
-//! expert each.
+//! picked it. That is of use where parts started from the same mixture, or if there is one expert
+//! each.
 //!
 //! Where records have weights, n_s is their sum.
 //!

@@ -139,7 +139,7 @@ pub struct Call {
     /// Most instructions: more than the others for a path, whose parts grow in number where the
     /// gate switches.
     pub most_instructions: u64,
-    /// Most bytes of stack.
+    /// The largest number of bytes of stack.
     pub stack_bytes: u64,
 }
 
@@ -172,7 +172,7 @@ impl Shape {
         Self { bounded: model.bounded(), ..Self::of_any(model) }
     }
 
-    /// As [`Shape::of`], for integer weights.
+    /// Like [`Shape::of`], for integer weights.
     #[must_use]
     pub fn of_integers<const FEATURES: usize, const EXPERTS: usize>(
         model: &integer::Model<'_, FEATURES, EXPERTS>,

@@ -26,8 +26,8 @@
 //!
 //! A record picks rows of weights as in the engine ([`feamoe_engine::schema`]): each feature one
 //! row as it is (the *picked* one), and a number that has a linear row that one too, times the
-//! centred number. A number without bins picks a row of zeros where it is present. So the
-//! computation is one look-up, one product with the linear rows, and the mixture.
+//! centred number. A number without bins picks a row of zeros if it is present. So the computation
+//! is one look-up, one product with the linear rows, and the mixture.
 //!
 //! Sums run in another order than the engine's, and runtimes have exponentials of their own: a
 //! score is near the engine's, not the same to the bit. How near depends on the sums, whose
@@ -75,10 +75,10 @@ pub enum OnnxError {
     #[error(transparent)]
     Refused(#[from] LoadError),
     /// Its names were stripped.
-    #[error("the model has no names, and the inputs are named by its features; take the model with its names")]
+    #[error("the model has no names, but the inputs are named after its features; export the model with names")]
     NamesStripped,
     /// A feature is called by the empty text.
-    #[error("feature {0} has an empty name, which no input can have; rename its column")]
+    #[error("feature {0} has an empty name, which is not allowed for an input; rename its column")]
     EmptyName(usize),
     /// Its card cannot be read, which lists the words for missing.
     #[error(transparent)]
@@ -121,7 +121,7 @@ pub fn onnx(blob: &AlignedBytes) -> Result<Vec<u8>, OnnxError> {
         ("model_crc32", format!("{:08x}", model.crc32())),
         ("threshold", model.threshold().to_string()),
         ("favourable_outcome", outcome.to_owned()),
-        ("attributions", "frozen: natural log-odds, the gate held at the record".to_owned()),
+        ("attributions", "frozen: natural log-odds, with the gate held fixed at the record".to_owned()),
         ("training_rows", provenance.training_rows.to_string()),
         ("training_sha256", sha256),
     ];
@@ -131,7 +131,7 @@ pub fn onnx(blob: &AlignedBytes) -> Result<Vec<u8>, OnnxError> {
         ir_version: IR_VERSION,
         producer_name: "feamoe".to_owned(),
         producer_version: env!("CARGO_PKG_VERSION").to_owned(),
-        doc_string: format!("Probability of {outcome}, by a mixture of {} logistic experts", model.experts()),
+        doc_string: format!("Probability of {outcome}, from a mixture of {} logistic experts", model.experts()),
         graph: Some(graph),
         opset_import: operators.map(|(domain, version)| OperatorSetIdProto { domain, version }).to_vec(),
         metadata_props: properties.to_vec(),
@@ -143,7 +143,7 @@ pub fn onnx(blob: &AlignedBytes) -> Result<Vec<u8>, OnnxError> {
 struct Linear {
     feature: usize,
     row: usize,
-    /// The centred number, 0 where it is missing; records x 1.
+    /// The centred number, 0 if it is missing; records x 1.
     scale: Name,
 }
 
@@ -173,7 +173,7 @@ impl Writer<'_> {
                 Kind::Category { .. } => {
                     let words: Vec<String> = self.words(index).map(|word| format!("{word:?}")).collect();
                     let missing = if words.is_empty() { "never".to_owned() } else { words.join(" or ") };
-                    self.graph.input(name, STRING, format!("a level without blanks around it; missing: {missing}"));
+                    self.graph.input(name, STRING, format!("a level without surrounding blanks; missing: {missing}"));
                 }
             }
         }

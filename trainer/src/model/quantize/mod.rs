@@ -60,7 +60,7 @@ pub enum QuantizeError {
     /// The logits of some record are past what the integers of a sum hold beside the smallest
     /// weights.
     #[error(
-        "the model's logits reach too far for integer weights; keep float weights, or train with a lower learning rate or more regularisation"
+        "the model's logits are too large for integer weights; keep float weights, or train with a lower learning rate or more regularisation"
     )]
     LogitsTooLarge,
     /// The copy could not be encoded.
@@ -198,7 +198,7 @@ impl Lanes {
     }
 }
 
-/// Returns what a number's linear weight is multiplied by to be that of a scale of 1; 0 where the
+/// Returns what a number's linear weight is multiplied by to be that of a scale of 1; 0 if the
 /// range is a single number, `None` for a category.
 fn full_range(kind: Kind) -> Option<f64> {
     let fraction = 13;

@@ -9,7 +9,7 @@ use super::heading;
 use crate::plot;
 use crate::tuning::{Figures, Tuned};
 
-/// Returns the section; `None` where no search was given, or one without a protected column.
+/// Returns the section; `None` if no search was given, or one without a protected column.
 pub(super) fn cost(report: &Report) -> Option<Markup> {
     let tuned = report.options.front.as_ref()?;
     let measure = tuned.front_measure()?;

@@ -106,7 +106,7 @@ fn drawn(attribute: &Attribute, with_reference: bool) -> (Vec<usize>, usize) {
     (groups, omitted)
 }
 
-/// Returns words on groups without a line; nothing where every group has one.
+/// Returns words on groups without a line; nothing if every group has one.
 fn omitted(count: usize) -> String {
     let which = match count {
         0 => return String::new(),

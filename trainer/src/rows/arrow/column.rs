@@ -23,7 +23,7 @@ const MOST_EXACT: i64 = 1 << 53;
 #[derive(Debug, Default)]
 pub(in crate::rows) struct Column {
     holds: Holds,
-    /// NaN where there is no value.
+    /// NaN if there is no value.
     numbers: Vec<f64>,
     texts: Texts,
 }
@@ -272,7 +272,7 @@ fn as_written(x: f32) -> f64 {
     parse(x.to_string().as_bytes()).unwrap_or(f64::NAN)
 }
 
-/// As [`as_written`]; half-precision numbers print their own shortest decimals.
+/// Like [`as_written`]; half-precision numbers print their own shortest decimals.
 fn f16_as_written(x: impl std::fmt::Display) -> Option<f64> {
     parse(x.to_string().as_bytes())
 }

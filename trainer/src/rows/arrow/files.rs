@@ -43,7 +43,7 @@ impl Format {
 /// only the columns that are wanted, a few thousand rows at a time, whatever its row groups. The
 /// batches of an Arrow file are taken whole, one at a time.
 ///
-/// Later files may have the columns in another order, and further ones, which are passed over.
+/// Later files may have the columns in another order, and further ones, which are skipped.
 pub(in crate::rows) struct ArrowFiles {
     /// What is still to be read, last first.
     waiting: Vec<Waiting>,
@@ -278,7 +278,7 @@ fn check_places(metadata: &ParquetMetaData, length: u64) -> Result<(), ArrowErro
     if metadata.row_groups().iter().all(is_sound) {
         Ok(())
     } else {
-        Err(ArrowError::ParquetError("its index is of another file".into()))
+        Err(ArrowError::ParquetError("its index belongs to another file".into()))
     }
 }
 

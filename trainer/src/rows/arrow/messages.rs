@@ -18,10 +18,10 @@ const PADDED: usize = 8;
 /// Of an Arrow stream: the mark before each message.
 pub(super) const ARROW_STREAM: &[u8] = b"\xff\xff\xff\xff";
 
-/// Most bytes of a batch, and of what its compressed buffers say that they hold.
+/// The largest number of bytes of a batch, and of what its compressed buffers say that they hold.
 const MOST_BATCH_BYTES: u64 = 2 << 30;
 
-/// Most bytes of what describes a batch: its columns, not its rows.
+/// The largest number of bytes of what describes a batch: its columns, not its rows.
 const MOST_DESCRIPTION_BYTES: usize = 64 << 20;
 
 /// Passes over what is before the stream in an Arrow file.
@@ -73,7 +73,7 @@ impl Messages {
             messages.first = messages.decode()?;
         }
         if messages.decoder.schema().is_none() {
-            return Err(ArrowError::IpcError("it holds no table".into()));
+            return Err(ArrowError::IpcError("it contains no table".into()));
         }
         Ok(messages)
     }
@@ -131,7 +131,7 @@ impl Messages {
             true if self.ahead.ends_with(ARROW_FILE) => Ok(()),
             true => Err(cut_short()),
             false if self.ahead.is_empty() => Ok(()),
-            false => Err(ArrowError::IpcError("there is more after its end, expected a single stream".into())),
+            false => Err(ArrowError::IpcError("there are bytes after its end, expected a single stream".into())),
         }
     }
 

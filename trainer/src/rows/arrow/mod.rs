@@ -225,7 +225,7 @@ impl Batches {
         self.row < self.rows
     }
 
-    /// Takes the next rows and moves to the first; false where there are none.
+    /// Takes the next rows and moves to the first; false if there are none.
     fn take(&mut self, rules: &Rules) -> Result<bool, Problem> {
         (self.rows, self.row) = (0, 0);
         let batch = loop {

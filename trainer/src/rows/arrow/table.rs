@@ -73,12 +73,12 @@ impl ArrowTable {
     /// Returns its rows, which are not hashed, with the columns that `table` makes of dates.
     ///
     /// # Errors
-    /// As [`ArrowRows::new`]; [`Error::MissingColumn`] for a column of dates.
+    /// The same as [`ArrowRows::new`]; [`Error::MissingColumn`] for a column of dates.
     pub fn rows(&self, table: &Table) -> Result<Box<dyn Source>, Error> {
         self.rows_of(table, &[])
     }
 
-    /// As [`ArrowTable::rows`], with these columns in their order (none: all as they are); others
+    /// Like [`ArrowTable::rows`], with these columns in their order (none: all as they are); others
     /// are left out.
     ///
     /// # Errors

@@ -20,14 +20,14 @@ use crate::schema::{BadCells, Table};
 /// Column names are those of the first file's header, trimmed. Where a name occurs again, the first
 /// column keeps it and later ones are called `name.2`, `name.3`, ..., whatever their values; a
 /// column without a name is called `column.N`, `N` being its 1-based place. Later files may have
-/// the columns in another order, and further ones, which are passed over.
+/// the columns in another order, and further ones, which are skipped.
 pub struct Records {
     /// What is still to be read, last first.
     waiting: Vec<Waiting>,
     table: Table,
     rules: Rules,
     columns: Arc<[String]>,
-    /// Where the file being read has each of the columns; `None` where it has just these, in this
+    /// Where the file being read has each of the columns; `None` if it has just these, in this
     /// order.
     order: Option<Order>,
     /// Names of the files opened so far.
@@ -135,7 +135,8 @@ impl Records {
         // file may have no names.
         let names_columns = !self.table.header && is_header_of(&self.header, &self.table.columns);
         if names_columns {
-            self.remarks.push(format!("{file}:1 names the columns, which the schema names too: skipped"));
+            self.remarks
+                .push(format!("{file}:1 names the columns, but the schema names them too; the line was skipped"));
         }
         if delimiter != self.table.delimiter {
             self.remarks.push(format!(
@@ -256,7 +257,7 @@ impl Source for Records {
                     }
                     return Ok(true);
                 }
-                // A line of blanks only is empty where blanks do not count.
+                // A line of blanks only is empty if blanks do not count.
                 if self.table.trim && fields.len() == 1 && text.trim_ascii().is_empty() {
                     continue;
                 }
@@ -295,8 +296,8 @@ impl Source for Records {
 
     fn notes(&self) -> Vec<String> {
         let note = |(lines, place): &(u64, String)| match lines {
-            1 => format!("{place} repeats the header: skipped"),
-            _ => format!("{lines} lines repeat the header, {place} the first: skipped"),
+            1 => format!("{place} repeats the header and was skipped"),
+            _ => format!("{lines} lines repeat the header, the first at {place}; they were skipped"),
         };
         self.remarks.iter().cloned().chain(self.repeated.iter().map(note)).collect()
     }

@@ -98,7 +98,7 @@ impl Splitter {
         (text, &self.fields)
     }
 
-    /// Moves to the next record; false at the end. Empty lines and comment lines are passed over.
+    /// Moves to the next record; false at the end. Empty lines and comment lines are skipped.
     pub(crate) fn advance(&mut self) -> Result<bool, Error> {
         loop {
             let Some((length, terminated)) = self.find_line()? else { return Ok(false) };

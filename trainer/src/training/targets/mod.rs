@@ -1,20 +1,20 @@
-//! What became of the targets: for every target and group, the gap reached, whether it is met, and
-//! if not, why.
+//! The results of targets: for every target and group, the gap reached, whether the target is met,
+//! and if not, why.
 //!
-//! **The model that is shipped is the one that is judged**: decisions are those of the exported
-//! weights. After one pass they are decisions on rows that were not learned from yet, over the last
-//! quarter of the rows; where that has too few records of a group, over more of them. After several
-//! passes they are the finished model's, on one row in ten that no pass but the first learned from.
-//! A model that was merged of several has made no decision until it learns on: the gaps are those
-//! that each of the shards is judged by, and no verdict is given.
+//! **The exported model is judged**: decisions are those of the exported weights. After one pass
+//! they are decisions on rows that were not learned from yet, over the last quarter of the rows, or
+//! over more if that has too few records of a group. After several passes they are those of the
+//! finished model on the one row in ten that only the first pass learned from. A merged model has
+//! made no decision until it learns again: the gaps are those of the shards, and there is no
+//! verdict.
 //!
-//! The verdicts are those of [`crate::judge::verdict`]. No verdict is given on a group with too few
-//! records for the measure, nor where the rows are sorted (see [`super::remarks`]). A recourse
-//! burden gap is the learner's own, an average over its last records, as distances are measured on
-//! a sample only: it may be *not met*, but is never shown to be met.
+//! The verdicts are those of [`crate::judge::verdict`]. There is no verdict on a group with too few
+//! records for the measure, or if the rows are sorted (see [`super::remarks`]). A recourse burden
+//! gap is the learner's own average over its last records, since distances are measured only on a
+//! sample; it may be *not met*, but is never shown to be met.
 //!
 //! **The reason why a target is not met** comes from the state of the controllers (which other
-//! target pulls the other way, whether the force is at its bound), and for SPD against equalised
+//! target works against it, whether the penalty is at its limit), and for SPD against equalised
 //! odds from the base rates `b`. With error rates `d1` and `d2` apart, as every classifier has it,
 //!
 //! ```text
@@ -22,11 +22,11 @@
 //! |SPD| >= |(TPR_r - FPR_r) (b_u - b_r)| - EOdds
 //! ```
 //!
-//! so that with unequal base rates both vanish only where the decisions carry no information
-//! (Kleinberg et al. 2016; Chouldechova 2017). The right side, at the error rates reached, is the
-//! smallest possible gap beside the other target. Read the other way it is the most that `TPR_r -
-//! FPR_r` can be under both targets: they can always be held by decisions that hardly separate the
-//! outcomes. That is reported as a conflict too.
+//! so with unequal base rates both vanish only if the decisions carry no information (Kleinberg et
+//! al. 2016; Chouldechova 2017). The right side, at the error rates reached, is the smallest
+//! possible gap given the other target. Conversely, it bounds `TPR_r - FPR_r` under both targets:
+//! they can always be held by decisions that hardly separate the outcomes, which is also reported
+//! as a conflict.
 
 use feamoe_engine::fairness::Measure;
 use serde::Serialize;
@@ -39,28 +39,29 @@ use crate::rows::Attribute;
 use crate::training::Trainer;
 use crate::training::prequential::Tally;
 
-/// Part of the stream that is judged.
+/// The share of the stream that is judged.
 const JUDGED_PART: f64 = 0.25;
-/// Two targets that leave no more than this of TPR - FPR, which is 1 for decisions without error,
-/// are a conflict even where both are met.
+/// If two targets leave at most this value for TPR - FPR, which is 1 for perfect decisions, they
+/// conflict even if both are met.
 const LEAST_DISCERNMENT: f32 = 0.5;
 
-/// The decisions that gaps are of.
+/// The decisions that gaps are based on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub enum JudgedOn {
-    /// Those on the last rows of a single pass, before they were learned from.
+    /// Decisions on the last rows of a single pass, before they were learned from.
     #[serde(rename = "last rows")]
     LastRows,
-    /// The finished model's on one row in ten, which only the first of several passes learned from.
+    /// Decisions of the finished model on the one row in ten that only the first of several passes
+    /// learned from.
     #[serde(rename = "held-out rows")]
     HeldOutRows,
-    /// Those of the shards that became one model, which has learned from no row since.
+    /// Decisions of the shards of a merged model, which has learned from no row since.
     #[serde(rename = "shards")]
     Shards,
 }
 
-/// Returns the decisions that gaps are of.
+/// Returns the decisions that gaps are based on.
 #[must_use]
 pub fn judged_on(trainer: &Trainer) -> JudgedOn {
     match trainer.reserved() {
@@ -70,7 +71,7 @@ pub fn judged_on(trainer: &Trainer) -> JudgedOn {
     }
 }
 
-/// What became of one target for one group.
+/// The result of one target for one group.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct TargetReport {
@@ -82,30 +83,30 @@ pub struct TargetReport {
     pub reference: String,
     /// The measure.
     pub measure: &'static str,
-    /// The largest gap asked for; of impact, the smallest ratio.
+    /// The target: the largest gap, or for impact the smallest ratio.
     pub target: f32,
-    /// The value reached: group minus reference; of impact, a ratio.
+    /// The value reached: group minus reference, or for impact a ratio.
     pub gap: f32,
-    /// Its 95 % interval, where there is one.
+    /// Its 95 % interval, if there is one.
     pub interval: Option<[f32; 2]>,
-    /// First row judged, counted from 1; `None` where those are not the last ones: see
+    /// First row judged, counted from 1; `None` if the rows judged are not the last ones, see
     /// [`JudgedOn`].
     pub from: Option<u64>,
     /// Records of the group judged.
     pub rows: u64,
     /// Records of the reference judged.
     pub reference_rows: u64,
-    /// Whether it is met; `None` where it cannot be judged.
+    /// Whether it is met; `None` if it cannot be judged.
     pub verdict: Option<Verdict>,
-    /// The target that pulls the other way, where this one is not met, or is met at the expense of
-    /// the information in the decisions.
+    /// The target that works against this one, if this one is not met, or is met only because the
+    /// decisions carry little information.
     pub conflicts_with: Option<&'static str>,
-    /// The smallest gap that the base rates leave beside the other target, where that is past this
-    /// one.
+    /// The smallest gap possible given the base rates and the other target, if it exceeds this
+    /// target.
     pub smallest_possible: Option<f32>,
-    /// Whether the controller's force is at its bound.
+    /// Whether the penalty of the controller is at its limit.
     pub at_limit: bool,
-    /// In words, where the target is not met, not judged, or conflicts with another.
+    /// The reason as text, if the target is not met, not judged, or conflicts with another.
     pub reason: Option<String>,
 }
 
@@ -114,7 +115,7 @@ pub struct TargetReport {
 pub fn targets(trainer: &Trainer) -> Vec<TargetReport> {
     let unjudged = match () {
         () if judged_on(trainer) == JudgedOn::Shards => {
-            Some("the gap is that of the shards, each on its rows: the merged model has made no decision yet")
+            Some("the gap is that of the shards, each on its own rows; the merged model has made no decision yet")
         }
         () if trainer.is_sorted() => Some("the rows are sorted"),
         () => None,
@@ -128,8 +129,7 @@ pub fn targets(trainer: &Trainer) -> Vec<TargetReport> {
         .collect()
 }
 
-/// Reports the gaps of every group over the part of the run that is judged, as `feamoe evaluate`
-/// does.
+/// Reports the gaps of every group over the part of the run that is judged, like `feamoe evaluate`.
 #[must_use]
 pub fn gaps(trainer: &Trainer) -> Vec<GroupGaps> {
     let (mut gaps, mut sides) = (Vec::new(), Vec::new());
@@ -240,7 +240,7 @@ struct Trade {
 }
 
 impl Trade {
-    /// `None` where there is no such trade.
+    /// `None` if there is no such trade.
     fn new(measure: Measure, targets: &[(Measure, f32)], judged: &Judged) -> Option<Self> {
         let target = |wanted| targets.iter().find(|(known, _)| *known == wanted).map(|(_, target)| *target);
         let (spd, eodds) = (target(Measure::Spd)?, target(Measure::Eodds)?);
@@ -354,25 +354,25 @@ impl Found<'_> {
         match (verdict, steering) {
             (Verdict::Met, _) => None,
             (Verdict::NotShown, _) if *measure == Measure::RecourseBurden => Some(
-                "within the target by the learner's own sample of distances; an evaluation measures those of the model".into(),
+                "within the target according to the learner's sample of distances; evaluate the model to measure its own distances".into(),
             ),
             (Verdict::NotShown, _) if gaps.is_vacuous(*measure, *target) => {
-                Some("hardly anybody is selected, or nearly everybody, so that the target could not be missed".into())
+                Some("almost nobody or almost everybody is selected, so the target could not be missed".into())
             }
             (Verdict::NotShown, _) => {
-                Some(format!("within the target, but the 95 % interval of {records} is not: more records would decide"))
+                Some(format!("within the target, but the 95 % interval of {records} is not; more records are needed"))
             }
             (Verdict::NotMet, _) if gaps.interval(*measure).is_some_and(reaches_within) => {
                 Some(format!("past the target by less than the sampling noise of {records}"))
             }
             (Verdict::NotMet, Steering { opposed_by: Some(other), .. }) => {
-                Some(format!("the {} target pulls the other way; raise one of the two targets", other.name()))
+                Some(format!("the {} target works against it; raise one of the two targets", other.name()))
             }
             (Verdict::NotMet, Steering { at_limit: true, .. }) => {
-                Some("its force is at its bound: with these features the gap goes no further down".into())
+                Some("its penalty is at its limit; with these features the gap cannot be reduced further".into())
             }
             (Verdict::NotMet, _) => Some(
-                "no target pulls the other way: not settled yet (give it more rows or passes), or the stream drifts faster than it is followed".into(),
+                "no target works against it; it has not settled yet (use more rows or passes), or the stream drifts too fast".into(),
             ),
         }
     }

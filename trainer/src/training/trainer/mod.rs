@@ -1,4 +1,4 @@
-//! The whole learner as one state that records are pushed to: from raw cells to a model file.
+//! The complete learner as one state, to which records are pushed: from raw cells to a model file.
 
 mod about;
 mod passes;
@@ -25,16 +25,17 @@ use crate::rows::{
 };
 use crate::schema::Schema;
 
-/// Most bytes of memory for the rows that the encoder is fitted on, and for the sample of the rows.
+/// The largest size in memory, in bytes, of the rows that the encoder is fitted on, and of the
+/// sample of the rows.
 const MOST_BYTES: usize = 256 << 20;
-/// Most bytes of a text that a feature can have: levels are kept, and go into the model.
+/// The longest text of a feature in bytes; levels are kept and become part of the model.
 const MOST_TEXT: usize = 1024;
 
-/// Learns from records as they come: labels and groups by the schema, an encoder fitted on the
-/// first rows, the learner, its measures, a sample of the rows for the model's background. A
-/// checkpoint or a model can be had after any record.
+/// Learns from a stream of records. It contains the labels and groups of the schema, an encoder
+/// fitted on the first rows, the learner, its measures, and a sample of the rows for the model's
+/// background. A checkpoint or a model can be taken after any record.
 ///
-/// Its memory does not grow with the records.
+/// Memory does not grow with the number of records.
 ///
 /// ```
 /// use feamoe::learner::LearnerOptions;
@@ -69,8 +70,8 @@ pub struct Trainer {
     /// Columns of features.
     features: Vec<usize>,
     pub(super) encoder: Encoder,
-    /// All rows, fewer than the encoder is fitted on; `None` once it is. Until then the learner has
-    /// learned nothing.
+    /// The rows so far, until there are enough to fit the encoder; `None` afterwards. Until then
+    /// the learner has learned nothing.
     start: Option<Start>,
     pub(super) reservoir: Reservoir,
     delay: Delay,
@@ -80,7 +81,7 @@ pub struct Trainer {
     /// The column of the sample weights.
     weight: Option<String>,
     reading: Reading,
-    /// Hashes what is pushed, where nobody hashes what it is read from.
+    /// Whether to hash pushed records, because no source hashes them.
     hashes: bool,
     /// Keeps all rows instead of learning from them.
     keeps_rows: bool,
@@ -90,20 +91,20 @@ impl Trainer {
     /// Starts with records of these columns.
     ///
     /// # Errors
-    /// [`Error::MissingColumn`] for a column that the schema names; [`Error::FeatureCount`];
-    /// [`Error::Input`] for options that are for the reading of files: several passes, or an order
-    /// of its own; for a column of weights that the schema needs for something else; and for a
-    /// delay out of its range.
+    /// [`Error::MissingColumn`] for a column that the schema names, [`Error::FeatureCount`], and
+    /// [`Error::Input`] for options that apply only to files (several passes, or shuffling),
+    /// for a column of weights that the schema needs for something else, and for a delay out of
+    /// range.
     pub fn new<S: AsRef<str>>(columns: &[S], schema: Schema, options: &Options) -> Result<Self, Error> {
         if options.epochs != 1 || options.shuffle {
-            return Err(Error::Input("records that are pushed are learned from once, in their order".into()));
+            return Err(Error::Input("pushed records are learned from once, in the order given".into()));
         }
         let columns: Arc<[String]> = columns.iter().map(|name| name.as_ref().to_owned()).collect();
         let schema = without_weight(&schema, options.weight.as_deref())?.into_owned();
         Ok(Self::of_source(&columns, "the table", schema, options)?.pushed())
     }
 
-    /// As [`Trainer::new`], of a source of this name that hashes what it reads.
+    /// Like [`Trainer::new`], for a source with this name that hashes what it reads.
     pub(super) fn of_source(
         columns: &Arc<[String]>,
         file: &str,
@@ -111,7 +112,7 @@ impl Trainer {
         options: &Options,
     ) -> Result<Self, Error> {
         if options.label_delay > 0 && (options.epochs > 1 || options.shuffle) {
-            return Err(Error::Input("labels are late only in a single pass in the order of the data".into()));
+            return Err(Error::Input("a label delay needs a single pass in the order of the data".into()));
         }
         delay::check(options.label_delay)?;
         let mut admission = Admission::new(columns, file, &schema, Use::Learn)?;
@@ -171,8 +172,8 @@ impl Trainer {
         Ok(Self::resume(checkpoint, &columns, "the table", ResumeFrom::Rest)?.pushed())
     }
 
-    /// Takes records that are pushed from here on, which nobody else hashes. They are new, however
-    /// often the ones before were learned from.
+    /// Prepares for pushed records, which the trainer hashes itself. They count as new, however
+    /// often the earlier ones were learned from.
     pub(super) fn pushed(mut self) -> Self {
         self.hashes = true;
         self.begin_pass(1);
@@ -229,15 +230,16 @@ impl Trainer {
         })
     }
 
-    /// Learns from a record. Returns its score before that; `None` for a record that is not used.
+    /// Learns from a record. Returns its score from before learning; `None` if the record is not
+    /// used.
     ///
-    /// Until there are the rows that the encoder is fitted on, drafts of the model score them; then
-    /// the model learns from all of them at once.
+    /// Until there are enough rows to fit the encoder, drafts of the model score them; then the
+    /// model learns from all of them at once.
     ///
-    /// *Cost:* time in proportion to the experts times the features.
+    /// *Cost:* time proportional to the number of experts times the number of features.
     ///
     /// # Errors
-    /// [`Error::NotANumber`]; where the encoder is fitted, those of [`Encoder::fit`]. A record with
+    /// [`Error::NotANumber`], and when the encoder is fitted, the errors of [`Encoder::fit`]. A record with
     /// an error was not learned from.
     pub fn learn(&mut self, record: &Record<'_>) -> Result<Option<Prediction>, Error> {
         if self.hashes {
@@ -278,9 +280,9 @@ impl Trainer {
         Ok(Some(prediction))
     }
 
-    /// Counts a record and its cells as [`Trainer::learn`] does, and lets the encoding follow, but
-    /// learns nothing else from it. Returns whether it would be learned from. For a trainer whose
-    /// encoder is fitted.
+    /// Counts a record and its cells like [`Trainer::learn`], and lets the encoding follow, but
+    /// learns nothing else from it. Returns whether it would be learned from. The encoder must be
+    /// fitted.
     pub(super) fn look(&mut self, record: &Record<'_>) -> Result<bool, Error> {
         if !self.admission.admit(record)? {
             return Ok(false);
@@ -299,9 +301,8 @@ impl Trainer {
         Err(Error::LongText { at: record.position.into(), column, found, limit: MOST_TEXT })
     }
 
-    /// Scores a record by what was learned so far, as it would be scored if it came next and no
-    /// expert were due, and learns nothing from it; its label, its weight and the filters do not
-    /// matter.
+    /// Scores a record with the current state, as if it came next and no expert were due, without
+    /// learning from it. Its label, its weight and the filters do not matter.
     ///
     /// *Cost:* a third of [`Trainer::learn`].
     ///
@@ -318,7 +319,7 @@ impl Trainer {
         Ok(state.score(encoder, admission.attributes()))
     }
 
-    /// Ends the start where there are as many rows as the encoder is fitted on.
+    /// Ends the start if there are enough rows to fit the encoder.
     fn fit_if_due(&mut self) -> Result<(), Error> {
         let is_due = |start: &Start| start.rows().len() >= self.encoding.warmup.max(1);
         if self.start.as_ref().is_some_and(is_due) { self.fit() } else { Ok(()) }
@@ -329,11 +330,11 @@ impl Trainer {
         Error::TooMuchMemory { at: record.position.into(), what, rows, limit: MOST_BYTES >> 20 }
     }
 
-    /// Learns from every record of a source that has the columns the trainer was started with, in
-    /// their order.
+    /// Learns from every record of a source, which must have the columns that the trainer was
+    /// created with, in the same order.
     ///
     /// # Errors
-    /// Those of the source and of [`Trainer::learn`]; [`Error::Input`] for other columns.
+    /// The errors of the source and of [`Trainer::learn`], and [`Error::Input`] for other columns.
     pub fn learn_all(&mut self, source: &mut impl Source) -> Result<(), Error> {
         if source.columns() != self.admission.columns() {
             let (found, expected) = (list(source.columns()), list(self.admission.columns()));
@@ -345,7 +346,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// Fits the encoder on the rows there are, and learns from them.
+    /// Fits the encoder on the rows so far, and learns from them.
     pub(super) fn fit(&mut self) -> Result<(), Error> {
         let Self { schema, encoding, admission, features, encoder, start, reservoir, delay, state, .. } = self;
         let Some(start) = start else { return Ok(()) };
@@ -367,11 +368,11 @@ impl Trainer {
         Ok(())
     }
 
-    /// Returns this trainer with its encoder fitted on the rows there are, where there were too
-    /// few: what a run that ends here has learned.
+    /// Returns this trainer with its encoder fitted on the rows so far, even if there are few: the
+    /// result of a run that ends here.
     ///
     /// # Errors
-    /// As [`Trainer::learn`].
+    /// The same as [`Trainer::learn`].
     pub fn fitted(&self) -> Result<Cow<'_, Self>, Error> {
         if self.encoder().is_some() {
             return Ok(Cow::Borrowed(self));
@@ -381,12 +382,12 @@ impl Trainer {
         Ok(Cow::Owned(fitted))
     }
 
-    /// Returns the model as it is now, with its background and its card, checked on a sample of the
+    /// Returns the current model, with its background and its card, checked on a sample of the
     /// rows.
     ///
     /// # Errors
-    /// See [`ExportError`]; without rows of both outcomes and of every group that the schema names,
-    /// [`ExportError::Data`].
+    /// See [`ExportError`]. [`ExportError::Data`] if an outcome or a group that the schema names
+    /// has no rows.
     pub fn model(&self) -> Result<Export, ExportError> {
         let files = self.reading.files().unwrap_or_else(|| "the table".to_owned());
         if self.is_shard() {
@@ -398,8 +399,9 @@ impl Trainer {
         let Self { schema, encoding, admission, encoder, reservoir, delay, state, reading, .. } = &*fitted;
         if state.rows == 0 && delay.waiting() > 0 {
             let (waiting, late) = (delay.waiting(), delay.rows());
-            let message =
-                format!("found {waiting} rows, expected more: labels are late by {late} rows, so none is known yet");
+            let message = format!(
+                "found {waiting} rows, expected more, since with a label delay of {late} rows no label is known yet"
+            );
             return Err(ExportError::Data(Error::Input(message)));
         }
         let learner = &state.learner;
@@ -460,8 +462,8 @@ impl Trainer {
         if self.is_shard() { self.admission.check_part(files) } else { self.admission.check(files) }
     }
 
-    /// Returns whether the rows may be a part of the data: other runs have the same encoding. Such
-    /// a part may lack groups; merging checks that not all do.
+    /// Returns whether the rows may be a part of the data, because other runs share the encoding.
+    /// Such a part may lack groups; merging checks that not all parts do.
     fn is_shard(&self) -> bool {
         self.encoder.is_held()
     }
