@@ -5,6 +5,8 @@
 //! `FEAMOE_OVERWRITE_CONSTANTS=1` writes it to `docs/constants.md`. A constant is only tried where
 //! it is read.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::fs;
@@ -271,7 +273,7 @@ fn ablation() {
     _ = taken();
 
     let mut page = String::new();
-    let mut readers: BTreeMap<Place, (&'static dyn Constant, Vec<usize>)> = BTreeMap::new();
+    let mut readers: BTreeMap<Place, (&dyn Constant, Vec<usize>)> = BTreeMap::new();
     let mut defaults = Vec::new();
     writeln!(page, "| learned from | log-loss | accuracy | gap | another seed: log-loss | accuracy | gap |").unwrap();
     writeln!(page, "| --- | --- | --- | --- | --- | --- | --- |").unwrap();
