@@ -196,6 +196,8 @@ if [ "$*" = --all ]; then
         say "left out: the C library by CMake (cmake or pkg-config is missing and could not be installed)"
     have strace || apt_install strace ||
         say "left out: systems that fail (strace, which makes them fail, is missing and could not be installed)"
+    have valgrind || apt_install valgrind ||
+        say "left out: instruction counts (valgrind is missing and could not be installed)"
     # What the pages of docs/deploy are run with. Debian starts the brokers as services: not for
     # somebody's own machine.
     if [ -n "${CI:-}" ]; then

@@ -148,6 +148,10 @@ target/debug/examples/table
 step "every number of exp2's range"
 cargo test --quiet --release --locked -p feamoe-engine --lib -- --ignored
 
+# Says itself where it is skipped.
+step "instruction counts"
+cargo test --quiet --workspace --locked --test all -- --ignored --show-output instructions::
+
 # As for a registry: each package is packed, and passes its tests where its archive is unpacked. The
 # trainer's, which take minutes to compile again, are checked there: they passed above.
 # Cargo's own check after packing is left out: it builds an old copy if the same version was packed

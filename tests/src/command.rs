@@ -33,7 +33,15 @@ pub fn feamoe() -> &'static Path {
 pub fn built(kind: &str, name: &str) -> PathBuf {
     let profile = if cfg!(debug_assertions) { "test" } else { "release" };
     let beside = ["--workspace", "--test", "all", &format!("--{kind}"), name];
-    let build = escargot::CargoBuild::new().args(beside).profile(profile);
+    executable(escargot::CargoBuild::new().args(beside).profile(profile), name)
+}
+
+/// Has cargo build something; returns the path of the executable of this name.
+///
+/// # Panics
+/// Where it cannot be built.
+#[must_use]
+pub fn executable(build: escargot::CargoBuild, name: &str) -> PathBuf {
     let messages = build.exec().unwrap_or_else(|error| panic!("cargo build: {error}"));
     let is_it = |path: &Path| path.file_stem().is_some_and(|stem| stem == name);
     messages

@@ -85,4 +85,5 @@ pub mod serve;
 pub mod text;
 mod threads;
 pub mod training;
+mod tuned;
 pub mod tuning;

@@ -8,7 +8,8 @@ use std::path::Path;
 use feamoe_tests::repository_file;
 
 /// Each uses those before it only.
-const ROOMS: [&str; 24] = [
+const ROOMS: [&str; 25] = [
+    "tuned",
     "text",
     "escaped",
     "links",

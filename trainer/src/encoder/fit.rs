@@ -1,6 +1,7 @@
 //! Fits an encoder on the first rows: which columns are features, of which kind, on which scale,
 //! with which bins and levels.
 
+use crate::tuned::{Tuned, tuned};
 use std::borrow::Cow;
 
 use feamoe_engine::Value;
@@ -20,10 +21,10 @@ use crate::schema::{Features, Schema};
 
 /// Standardised values are clamped to this many standard deviations: outliers must not throw the
 /// learner off.
-const CLAMP_SD: f64 = 5.0;
+static CLAMP_SD: Tuned<f64> = tuned!(5.0);
 
 /// See [`fence`].
-const FENCE: f32 = 3.0;
+static FENCE: Tuned<f32> = tuned!(3.0);
 
 /// Values are clamped to this magnitude, so that no difference of two overflows.
 const LARGEST: f32 = 1e37;
@@ -47,7 +48,7 @@ pub(super) fn fit(
     let file = rows.row(0).map_or_else(String::new, |row| row.position.file.to_owned());
     let columns = feature_columns(names, &file, schema)?;
     let features = Vec::with_capacity(columns.len());
-    let mut encoder = Encoder { features, most_bins, has_slopes: options.bins < MANY, ..Encoder::default() };
+    let mut encoder = Encoder { features, most_bins, has_slopes: options.bins < MANY.get(), ..Encoder::default() };
     encoder.set_schema(schema);
     for column in columns {
         let name = names[column].clone();
@@ -198,7 +199,7 @@ pub(super) fn number(sample: &Sample<'_>, transform: Transform, resolution: Reso
     let variance = transformed().map(|t| (t - mean) * (t - mean)).sum::<f64>() / count;
     // A column that is constant so far, or nearly, keeps its unit.
     let sd = if variance > SMALLEST_SD * SMALLEST_SD { variance.sqrt() } else { 1.0 };
-    let [low, high] = [mean - CLAMP_SD * sd, mean + CLAMP_SD * sd].map(|t| match transform {
+    let [low, high] = [mean - CLAMP_SD.get() * sd, mean + CLAMP_SD.get() * sd].map(|t| match transform {
         Transform::Identity => finite(t),
         Transform::Log1p => finite(libm::expm1(t)).max(0.0),
     });
@@ -210,7 +211,7 @@ pub(super) fn number(sample: &Sample<'_>, transform: Transform, resolution: Reso
     }
     let (low, high) = sample.older.iter().fold((low, high), |(low, high), x| (low.min(*x), high.max(*x)));
     let edges = edges(distinguished.clone(), resolution.most_bins);
-    let standardised = |x: f32| ((f64::from(transform.apply(x)) - mean) / sd).clamp(-CLAMP_SD, CLAMP_SD);
+    let standardised = |x: f32| ((f64::from(transform.apply(x)) - mean) / sd).clamp(-CLAMP_SD.get(), CLAMP_SD.get());
     let bins = if edges.is_empty() { Vec::new() } else { bins_of(&distinguished, &edges, standardised) };
     let is_wide = |x: &f32| bins.get(bin(*x, &edges)).is_some_and(|bin| bin.value != *x);
     let is_sloped = resolution.has_slopes && distinguished.iter().any(is_wide);
@@ -254,8 +255,8 @@ fn bins_of(values: &[f32], edges: &[f32], standardised: impl Fn(f32) -> f64) -> 
         Bin { place: highest, value, class, knot: 0, share: 0.0 }
     };
     let mut bins: Vec<Bin> = counted.iter().copied().zip(parts(&counts, CLASSES)).map(bin).collect();
-    let mut knots = vec![(0.0, 0.0); KNOTS];
-    for ((count, sum, _), knot) in counted.iter().zip(parts(&counts, KNOTS)) {
+    let mut knots = vec![(0.0, 0.0); KNOTS.get()];
+    for ((count, sum, _), knot) in counted.iter().zip(parts(&counts, KNOTS.get())) {
         if let Some((all, total)) = knots.get_mut(usize::from(knot)) {
             (*all, *total) = (*all + count, *total + sum);
         }
@@ -302,7 +303,7 @@ fn fence(mut values: Vec<f32>) -> [f32; 2] {
     values.sort_unstable_by(f32::total_cmp);
     let at = |share: f64| values.get((share * (values.len() - 1) as f64).round() as usize).copied().unwrap_or(0.0);
     let [low, high] = [at(0.01), at(0.99)];
-    let margin = FENCE * (high - low);
+    let margin = FENCE.get() * (high - low);
     if margin > 0.0 { [low - margin, high + margin] } else { [f32::NEG_INFINITY, f32::INFINITY] }
 }
 

@@ -19,6 +19,7 @@
 //! *Memory:* 8 kB a number, twice [`feamoe_engine::limits::MAX_LEVELS`] counts a category at most.
 //! *Cost:* a few counts a value; a fit takes as long as some hundred records.
 
+use crate::tuned::{Tuned, tuned};
 use feamoe_engine::Value;
 use feamoe_engine::mixture::Term;
 use serde::{Deserialize, Serialize};
@@ -30,22 +31,22 @@ use super::{Block, Category, Encoder, Example, Feature, Kind};
 use crate::rows::{Cell, Record, is_number_column, value};
 
 /// Values of a number between two looks.
-pub(super) const WINDOW: u32 = 500;
+pub(super) static WINDOW: Tuned<u32> = tuned!(500);
 /// PSI that two windows running must exceed: the usual bound for a shift that matters.
-const MOVED: f32 = 0.25;
+static MOVED: Tuned<f32> = tuned!(0.25);
 /// PSI that one window must exceed.
-const MOVED_FAR: f32 = 1.0;
+static MOVED_FAR: Tuned<f32> = tuned!(1.0);
 /// Values kept of those fitted on, and of the newest.
 pub(super) const KEPT: usize = 1024;
 /// Rows between two looks at the levels of a category, and between two halvings of their counts.
-const LOOK: u32 = 256;
+static LOOK: Tuned<u32> = tuned!(256);
 /// More than is ever counted, with all shards of a merged run.
 const MOST_COUNTED: u32 = 1 << 24;
-const HALF_LIFE: u32 = 4096;
+static HALF_LIFE: Tuned<u32> = tuned!(4096);
 /// A level takes another's row where it was counted [`MORE_FREQUENT`] times as often, and at least
 /// [`FREQUENT`] times.
-const MORE_FREQUENT: u32 = 4;
-const FREQUENT: u32 = 16;
+static MORE_FREQUENT: Tuned<u32> = tuned!(4);
+static FREQUENT: Tuned<u32> = tuned!(16);
 /// Values that say what an empty column is.
 const DECIDING: usize = 500;
 
@@ -97,7 +98,7 @@ impl Recent {
                 self.next = (self.next + 1) % KEPT;
             }
         }
-        self.counted == WINDOW
+        self.counted == WINDOW.get()
     }
 
     /// Ends the window; returns whether the values have moved.
@@ -105,8 +106,8 @@ impl Recent {
         let index = stability_index(&shares(&self.counts), &self.shares);
         self.counts.fill(0);
         self.counted = 0;
-        self.moved = if index > MOVED { self.moved + 1 } else { 0 };
-        index > MOVED_FAR || self.moved > 1
+        self.moved = if index > MOVED.get() { self.moved + 1 } else { 0 };
+        index > MOVED_FAR.get() || self.moved > 1
     }
 
     fn is_sound(&self, number: &Number) -> bool {
@@ -116,8 +117,8 @@ impl Recent {
             && (self.next == 0 || self.next < KEPT && self.newest.len() == KEPT)
             && (self.shares.len(), self.counts.len()) == (number.classes(), number.classes())
             && self.shares.iter().all(|share| *share > 0.0)
-            && self.counts.iter().all(|count| *count <= WINDOW)
-            && self.counted < WINDOW
+            && self.counts.iter().all(|count| *count <= WINDOW.get())
+            && self.counted < WINDOW.get()
             && self.moved <= MOST_COUNTED
     }
 }
@@ -189,13 +190,13 @@ impl LevelCounts {
     #[inline]
     fn end_row(&mut self) -> bool {
         self.rows += 1;
-        if self.rows.is_multiple_of(HALF_LIFE) {
+        if self.rows.is_multiple_of(HALF_LIFE.get()) {
             self.known.iter_mut().for_each(|count| *count /= 2);
             self.others.iter_mut().for_each(|(_, count)| *count /= 2);
             self.others.retain(|(_, count)| *count > 0);
             self.rows = 0;
         }
-        self.rows.is_multiple_of(LOOK)
+        self.rows.is_multiple_of(LOOK.get())
     }
 
     /// Returns the code of a level that has gone and the one that takes its row, if there are both.
@@ -205,7 +206,7 @@ impl LevelCounts {
         let (code, least) = (0_u16..).zip(&self.known).min_by_key(|(_, count)| **count)?;
         let (index, (_, most)) =
             self.others.iter().enumerate().max_by_key(|(index, (_, count))| (*count, std::cmp::Reverse(*index)))?;
-        if *most < FREQUENT.max(MORE_FREQUENT * least) {
+        if *most < FREQUENT.get().max(MORE_FREQUENT.get() * least) {
             return None;
         }
         let (name, count) = self.others.remove(index);
@@ -321,7 +322,7 @@ impl Encoder {
         // The feature is taken out, as it adds rows to the encoder that it is part of.
         let kind = &mut self.features.get_mut(index)?.kind;
         let (old, is_moved, undecided) = match kind {
-            Kind::Number(number) => (None, number.recent.counted >= WINDOW && number.recent.has_moved(), false),
+            Kind::Number(number) => (None, number.recent.counted >= WINDOW.get() && number.recent.has_moved(), false),
             Kind::Category(category) if category.undecided.is_some() => {
                 (None, false, category.undecided.as_ref().is_some_and(|values| values.len() >= DECIDING))
             }
@@ -665,7 +666,7 @@ mod tests {
             counts.observe_other(b"new", 4);
         }
         assert_eq!(counts.replacement(4), None, "all four are as frequent as it");
-        for _ in 0..5 * HALF_LIFE {
+        for _ in 0..5 * HALF_LIFE.get() {
             counts.end_row();
         }
         for _ in 0..60 {
@@ -691,6 +692,6 @@ mod tests {
         let even = [0.25_f32; 4];
         assert_eq!(stability_index(&even, &even), 0.0);
         assert!(stability_index(&[0.4, 0.3, 0.2, 0.1], &even) > 0.2);
-        assert!(stability_index(&[0.97, 0.01, 0.01, 0.01], &even) > MOVED_FAR);
+        assert!(stability_index(&[0.97, 0.01, 0.01, 0.01], &even) > MOVED_FAR.get());
     }
 }

@@ -1,5 +1,6 @@
 //! A numeric feature: its scale, its bins, and the terms of a value.
 
+use crate::tuned::{Tuned, tuned};
 use feamoe_engine::Value;
 use feamoe_engine::mixture::Term;
 use feamoe_engine::schema::{Transform, bin, clamp};
@@ -10,11 +11,11 @@ use super::{Block, Example};
 
 /// Bins up to which a number has nothing else but its line. A sloped one has hats beside more bins
 /// than knots.
-const FEW: usize = 16;
+static FEW: Tuned<usize> = tuned!(16);
 /// Bins from which on none is wide enough for a slope in it to matter.
-pub(super) const MANY: usize = 64;
+pub(super) static MANY: Tuned<usize> = tuned!(64);
 /// Knots of a number that has more: as few as leave Adult where it is.
-pub(super) const KNOTS: usize = 10;
+pub(super) static KNOTS: Tuned<usize> = tuned!(10);
 
 /// A numeric feature.
 ///
@@ -92,13 +93,13 @@ pub(super) struct Resolution {
 
 impl Resolution {
     pub fn new(most_bins: usize, has_slopes: bool, is_monotone: bool) -> Self {
-        let most_bins = if is_monotone { most_bins.min(FEW) } else { most_bins };
+        let most_bins = if is_monotone { most_bins.min(FEW.get()) } else { most_bins };
         Self { most_bins, has_slopes: has_slopes && !is_monotone, has_hats: !is_monotone }
     }
 
     /// Returns the number of knots beside these bins.
     pub fn knots(self, bins: &[Bin], is_sloped: bool) -> u16 {
-        let few = if is_sloped { KNOTS } else { FEW };
+        let few = if is_sloped { KNOTS.get() } else { FEW.get() };
         bins.last().filter(|_| self.has_hats && bins.len() > few).map_or(0, |last| last.knot + 2)
     }
 }
@@ -208,7 +209,7 @@ impl Number {
     /// the bin.
     pub(crate) fn terms_of_bin(&self, index: usize) -> impl Iterator<Item = (Term, Block)> + use<> {
         let bin = self.bins.get(index).copied();
-        let (has_line, has_hats, is_fine) = (!self.is_sloped, self.knots > 0, self.bins.len() > FEW);
+        let (has_line, has_hats, is_fine) = (!self.is_sloped, self.knots > 0, self.bins.len() > FEW.get());
         let (first, own, block) = (self.first_row, self.bin_rows().start, self.first_block);
         bin.into_iter().flat_map(move |Bin { place, knot, share, .. }| {
             let line = has_line.then_some((Term { row: first, scale: place }, block));

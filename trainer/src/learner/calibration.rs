@@ -15,6 +15,7 @@
 //! weights, and only where q has the smaller log-loss of late. Without a target the score is left
 //! as it is.
 
+use crate::tuned::{Tuned, tuned};
 use std::f32::consts::LN_2;
 
 use feamoe_engine::calibration::{log2_odds, probability};
@@ -26,25 +27,25 @@ use super::monotone::Cones;
 use crate::encoder::{Carried, Carry, Example};
 
 /// First value of the sums of squared gradients.
-const FIRST_SQUARE: f32 = 5e-4;
+static FIRST_SQUARE: Tuned<f32> = tuned!(5e-4);
 /// Records that a row is drawn to 0 as strongly as: the rows are as many as the mixture's, and each
 /// costs log-loss that the score had not lost. (On Adult with `spd=0.05` the log-loss was 0.2851
 /// without, 0.2830 with.)
-const PRIOR_RECORDS: f32 = 300.0;
+static PRIOR_RECORDS: Tuned<f32> = tuned!(300.0);
 /// Curvature of the log-loss, and squared gradient, of a usual record: what the prior's share of a
 /// row's records is known by.
 const CURVATURE: f32 = 0.1;
 const USUAL_SQUARE: f32 = 0.04;
 /// Largest decay: in a row's first records.
-const LARGEST_DECAY: f32 = 0.1;
+static LARGEST_DECAY: Tuned<f32> = tuned!(0.1);
 /// Terms of a record up to which each takes the full step.
-const FULL_STEP_TERMS: f32 = 20.0;
+static FULL_STEP_TERMS: Tuned<f32> = tuned!(20.0);
 
 /// The average reaches back over this share of the records, at most `AVERAGED_RECORDS`; it is moved
 /// every `AVERAGE_EVERY` records.
-const AVERAGED_SHARE: f32 = 1.0 / 4.0;
-const AVERAGED_RECORDS: f32 = 8000.0;
-const AVERAGE_EVERY: u64 = 16;
+static AVERAGED_SHARE: Tuned<f32> = tuned!(1.0 / 4.0);
+static AVERAGED_RECORDS: Tuned<f32> = tuned!(8000.0);
+static AVERAGE_EVERY: Tuned<u64> = tuned!(16);
 
 /// Returns the log-loss of a probability, in nats.
 fn log_loss(probability: f32, label: bool) -> f32 {
@@ -62,8 +63,8 @@ struct Weight {
 }
 
 impl Weight {
-    const fn new(value: f32) -> Self {
-        Self { value, square: FIRST_SQUARE, average: value }
+    fn new(value: f32) -> Self {
+        Self { value, square: FIRST_SQUARE.get(), average: value }
     }
 
     fn step(&mut self, rate: f32, gradient: f32) {
@@ -105,7 +106,7 @@ impl Calibrator {
             self.rows.resize(needed, Weight::new(0.0));
         }
         self.records += 1;
-        let window = (self.records as f32 * AVERAGED_SHARE).clamp(1.0, AVERAGED_RECORDS);
+        let window = (self.records as f32 * AVERAGED_SHARE.get()).clamp(1.0, AVERAGED_RECORDS.get());
         let both = [score, self.averaged(terms, score)];
         for (loss, probability) in self.losses.iter_mut().zip(both) {
             *loss += importance * (log_loss(probability, *label) - *loss) / window.max(importance);
@@ -114,7 +115,7 @@ impl Calibrator {
         let z = self.log2_odds(terms, score, |weight| weight.value);
         let factor = factor(importance);
         let error = factor * LN_2 * (probability(z) - if *label { 1.0 } else { 0.0 });
-        let rate = factor * learning_rate * (FULL_STEP_TERMS / terms.len() as f32).min(1.0);
+        let rate = factor * learning_rate * (FULL_STEP_TERMS.get() / terms.len() as f32).min(1.0);
         self.bias.step(rate, error);
         self.slope.step(rate, error * odds);
         if !cones.is_empty() {
@@ -122,12 +123,12 @@ impl Calibrator {
         }
         for term in terms.iter().filter(|term| !cones.hold(term.row)) {
             if let Some(weight) = self.rows.get_mut(term.row as usize) {
-                let decay = (PRIOR_RECORDS * CURVATURE * USUAL_SQUARE / weight.square).min(LARGEST_DECAY);
+                let decay = (PRIOR_RECORDS.get() * CURVATURE * USUAL_SQUARE / weight.square).min(LARGEST_DECAY.get());
                 weight.step(rate, error * term.scale + decay * weight.value);
             }
         }
-        if self.records.is_multiple_of(AVERAGE_EVERY) {
-            let part = (AVERAGE_EVERY as f32 / window).min(1.0);
+        if self.records.is_multiple_of(AVERAGE_EVERY.get()) {
+            let part = (AVERAGE_EVERY.get() as f32 / window).min(1.0);
             for weight in [&mut self.slope, &mut self.bias].into_iter().chain(&mut self.rows) {
                 weight.average += part * (weight.value - weight.average);
             }
@@ -144,7 +145,7 @@ impl Calibrator {
         };
         let weight = |carried: &Carried| {
             let [value, average] = sum(&carried.from);
-            let square = carried.steps_of.map_or(FIRST_SQUARE, |row| old(row).square);
+            let square = carried.steps_of.map_or(FIRST_SQUARE.get(), |row| old(row).square);
             (carried.row as usize, Weight { value, square, average })
         };
         let [value, average] = sum(&carry.bias);
@@ -167,12 +168,12 @@ impl Calibrator {
         let records = parts.iter().map(|(part, _)| part.records).fold(0, u64::saturating_add);
         let share = |part: &Self| part.records as f64 / records.max(1) as f64;
         let mean = |of: &dyn Fn(&Self) -> Weight, share: &dyn Fn(&Self, &[f64]) -> f64| {
-            let (mut value, mut average, mut square) = (0.0, 0.0, FIRST_SQUARE);
+            let (mut value, mut average, mut square) = (0.0, 0.0, FIRST_SQUARE.get());
             for (part, shares) in parts {
                 let (weight, share) = (of(part), share(part, shares));
                 value += share * f64::from(weight.value);
                 average += share * f64::from(weight.average);
-                square += weight.square - FIRST_SQUARE;
+                square += weight.square - FIRST_SQUARE.get();
             }
             Weight { value: value as f32, average: average as f32, square }
         };

@@ -40,21 +40,22 @@
 //! *Cost:* a product of the gradient with each row of a record. *Memory:* three numbers a block,
 //! one a row.
 
+use crate::tuned::{Tuned, tuned};
 use feamoe_engine::mixture::Term;
 use serde::{Deserialize, Serialize};
 
 use crate::encoder;
 
 /// What the prior weighs, in squared derivatives.
-const PRIOR: f32 = 1.0;
+static PRIOR: Tuned<f32> = tuned!(1.0);
 /// Largest gain.
-const LARGEST: f32 = 8.0;
+static LARGEST: Tuned<f32> = tuned!(8.0);
 /// Standard errors that the gain of bins beside hats has to be beyond.
-const STANDARD_ERRORS: f32 = 1.5;
+static STANDARD_ERRORS: Tuned<f32> = tuned!(1.5);
 /// Records that the sums reach back over: what paid long ago need not pay now.
-const REACH: f32 = 8000.0;
+static REACH: Tuned<f32> = tuned!(8000.0);
 /// Records' worth of evidence that is kept at a drift.
-const KEPT_AT_DRIFT: f32 = 0.1;
+static KEPT_AT_DRIFT: Tuned<f32> = tuned!(0.1);
 
 /// The gains of all blocks, and the block of every row.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -86,9 +87,9 @@ impl Block {
         let mean = |of: &dyn Fn(&Self) -> f64| {
             parts.iter().map(|(block, records)| records / all * of(block)).sum::<f64>() as f32
         };
-        let gain = mean(&|block| block.gain.into()).clamp(0.0, LARGEST);
+        let gain = mean(&|block| block.gain.into()).clamp(0.0, LARGEST.get());
         // Evidence fades: of many records no more is left than of the last ones.
-        let reach = f64::from(REACH);
+        let reach = f64::from(REACH.get());
         let left: f64 = parts.iter().map(|(_, records)| records.min(reach)).sum();
         let kept = left.min(reach) / left;
         let curvature: f64 = parts
@@ -99,9 +100,10 @@ impl Block {
             })
             .sum();
         let curvature = curvature as f32;
-        let noise = if is_fine { STANDARD_ERRORS * STANDARD_ERRORS / (curvature + PRIOR) } else { 0.0 };
+        let noise =
+            if is_fine { STANDARD_ERRORS.get() * STANDARD_ERRORS.get() / (curvature + PRIOR.get()) } else { 0.0 };
         let wanted = if gain > 0.0 {
-            0.5 * (gain + (gain * gain + 4.0 * noise).sqrt()) * (curvature + PRIOR) - PRIOR
+            0.5 * (gain + (gain * gain + 4.0 * noise).sqrt()) * (curvature + PRIOR.get()) - PRIOR.get()
         } else {
             mean(&|block| block.wanted.into())
         };
@@ -111,12 +113,12 @@ impl Block {
     /// `factor`: what the derivative was multiplied by, the root of the record's weight.
     fn observe(&mut self, derivative: f32, factor: f32, is_fine: bool) {
         let square = derivative * derivative;
-        let kept = 1.0 - 1.0 / REACH;
+        let kept = 1.0 - 1.0 / REACH.get();
         self.wanted = kept * self.wanted + (self.gain * square - factor * derivative);
         self.curvature = kept * self.curvature + square;
-        let curvature = self.curvature + PRIOR;
-        let gain = ((self.wanted + PRIOR) / curvature).clamp(0.0, LARGEST);
-        let noise = if is_fine { STANDARD_ERRORS * STANDARD_ERRORS / curvature } else { 0.0 };
+        let curvature = self.curvature + PRIOR.get();
+        let gain = ((self.wanted + PRIOR.get()) / curvature).clamp(0.0, LARGEST.get());
+        let noise = if is_fine { STANDARD_ERRORS.get() * STANDARD_ERRORS.get() / curvature } else { 0.0 };
         self.gain = if gain * gain > noise { gain - noise / gain } else { 0.0 };
     }
 }
@@ -181,8 +183,8 @@ impl Gains {
     /// Lets go of most of the evidence: what paid before a drift need not pay after it.
     pub(super) fn answer_drift(&mut self) {
         for block in &mut self.blocks {
-            block.wanted *= KEPT_AT_DRIFT;
-            block.curvature *= KEPT_AT_DRIFT;
+            block.wanted *= KEPT_AT_DRIFT.get();
+            block.curvature *= KEPT_AT_DRIFT.get();
         }
     }
 
@@ -210,7 +212,7 @@ impl Gains {
         let known = |block: &encoder::Block| *block == encoder::Block::NONE || block.index() < self.blocks.len();
         self.block_of_row.iter().all(known)
             && self.blocks.iter().all(|Block { gain, wanted, curvature }| {
-                (0.0..=LARGEST).contains(gain) && wanted.is_finite() && (0.0..f32::MAX).contains(curvature)
+                (0.0..=LARGEST.get()).contains(gain) && wanted.is_finite() && (0.0..f32::MAX).contains(curvature)
             })
     }
 }

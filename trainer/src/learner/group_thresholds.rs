@@ -12,6 +12,7 @@
 //! five shuffled passes 0.859 beside 0.853; with `spd=0.05,aod=0.05`, which contradict each other,
 //! 0.833 beside 0.832.
 
+use crate::tuned::{Tuned, tuned};
 use feamoe_engine::fairness::{Measure, Rates};
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +22,7 @@ use crate::encoder::NO_GROUP;
 pub(super) const HELD: [Measure; 5] = [Measure::Spd, Measure::Aod, Measure::Eodds, Measure::Eopp, Measure::Impact];
 
 /// Share of a target that is aimed at.
-const AIM: f32 = 0.9;
+static AIM: Tuned<f32> = tuned!(0.9, 0.8, 1.0);
 /// Shifts tried, in log2 units: from `-FARTHEST` to `FARTHEST` in steps of `STEP`, which is that
 /// range halved `HALVINGS` times.
 pub(super) const FARTHEST: f32 = 8.0;
@@ -29,12 +30,12 @@ pub(super) const HALVINGS: u32 = 7;
 const STEP: f32 = 2.0 * FARTHEST / (1 << HALVINGS) as f32;
 const SHIFTS: usize = (1 << HALVINGS) + 1;
 /// Records between two choices.
-const CHOOSE_EVERY: u64 = 256;
+static CHOOSE_EVERY: Tuned<u64> = tuned!(256);
 /// Records until which a group is not shifted: its rates say nothing.
-const LEAST_RECORDS: f32 = 50.0;
+static LEAST_RECORDS: Tuned<f32> = tuned!(50.0);
 /// The histograms reach back over this share of the records, at most `RECORDS`.
-const SHARE: f32 = 1.0 / 4.0;
-const RECORDS: f32 = 8000.0;
+static SHARE: Tuned<f32> = tuned!(1.0 / 4.0);
+static RECORDS: Tuned<f32> = tuned!(8000.0);
 
 /// The scores of a group, by the least shift that makes them favourable, in steps from `-FARTHEST`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -127,10 +128,10 @@ impl GroupThresholds {
         }
         self.groups[group].observe(needed, label);
         self.records += 1;
-        if self.records.is_multiple_of(CHOOSE_EVERY) {
+        if self.records.is_multiple_of(CHOOSE_EVERY.get()) {
             #[allow(clippy::cast_precision_loss)]
-            let window = (self.records as f32 * SHARE).min(RECORDS);
-            let keep = 1.0 - (CHOOSE_EVERY as f32 / window).min(0.5);
+            let window = (self.records as f32 * SHARE.get()).min(RECORDS.get());
+            let keep = 1.0 - (CHOOSE_EVERY.get() as f32 / window).min(0.5);
             self.shifts = self.choose(threshold);
             self.groups.iter_mut().for_each(|group| group.fade(keep));
         }
@@ -158,14 +159,14 @@ impl GroupThresholds {
         }
         self.shifts = self.choose(threshold);
         // Then they weigh as many records as they stand for.
-        let each = (self.records as f32 * SHARE).min(RECORDS) / sample.len().max(1) as f32;
+        let each = (self.records as f32 * SHARE.get()).min(RECORDS.get()) / sample.len().max(1) as f32;
         self.groups.iter_mut().for_each(|group| group.weigh(each));
     }
 
     /// Returns how far a group's gaps to the reference are past their targets.
     fn excess(&self, group: &Rates, reference: &Rates) -> f32 {
         let excess = |(measure, limit): &(Measure, f32)| {
-            (measure.magnitude(measure.gap(group, reference)) - AIM * measure.allowance(*limit)).max(0.0)
+            (measure.magnitude(measure.gap(group, reference)) - AIM.get() * measure.allowance(*limit)).max(0.0)
         };
         self.targets.iter().map(excess).sum()
     }
@@ -178,7 +179,7 @@ impl GroupThresholds {
         /// What a gap past its target weighs against wrong decisions.
         const WEIGHT: f32 = 1e6;
         let none = vec![0.0; self.groups.len()];
-        let known = |group: &Scores| group.records >= LEAST_RECORDS;
+        let known = |group: &Scores| group.records >= LEAST_RECORDS.get();
         let Some((reference, others)) = self.groups.split_first().filter(|(reference, _)| known(reference)) else {
             return none;
         };
@@ -273,7 +274,7 @@ mod tests {
             let after = gap(&thresholds, measure, thresholds.shifts());
             assert!(measure.magnitude(before) > limit, "{measure:?} {before}");
             // A step of the grid moves a rate by some hundredths.
-            assert!(measure.magnitude(after) <= AIM * limit + 0.003, "{measure:?} {after}");
+            assert!(measure.magnitude(after) <= AIM.get() * limit + 0.003, "{measure:?} {after}");
             // Near the target the cost is flat, so that chance has a say.
             assert!(measure.magnitude(after) > 0.4 * limit, "{measure:?} {after}");
         }

@@ -26,6 +26,7 @@
 //! so that the first records of a rare one do not outweigh all others, and fade over `FADING`
 //! records, so that they follow a base rate that drifts. The sample weights have no part in them.
 
+use crate::tuned::{Tuned, tuned};
 use serde::{Deserialize, Serialize};
 
 use super::options::ClassWeight;
@@ -36,10 +37,10 @@ const LARGEST: f64 = 100.0;
 const SMALLEST: f64 = 1e-6;
 /// Records of each label to start with: the first one of a label with 1 % counts as 10 others at
 /// most, not as 50.
-const PRIOR: f64 = 50.0;
+static PRIOR: Tuned<f64> = tuned!(50.0);
 /// Records over which the numbers of records by label fade: of a label with 0.1 % there are still
 /// 100 in them.
-const FADING: f64 = 100_000.0;
+static FADING: Tuned<f64> = tuned!(100_000.0);
 /// Largest weight of a label: that of a share of 0.05 %. Rarer ones have less than half of all
 /// weight.
 const LARGEST_OF_LABEL: f64 = 1000.0;
@@ -55,7 +56,7 @@ pub(super) struct Importance {
 
 impl Importance {
     pub(super) fn new(class_weight: ClassWeight) -> Self {
-        let labels = (class_weight == ClassWeight::Balanced).then_some([PRIOR; 2]);
+        let labels = (class_weight == ClassWeight::Balanced).then_some([PRIOR.get(); 2]);
         Self { records: 0, mean: 0.0, labels }
     }
 
@@ -93,8 +94,8 @@ impl Importance {
         merged.mean = parts.iter().map(|part| part.records as f64 / merged.records.max(1) as f64 * part.mean).sum();
         if let Some(labels) = &mut merged.labels {
             for (label, number) in labels.iter_mut().enumerate() {
-                let known = parts.iter().filter_map(|part| Some(part.labels?[label] - PRIOR));
-                *number = (known.sum::<f64>() + PRIOR).max(0.0);
+                let known = parts.iter().filter_map(|part| Some(part.labels?[label] - PRIOR.get()));
+                *number = (known.sum::<f64>() + PRIOR.get()).max(0.0);
             }
         }
         Some(merged)
@@ -118,7 +119,7 @@ pub(super) fn factor(importance: f32) -> f32 {
 /// Counts a record of a label; returns the label's weight.
 #[allow(clippy::cast_possible_truncation)] // as precise as a gradient
 fn balance(labels: &mut [f64; 2], label: bool) -> f32 {
-    let [negatives, positives] = labels.map(|number| number * (1.0 - 1.0 / FADING));
+    let [negatives, positives] = labels.map(|number| number * (1.0 - 1.0 / FADING.get()));
     *labels = if label { [negatives, positives + 1.0] } else { [negatives + 1.0, positives] };
     let own = if label { positives } else { negatives } + 1.0;
     ((negatives + positives + 1.0) / (2.0 * own)).min(LARGEST_OF_LABEL) as f32

@@ -16,23 +16,25 @@
 //!
 //! *Cost:* two scores for every value tried, and a step more for every unfair record.
 
+use crate::tuned::{Tuned, tuned};
+
 /// Slope of the smooth decision, as that of the fairness targets: scores within about 0.2 of the
 /// threshold are pulled.
-const SLOPE: f32 = 10.0;
+static SLOPE: Tuned<f32> = tuned!(10.0);
 
 /// The forces `dE/dp` on a record and on its flip, from their scores.
 pub(super) fn forces(weight: f32, threshold: f32, own: f32, flipped: f32) -> (f32, f32) {
     let sign = if own > flipped { 1.0 } else { -1.0 };
     let slope = |p: f32| {
         let q = smooth_decision(p, threshold);
-        SLOPE * q * (1.0 - q)
+        SLOPE.get() * q * (1.0 - q)
     };
     (weight * sign * slope(own), -weight * sign * slope(flipped))
 }
 
 fn smooth_decision(p: f32, threshold: f32) -> f32 {
     use feamoe_engine::math::{LOG2_E, exp2};
-    1.0 / (1.0 + exp2(-LOG2_E * SLOPE * (p - threshold)))
+    1.0 / (1.0 + exp2(-LOG2_E * SLOPE.get() * (p - threshold)))
 }
 
 #[cfg(test)]
@@ -44,7 +46,7 @@ mod tests {
     #[test]
     fn forces_are_the_derivatives_of_the_smooth_price() {
         let penalty = |own, flipped| {
-            let q = |p: f64| 1.0 / (1.0 + libm::exp(-f64::from(SLOPE) * (p - f64::from(THRESHOLD))));
+            let q = |p: f64| 1.0 / (1.0 + libm::exp(-f64::from(SLOPE.get()) * (p - f64::from(THRESHOLD))));
             0.4 * libm::fabs(q(own) - q(flipped))
         };
         for (own, flipped) in [(0.45_f32, 0.35_f32), (0.3, 0.6), (0.41, 0.1), (0.0, 1.0)] {

@@ -28,6 +28,7 @@
 //!   every 10,000 records, the log-loss of the first 500 records is 0.91 where the second comes
 //!   first, 0.6 at each return; without all this 1.6, then 1.7 to 1.9.
 
+use crate::tuned::{Tuned, tuned};
 use feamoe_engine::mixture::{Term, combine, logits, stride, tame};
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{RngCore, SeedableRng};
@@ -50,32 +51,32 @@ pub(super) use merge::{Part, row_shares};
 
 /// First value of the sums of squared gradients: bounds the first step of a weight by `learning
 /// rate / 2` or so.
-const FIRST_SQUARE: f32 = 5e-4;
+static FIRST_SQUARE: Tuned<f32> = tuned!(5e-4);
 /// Decay of the weights of the active rows, per record, inside the gradient (so that AdaGrad scales
 /// it): rare rows stay near 0.
-const DECAY: f32 = 7e-4;
+static DECAY: Tuned<f32> = tuned!(7e-4);
 /// Half width of the uniform perturbation of a new expert, in log2 units.
-const PERTURBATION: f32 = 0.05;
+static PERTURBATION: Tuned<f32> = tuned!(0.05);
 /// Terms of a record up to which each takes the full step; more share it, else the logit of a long
 /// record would overshoot.
-const FULL_STEP_TERMS: f32 = 20.0;
+static FULL_STEP_TERMS: Tuned<f32> = tuned!(20.0);
 /// Records between two looks at how close the experts are.
-const COMPARE_EVERY: u64 = 16;
+static COMPARE_EVERY: Tuned<u64> = tuned!(16);
 /// The deciding average reaches back over this share of the records seen, and no further than so
 /// many.
-const DECIDING_SHARE: f32 = 1.0 / 32.0;
-const DECIDING_ROWS: f32 = 500.0;
+static DECIDING_SHARE: Tuned<f32> = tuned!(1.0 / 32.0);
+static DECIDING_ROWS: Tuned<f32> = tuned!(500.0);
 /// The same for the exported average.
-const EXPORTED_SHARE: f32 = 1.0 / 4.0;
-const EXPORTED_ROWS: f32 = 8000.0;
+static EXPORTED_SHARE: Tuned<f32> = tuned!(1.0 / 4.0);
+static EXPORTED_ROWS: Tuned<f32> = tuned!(8000.0);
 /// Records since the start that the deciding average reckons with once a drift was a new start:
 /// there is no need to begin at 0.
-const AFTER_DRIFT: f32 = 1600.0;
+static AFTER_DRIFT: Tuned<f32> = tuned!(1600.0);
 /// Largest sum of squares of a gate bias after a drift: its steps stay as large as after a few
 /// records.
-const LARGEST_GATE_SQUARE: f32 = 0.1;
+static LARGEST_GATE_SQUARE: Tuned<f32> = tuned!(0.1);
 /// Records that the gate biases of the deciding weights reach back over after a drift.
-const GATE_RECORDS: f32 = 5.0;
+static GATE_RECORDS: Tuned<f32> = tuned!(5.0);
 
 /// Scratch of a forward pass.
 #[derive(Clone, Debug, Default)]
@@ -165,7 +166,7 @@ impl Mixture {
             experts: 1,
             newest: 0,
             weights: Table::new(stride, 0.0),
-            squares: Table::new(stride, FIRST_SQUARE),
+            squares: Table::new(stride, FIRST_SQUARE.get()),
             deciding: Table::new(stride, 0.0),
             exported: Table::new(stride, 0.0),
             records: 0,
@@ -271,7 +272,7 @@ impl Mixture {
         self.weights.carry(carry, |row| gains.of(row as usize));
         self.deciding.carry(carry, as_it_is);
         self.exported.carry(carry, as_it_is);
-        self.squares.carry_steps(carry, FIRST_SQUARE);
+        self.squares.carry_steps(carry, FIRST_SQUARE.get());
         carry.blocks.iter().for_each(|block| self.gains.start(*block));
     }
 
@@ -304,7 +305,7 @@ impl Mixture {
             for table in [&mut self.weights, &mut self.deciding, &mut self.exported] {
                 table.grow(rows, 0.0);
             }
-            self.squares.grow(rows, FIRST_SQUARE);
+            self.squares.grow(rows, FIRST_SQUARE.get());
         }
     }
 
@@ -357,11 +358,11 @@ impl Mixture {
         if self.drifted_at.is_some() {
             let gates = self.deciding.bias.iter_mut().zip(&self.weights.bias).zip(&mut self.squares.bias);
             for ((deciding, current), square) in gates.take(self.experts) {
-                *square = square.min(LARGEST_GATE_SQUARE);
-                *deciding += (current - *deciding) / GATE_RECORDS;
+                *square = square.min(LARGEST_GATE_SQUARE.get());
+                *deciding += (current - *deciding) / GATE_RECORDS.get();
             }
         }
-        if self.records.is_multiple_of(COMPARE_EVERY) {
+        if self.records.is_multiple_of(COMPARE_EVERY.get()) {
             self.closeness.observe(&self.pass.gate, &self.pass.outputs);
         }
         self.records += 1;
@@ -420,7 +421,7 @@ impl Mixture {
     /// Steps all rows of the terms down the gradient.
     fn descend(&mut self, terms: &[Term], learning_rate: f32, lanes: Option<&Lanes>) {
         #[allow(clippy::cast_precision_loss)] // a record has a few hundred terms at most
-        let shared = FULL_STEP_TERMS / (terms.len() as f32 + 1.0);
+        let shared = FULL_STEP_TERMS.get() / (terms.len() as f32 + 1.0);
         let rate = learning_rate * shared.min(1.0);
         match lanes {
             None => self.for_active_rows(terms, |w, s, g, scale| descend(w, s, g, scale, rate)),
@@ -455,14 +456,14 @@ impl Mixture {
         let passed = self.records - self.averaged_at;
         let rows = self.weights.rows().nrows() as f32;
         let since_drift = (self.records - self.drifted_at.unwrap_or(0)) as f32;
-        let since = since_drift + self.drifted_at.map_or(0.0, |_| AFTER_DRIFT);
+        let since = since_drift + self.drifted_at.map_or(0.0, |_| AFTER_DRIFT.get());
         let passed = passed as f32;
         if passed < (since / 64.0).min(rows / 8.0).floor() {
             return;
         }
         self.averaged_at = self.records;
-        let deciding = (since * DECIDING_SHARE).min(DECIDING_ROWS);
-        let exported = (since_drift * EXPORTED_SHARE).clamp(deciding, EXPORTED_ROWS);
+        let deciding = (since * DECIDING_SHARE.get()).min(DECIDING_ROWS.get());
+        let exported = (since_drift * EXPORTED_SHARE.get()).clamp(deciding, EXPORTED_ROWS.get());
         let [deciding, exported] = [deciding, exported].map(|window| passed / (passed + window));
         let gain = |row: usize| self.gains.of(row);
         self.deciding.move_towards(&self.weights, deciding, gain, lanes);
@@ -477,7 +478,7 @@ impl Mixture {
         for table in [&mut self.deciding, &mut self.exported, &mut self.weights] {
             table.add_expert(self.experts, 0.0);
         }
-        self.squares.add_expert(self.experts, FIRST_SQUARE);
+        self.squares.add_expert(self.experts, FIRST_SQUARE.get());
         self.experts += 1;
         self.usage.push(0.0);
         self.experts - 1
@@ -501,7 +502,7 @@ impl Mixture {
             table.for_each_row(self.experts, |row, gate, outputs| {
                 let gain = row.filter(|_| has_gains).map_or(1.0, |row| gains.of(row));
                 for lanes in [gate, outputs] {
-                    lanes[expert] = lanes[parent] + gain * PERTURBATION * symmetric(&mut random);
+                    lanes[expert] = lanes[parent] + gain * PERTURBATION.get() * symmetric(&mut random);
                 }
             });
             table.bias[parent] -= 1.0;
@@ -538,7 +539,7 @@ impl Mixture {
     /// Starts a new expert: its step sizes, and what is known of all.
     fn start(&mut self, expert: usize) {
         self.squares.for_each_row(self.experts, |_, gate, outputs| {
-            (gate[expert], outputs[expert]) = (FIRST_SQUARE, FIRST_SQUARE);
+            (gate[expert], outputs[expert]) = (FIRST_SQUARE.get(), FIRST_SQUARE.get());
         });
         self.project();
         self.newest = expert;
@@ -620,7 +621,7 @@ fn descend_in(lanes: &Lanes, weights: &mut [f32], squares: &mut [f32], gradient:
 
 #[inline]
 fn descend_lane(w: &mut f32, s: &mut f32, g: f32, scale: f32, rate: f32) {
-    let d = scale * g + DECAY * *w;
+    let d = scale * g + DECAY.get() * *w;
     *s += d * d;
     *w -= rate * d / s.sqrt();
 }

@@ -26,6 +26,7 @@
 //! which gap is found by trying. Targets (`control`) do not have this limit. *Cost:* a few
 //! operations a record and attribute, 16 bytes a group.
 
+use crate::tuned::{Tuned, tuned};
 use std::fmt;
 use std::str::FromStr;
 
@@ -36,10 +37,10 @@ use crate::rows::GroupMap;
 
 /// Largest weight of a cell. A rarer one counts as 1 % of two groups: the first record of a group
 /// in a million would otherwise undo what was learned.
-const LARGEST_CELL_WEIGHT: f32 = 25.0;
+static LARGEST_CELL_WEIGHT: Tuned<f32> = tuned!(25.0);
 
 /// Step of the running rates: about the last 500 records of a cell.
-const FADING: f32 = 0.002;
+static FADING: Tuned<f32> = tuned!(0.002);
 
 /// The penalties that are added to the accuracy loss, each with its increment: by how much every
 /// expert added raises its weight, above 0 and at most [`Penalties::LARGEST_INCREMENT`]. None by
@@ -233,7 +234,7 @@ struct Cell {
 impl Cell {
     fn observe(&mut self, decision: bool) {
         self.records += 1;
-        let step = FADING.max(1.0 / self.records as f32);
+        let step = FADING.get().max(1.0 / self.records as f32);
         self.rate += step * (f32::from(u8::from(decision)) - self.rate);
     }
 
@@ -360,7 +361,7 @@ fn count(cells: &mut Vec<[Cell; 2]>, group: usize, label: bool, decision: bool) 
         own = cell.records;
     }
     let all: u64 = cells.iter().flatten().map(|cell| cell.records).sum();
-    (all as f32 / (2 * cells.len()) as f32 / own as f32).min(LARGEST_CELL_WEIGHT)
+    (all as f32 / (2 * cells.len()) as f32 / own as f32).min(LARGEST_CELL_WEIGHT.get())
 }
 
 #[cfg(test)]
@@ -425,7 +426,7 @@ mod tests {
         assert!((common - ONE * 1000.0 / 2400.0).abs() < 0.03 * common, "{common}");
         // A cell of one in a thousand has the largest weight, no more.
         let first = paper.observe(&[2], true, false, 2).squares;
-        assert!((first - ONE * LARGEST_CELL_WEIGHT).abs() < 1e-6, "{first}");
+        assert!((first - ONE * LARGEST_CELL_WEIGHT.get()).abs() < 1e-6, "{first}");
     }
 
     #[test]

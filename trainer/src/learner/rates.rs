@@ -1,5 +1,6 @@
 //! Fading rates of the decisions, by group and label: what the fairness controllers see.
 
+use crate::tuned::{Tuned, tuned};
 use serde::{Deserialize, Serialize};
 
 use feamoe_engine::fairness::Rates;
@@ -8,19 +9,17 @@ use crate::rows::GroupMap;
 
 /// Step of a rate at the records of its cell: an average over about 100 of them, however rare they
 /// are.
-const STEP: f32 = 0.02;
+static STEP: Tuned<f32> = tuned!(0.02);
 /// Step of the averages behind a distance: log-odds and distances spread more widely than
 /// decisions.
-const SLOW_STEP: f32 = 0.005;
+static SLOW_STEP: Tuned<f32> = tuned!(0.005);
 /// Smallest part of a shift that a mean distance answers with.
-const SMALLEST_ANSWER: f32 = 0.2;
-/// Records from which on a rate fades: `1 / STEP`.
-const FADING_FROM: f32 = 50.0;
+static SMALLEST_ANSWER: Tuned<f32> = tuned!(0.2);
 /// Where records are no longer counted: one more would not change the number.
 const MOST_COUNTED: f32 = 16_777_216.0;
 /// Growth of the unit that records are weighed with: shares of groups and labels fade over 10,000
 /// records.
-const UNIT_GROWTH: f32 = 1.0 + 1e-4;
+static UNIT_GROWTH: Tuned<f32> = tuned!(1.0 + 1e-4, 1.0 + 5e-5, 1.0 + 2e-4);
 /// Where the unit is brought back to 1, far from overflow.
 const LARGEST_UNIT: f32 = 1e6;
 /// Smallest share of a cell used as a divisor.
@@ -37,7 +36,7 @@ pub(super) struct Fading {
 impl Fading {
     fn observe(&mut self, value: f32) {
         self.count += 1.0;
-        let step = if self.count < FADING_FROM { 1.0 / self.count } else { STEP };
+        let step = if self.count < 1.0 / STEP.get() { 1.0 / self.count } else { STEP.get() };
         self.mean += step * (value - self.mean);
     }
 
@@ -56,7 +55,7 @@ impl Fading {
     /// Like [`Fading::observe`], fading more slowly.
     pub fn observe_slowly(&mut self, value: f32) {
         self.count += 1.0;
-        let step = if self.count < 1.0 / SLOW_STEP { 1.0 / self.count } else { SLOW_STEP };
+        let step = if self.count < 1.0 / SLOW_STEP.get() { 1.0 / self.count } else { SLOW_STEP.get() };
         self.mean += step * (value - self.mean);
     }
 }
@@ -152,7 +151,7 @@ impl Recourse {
     /// Returns the answer of the mean distance to a shift of the log-odds: all come nearer, but the
     /// nearest leave the mean.
     pub fn response(&self) -> f32 {
-        self.worth() * (1.0 - self.lifted.mean * self.log_odds.mean).max(SMALLEST_ANSWER)
+        self.worth() * (1.0 - self.lifted.mean * self.log_odds.mean).max(SMALLEST_ANSWER.get())
     }
 }
 
@@ -267,7 +266,7 @@ impl Groups {
             self.total *= scale;
             self.unit = 1.0;
         }
-        self.unit *= UNIT_GROWTH;
+        self.unit *= UNIT_GROWTH.get();
         self.total += self.unit;
         if let Some(known) = self.groups.get_mut(group) {
             if let Some(mass) = known.mass.get_mut(usize::from(scored.label)) {

@@ -4,6 +4,7 @@
 //! bins of the log-odds. A fixed threshold ages: with base rates that drift, or fairness forces
 //! that move scores, the score from which on a decision pays is no longer where it was.
 
+use crate::tuned::{Tuned, tuned};
 use std::fmt;
 use std::str::FromStr;
 
@@ -150,7 +151,7 @@ impl Scores {
             gains.push((edge, gain(selected)));
         }
         let best = gains.iter().map(|(_, gain)| *gain).fold(f64::NEG_INFINITY, f64::max);
-        let near = if needs_both { NEARLY_AS_GOOD } else { 0.0 };
+        let near = if needs_both { NEARLY_AS_GOOD.get() } else { 0.0 };
         let (mut edges, mut count) = (0.0, 0.0);
         for (edge, _) in gains.iter().filter(|(edge, gain)| *edge > 0 && *gain >= best - near) {
             edges += *edge as f32;
@@ -168,16 +169,16 @@ impl Scores {
 }
 
 /// A threshold this much below the best gain is nearly as good.
-const NEARLY_AS_GOOD: f64 = 5e-4;
+static NEARLY_AS_GOOD: Tuned<f64> = tuned!(5e-4);
 /// Growth of a record's weight: scores fade over 5,000 records.
-const GROWTH: f64 = 1.0 + 2e-4;
+static GROWTH: Tuned<f64> = tuned!(1.0 + 2e-4, 1.0 + 1e-4, 1.0 + 4e-4);
 /// Where the weight is brought back to 1, far from overflow.
 const LARGEST_WEIGHT: f64 = 1e6;
 /// Records before the first choice, and between two.
-const FIRST: u64 = 256;
-const EVERY: u64 = 64;
+static FIRST: Tuned<u64> = tuned!(256);
+static EVERY: Tuned<u64> = tuned!(64);
 /// Part of the way to the choice that the threshold goes.
-const STEP: f32 = 0.2;
+static STEP: Tuned<f32> = tuned!(0.2);
 
 /// A threshold that follows the stream.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -206,14 +207,14 @@ impl Follower {
             self.scores.bins.iter_mut().flatten().for_each(|weight| *weight *= scale);
             self.weight = 1.0;
         }
-        self.weight *= GROWTH;
+        self.weight *= GROWTH.get();
         self.scores.add(label, probability, self.weight);
         self.records += 1;
-        if self.records >= FIRST
-            && self.records.is_multiple_of(EVERY)
+        if self.records >= FIRST.get()
+            && self.records.is_multiple_of(EVERY.get())
             && let Some(chosen) = self.scores.choose(self.objective)
         {
-            let step = if self.records < FIRST + EVERY { 1.0 } else { STEP };
+            let step = if self.records < FIRST.get() + EVERY.get() { 1.0 } else { STEP.get() };
             self.log_odds += step * (chosen - self.log_odds);
         }
     }
@@ -232,7 +233,7 @@ impl Follower {
     pub fn begin_with(&mut self, sample: impl ExactSizeIterator<Item = (bool, f32)>) {
         self.scores = Scores::default();
         // Of records past those that count, hardly anything is left.
-        let seen = (self.records as f64).min(1.0 / (GROWTH - 1.0));
+        let seen = (self.records as f64).min(1.0 / (GROWTH.get() - 1.0));
         let each = seen / sample.len().max(1) as f64;
         self.weight = 1.0;
         sample.for_each(|(label, probability)| self.scores.add(label, probability, each));

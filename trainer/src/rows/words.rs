@@ -35,13 +35,16 @@ const SOME: f64 = 0.002;
 /// and the others are not several codes that make up a part of the column. A few cells that only
 /// look like codes, such as `x7`, are mistakes in a column of numbers.
 pub(crate) fn is_number_column<'w>(numbers: u64, others: impl Iterator<Item = (&'w str, u64)> + Clone) -> bool {
+    if numbers == 0 {
+        return false;
+    }
     let others = others.filter(|(text, _)| !means_missing(text));
     let odd: u64 = others.clone().map(|(_, count)| count).sum();
     let all = (numbers + odd) as f64;
     let first = others.clone().next();
     let are_codes = others.clone().all(|(text, _)| is_code(text))
         && others.clone().any(|(text, _)| first.is_some_and(|(first, _)| text != first));
-    numbers > 0 && !(are_codes && odd as f64 >= SOME * all) && numbers as f64 >= MOSTLY * all
+    !(are_codes && odd as f64 >= SOME * all) && numbers as f64 >= MOSTLY * all
 }
 
 #[cfg(test)]

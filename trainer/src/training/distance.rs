@@ -7,6 +7,7 @@
 //! how the mean moves meanwhile (see `learner::rates`). No distance is measured without such a
 //! target.
 
+use crate::tuned::{Tuned, tuned};
 use feamoe_engine::recourse::Rules;
 use feamoe_engine::{FeatureIndex, Value};
 
@@ -16,18 +17,18 @@ use crate::model::{HostModel, HostRecord, HostRecourse};
 use crate::training::export::{Source, snapshot};
 
 /// Every n-th record is measured if it is declined.
-const EVERY: u64 = 128;
+static EVERY: Tuned<u64> = tuned!(128);
 /// The same among the first records: too few distances are known there. With a third as many the
 /// median gap on COMPAS rose from 0.06 to 0.15 (12 orders, target 0.05).
-const EVERY_AT_FIRST: u64 = 16;
+static EVERY_AT_FIRST: Tuned<u64> = tuned!(16);
 /// Number of first records.
-const AT_FIRST: u64 = 8_192;
+static AT_FIRST: Tuned<u64> = tuned!(8_192);
 
 /// Evaluations of the mixture after which a search ends with the nearest record found. Complete
 /// searches take six times as many on Adult; their mean distance is 2 % smaller there, and 4 % on
 /// COMPAS. The gaps are as small: over 16 orders each, 0.053 with early ends and 0.062 without on
 /// Adult, 0.148 and 0.171 on COMPAS (mean of the largest recourse gap, target 0.05).
-const ENOUGH: u32 = 64;
+static ENOUGH: Tuned<u32> = tuned!(64);
 
 /// Measures distances for a learner.
 #[derive(Clone)]
@@ -44,7 +45,7 @@ impl Gauge {
     /// Reports the distance of an example to the learner if its turn has come, it is declined, and
     /// it has a recourse.
     pub(crate) fn look_at(&mut self, example: &Example, encoder: &Encoder, learner: &mut Learner) {
-        let every = if learner.rows_seen() < AT_FIRST { EVERY_AT_FIRST } else { EVERY };
+        let every = if learner.rows_seen() < AT_FIRST.get() { EVERY_AT_FIRST.get() } else { EVERY.get() };
         if !learner.rows_seen().is_multiple_of(every) {
             return;
         }
@@ -68,7 +69,9 @@ impl Gauge {
         let model = HostModel::load(bytes.as_slice()).ok()?;
         let mut record = model.record();
         fill(&mut record, values)?;
-        model.recourse_while(&record, &Rules::FREE, &mut self.recourse, |evaluations| evaluations < ENOUGH).ok()?;
+        model
+            .recourse_while(&record, &Rules::FREE, &mut self.recourse, |evaluations| evaluations < ENOUGH.get())
+            .ok()?;
         self.recourse.distance
     }
 }

@@ -20,6 +20,7 @@
 //! A draft ignores what it cannot read; errors in the data are reported when the columns are fixed,
 //! on all rows.
 
+use crate::tuned::{Tuned, tuned};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::state::State;
@@ -30,9 +31,9 @@ use crate::rows::{Attribute, BadCells, Buffer, Row};
 use crate::schema::Schema;
 
 /// Rows with known labels of the first draft.
-const FIRST: usize = 100;
+static FIRST: Tuned<usize> = tuned!(100);
 /// Rows of a draft for each bin of a number.
-const ROWS_A_BIN: usize = 30;
+static ROWS_A_BIN: Tuned<usize> = tuned!(30);
 
 /// The first rows, kept until the columns are settled.
 #[derive(Clone, Serialize, Deserialize)]
@@ -91,7 +92,7 @@ impl<'r, A: Iterator<Item = &'r Attribute> + Clone> Plan<'_, A> {
     #[cold]
     fn draft(&self, rows: &Buffer, known: usize) -> Option<Draft> {
         let schema = of_drafts(self.schema);
-        let bins = self.encoding.bins.min(known / ROWS_A_BIN);
+        let bins = self.encoding.bins.min(known / ROWS_A_BIN.get());
         let encoder = Encoder::fit_draft(rows, self.columns, &schema, self.encoding, bins).ok()?;
         let mut learner = self.learner.clone();
         learner.hold(encoder.monotone());
@@ -234,7 +235,7 @@ impl Start {
             let label = row.label.unwrap_or_default();
             *favourable += usize::from(label);
             on_known(&row, *said);
-            let is_turn = known.is_multiple_of(FIRST) && (*known / FIRST).is_power_of_two();
+            let is_turn = known.is_multiple_of(FIRST.get()) && (*known / FIRST.get()).is_power_of_two();
             if is_turn {
                 *draft = None;
                 *draft = plan.draft(rows, *known).map(Box::new);

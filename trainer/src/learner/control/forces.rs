@@ -2,9 +2,10 @@
 
 use super::super::rates::Scored;
 use super::{HELD, Held, LARGEST_FORCE, SMALLEST_SCORE, Weights};
+use crate::tuned::{Tuned, tuned};
 
 /// Largest shift of log-odds: records then count 20 times.
-const LARGEST_SHIFT: f32 = 3.0;
+static LARGEST_SHIFT: Tuned<f32> = tuned!(3.0);
 
 /// What is exerted on a record.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,13 +33,13 @@ impl Forces {
 
     /// Returns the largest, a shift as if its bound were that of a force.
     fn largest(&self) -> f32 {
-        self.rates.abs().max(self.burden.abs()).max(self.shift.abs() * (LARGEST_FORCE / LARGEST_SHIFT))
+        self.rates.abs().max(self.burden.abs()).max(self.shift.abs() * (LARGEST_FORCE.get() / LARGEST_SHIFT.get()))
     }
 
     /// Returns the force on the score of a record of the group (sign 1) or of the reference (sign
     /// -1).
     pub(super) fn on(&self, scored: &Scored, sign: f32) -> f32 {
-        let bound = |force: f32| force.clamp(-LARGEST_FORCE, LARGEST_FORCE);
+        let bound = |force: f32| force.clamp(-LARGEST_FORCE.get(), LARGEST_FORCE.get());
         let force = sign * (bound(self.rates) * scored.nearness - bound(self.burden) * scored.below);
         if self.shift == 0.0 { force } else { force + shift_force(scored, sign * self.shift) }
     }
@@ -47,10 +48,10 @@ impl Forces {
 /// Returns the force on a score that shifts a group's log-odds: records of the one label count
 /// `exp(shift)` times (prior shift, Elkan 2001).
 fn shift_force(scored: &Scored, shift: f32) -> f32 {
-    let excess = libm::expf(shift.abs().min(LARGEST_SHIFT)) - 1.0;
+    let excess = libm::expf(shift.abs().min(LARGEST_SHIFT.get())) - 1.0;
     match (scored.label, shift > 0.0) {
-        (true, true) => -excess / scored.current.max(SMALLEST_SCORE),
-        (false, false) => excess / (1.0 - scored.current).max(SMALLEST_SCORE),
+        (true, true) => -excess / scored.current.max(SMALLEST_SCORE.get()),
+        (false, false) => excess / (1.0 - scored.current).max(SMALLEST_SCORE.get()),
         _ => 0.0,
     }
 }
@@ -94,7 +95,7 @@ mod tests {
         ] {
             assert!((shift_force(&scored(label), shift) - expected).abs() < 1e-5, "{label} {shift}");
         }
-        assert_eq!(shift_force(&scored(true), 1e9), shift_force(&scored(true), LARGEST_SHIFT));
+        assert_eq!(shift_force(&scored(true), 1e9), shift_force(&scored(true), LARGEST_SHIFT.get()));
         let forces = Forces { shift: log_2, ..Forces::default() };
         assert!(forces.on(&scored(true), 1.0) < 0.0 && forces.on(&scored(false), -1.0) > 0.0);
     }

@@ -62,6 +62,7 @@ mod forces;
 mod merge;
 mod steering;
 
+use crate::tuned::{Tuned, tuned};
 use feamoe_engine::fairness::{Measure, Rates};
 use serde::{Deserialize, Serialize};
 
@@ -73,53 +74,53 @@ pub use steering::Steering;
 /// Share of the target that is aimed at: the rest is for the noise of the decisions to come. What
 /// is inside the target has no force at all: pushing on to 0 cost 0.005 of accuracy on Adult at
 /// `spd=0.1`.
-const AIM: f32 = 0.85;
+static AIM: Tuned<f32> = tuned!(0.85, 0.7, 1.0);
 /// The same for the recourse burden, of which less is known: distances are those of a sample.
-const RECOURSE_AIM: f32 = 0.85;
+static RECOURSE_AIM: Tuned<f32> = tuned!(0.85, 0.7, 1.0);
 /// Integral gain, per record and root of the share of the rarest cell.
-const INTEGRAL: f32 = 1.5e-3;
+static INTEGRAL: Tuned<f32> = tuned!(1.5e-3);
 /// Largest pace, per share of the rarest cell: not much faster than its rate is known, which is a
 /// mean over its last 100 records.
-const FASTEST: f32 = 25.0;
+static FASTEST: Tuned<f32> = tuned!(25.0);
 /// Records of the pair, and of the rarest cell, until which the integral gain is raised, in
 /// proportion: a stream's first rows know nothing of the multipliers.
-const EARLY_RECORDS: f32 = 14_000.0;
-const EARLY_CELL: f32 = 1000.0;
+static EARLY_RECORDS: Tuned<f32> = tuned!(14_000.0);
+static EARLY_CELL: Tuned<f32> = tuned!(1000.0);
 /// Records that a pair counts as having seen after a drift of its gap: what the multipliers were
 /// found for no longer holds.
-const RECORDS_AFTER_DRIFT: u64 = 2000;
+static RECORDS_AFTER_DRIFT: Tuned<u64> = tuned!(2000);
 /// Proportional gain on what passes the target.
-const PROPORTIONAL: f32 = 10.0;
+static PROPORTIONAL: Tuned<f32> = tuned!(10.0);
 /// Slope of the surrogate `1 / (1 + exp(-slope (p - threshold)))`: forces reach scores within about
 /// 0.2 of the threshold, others keep their calibration.
-const SLOPE: f32 = 10.0;
+static SLOPE: Tuned<f32> = tuned!(10.0);
 /// Largest force on a record. A force f moves the score at the threshold by up to f / 4; a larger
 /// one would only overflow.
-const LARGEST_FORCE: f32 = 8.0;
+static LARGEST_FORCE: Tuned<f32> = tuned!(8.0);
 /// Records of a cell at which its gap gets half its weight.
-const HALF_TRUST: f32 = 50.0;
+static HALF_TRUST: Tuned<f32> = tuned!(50.0);
 /// Added to the answer of a group's mean score to a burden force, for groups whose scores are all
 /// near 0.
-const SMALLEST_SCORE_RESPONSE: f32 = 0.01;
+static SMALLEST_SCORE_RESPONSE: Tuned<f32> = tuned!(0.01);
 /// Added to the gain. Where few scores are near the threshold (base rates of a few per cent) the
 /// noise of the rates, divided by the gain, would become a large force.
-const SMALLEST_GAIN: f32 = 7e-3;
+static SMALLEST_GAIN: Tuned<f32> = tuned!(7e-3);
 
 /// Scores below it count as it where their log-odds are taken: a few sure ones must not be all
 /// there is to a mean.
-const SMALLEST_SCORE: f32 = 1e-4;
+static SMALLEST_SCORE: Tuned<f32> = tuned!(1e-4);
 
 /// Smallest share of records with a group used as a divisor.
 const SMALLEST_KNOWN: f32 = 0.02;
 
 /// Where a shift of whole groups meets what is held: how much of a force the rows of protected
 /// columns take, and how much all others.
-const OF_GROUP_ROWS: f32 = 5.0;
-const OF_OTHER_ROWS: f32 = 0.5;
+static OF_GROUP_ROWS: Tuned<f32> = tuned!(5.0);
+static OF_OTHER_ROWS: Tuned<f32> = tuned!(0.5, 0.25, 1.0);
 
 /// A pair's weights and gains are planned anew at each of its first records, then now and then.
-const PLAN_FIRST: u64 = 64;
-const PLAN_EVERY: u64 = 16;
+static PLAN_FIRST: Tuned<u64> = tuned!(64);
+static PLAN_EVERY: Tuned<u64> = tuned!(16);
 
 /// Quantities held; equalised odds are two of them.
 const HELD: usize = 6;
@@ -177,7 +178,7 @@ impl Held {
     /// groups move alike. Recourse: a shift of the log-odds, the same for both.
     fn weights(self, group: &Group, shares: [f32; 2]) -> [f32; 2] {
         match self {
-            Self::Burden => return [1.0 / (group.score_response() + SMALLEST_SCORE_RESPONSE); 2],
+            Self::Burden => return [1.0 / (group.score_response() + SMALLEST_SCORE_RESPONSE.get()); 2],
             Self::Recourse => return [1.0; 2],
             _ => {}
         }
@@ -308,7 +309,7 @@ impl Controller {
     pub(super) fn new(targets: &[(Measure, f32)], attributes: usize) -> Self {
         let (mut held, mut impact): (Vec<(Held, f32)>, _) = (Vec::new(), None);
         for (measure, limit) in targets {
-            let share = if *measure == Measure::RecourseBurden { RECOURSE_AIM } else { AIM };
+            let share = if *measure == Measure::RecourseBurden { RECOURSE_AIM.get() } else { AIM.get() };
             let mut aim = share * measure.allowance(*limit);
             if *measure == Measure::Impact {
                 // A difference of rates is never past 1: no limit of its own.
@@ -348,7 +349,11 @@ impl Controller {
         let by_shift = matches!(self.held[..], [(Held::Spd | Held::Aod | Held::Tpr | Held::Fpr, _)]);
         let is_apart = by_shift && tell_group;
         self.reached.observe_slowly(if is_apart { 1.0 } else { 0.0 });
-        if is_apart { [OF_OTHER_ROWS * force, (OF_GROUP_ROWS - OF_OTHER_ROWS) * force] } else { [force, 0.0] }
+        if is_apart {
+            [OF_OTHER_ROWS.get() * force, (OF_GROUP_ROWS.get() - OF_OTHER_ROWS.get()) * force]
+        } else {
+            [force, 0.0]
+        }
     }
 
     /// Takes note of the distance of a declined record to the decision boundary, by the deciding
@@ -387,7 +392,7 @@ impl Controller {
         if self.held.is_empty() {
             return 0.0;
         }
-        let q = logistic(SLOPE * (current - threshold));
+        let q = logistic(SLOPE.get() * (current - threshold));
         let nearness = 4.0 * q * (1.0 - q);
         let scored = Scored {
             label,
@@ -396,11 +401,11 @@ impl Controller {
             threshold,
             nearness,
             below: if current < threshold { 1.0 - nearness } else { 0.0 },
-            density: 0.25 * SLOPE * nearness,
+            density: 0.25 * SLOPE.get() * nearness,
             log_odds: self.holds_recourse().then(|| missing_log_odds(decisive, threshold)),
         };
         let (mut force, attributes) = (0.0, self.attributes.len());
-        let taken = 1.0 - (1.0 - OF_OTHER_ROWS) * self.reached.mean;
+        let taken = 1.0 - (1.0 - OF_OTHER_ROWS.get()) * self.reached.mean;
         for (attribute, group) in self.attributes.iter_mut().zip(groups) {
             attribute.known.observe_slowly(if *group == NO_GROUP { 0.0 } else { 1.0 });
             if *group != NO_GROUP {
@@ -416,7 +421,7 @@ impl Attribute {
     /// Raises the integral gain of a pair again.
     fn raise_gain(&mut self, group: usize) {
         if let Some(pair) = self.pairs.get_mut(group) {
-            pair.records = pair.records.min(RECORDS_AFTER_DRIFT);
+            pair.records = pair.records.min(RECORDS_AFTER_DRIFT.get());
         }
     }
 
@@ -435,7 +440,7 @@ impl Attribute {
             if let (Some(known), Some(reference), Some(pair)) =
                 (self.groups.get(u), self.groups.get(0), self.pairs.get_mut(u))
             {
-                if pair.records < PLAN_FIRST || pair.records.is_multiple_of(PLAN_EVERY) {
+                if pair.records < PLAN_FIRST.get() || pair.records.is_multiple_of(PLAN_EVERY.get()) {
                     let shares = [self.groups.shares(known), self.groups.shares(reference)];
                     let share_known = self.known.mean.max(SMALLEST_KNOWN);
                     let coupling = Coupling { pairs: self.groups.len() - 1, attributes, known: share_known, taken };
@@ -461,9 +466,9 @@ impl Pair {
             self.weights[1][i] = of[1].map(|weight| weight * scale);
             let rarest = kind.rarest(shares[0], shares[1]);
             let schedule = 1.0
-                + coupling.known * EARLY_CELL / (kind.least_count(u, r) + 1.0)
-                + coupling.known * EARLY_RECORDS / (self.records as f32 + 1.0);
-            self.paces[i] = INTEGRAL * (rarest.sqrt() * schedule).min(FASTEST * rarest);
+                + coupling.known * EARLY_CELL.get() / (kind.least_count(u, r) + 1.0)
+                + coupling.known * EARLY_RECORDS.get() / (self.records as f32 + 1.0);
+            self.paces[i] = INTEGRAL.get() * (rarest.sqrt() * schedule).min(FASTEST.get() * rarest);
         }
         self.gains = Default::default();
         add_responses(&mut self.gains, held, u, shares[0], &self.weights[0]);
@@ -489,7 +494,7 @@ impl Pair {
             let count = kind.least_count(u, r);
             if count > 0.0 {
                 gaps[i] = kind.gap(&u_rates, &r_rates);
-                trusts[i] = count / (count + HALF_TRUST);
+                trusts[i] = count / (count + HALF_TRUST.get());
             }
         }
         let mut total = [0.0; HELD];
@@ -517,7 +522,7 @@ impl Pair {
             }
             let side = if multiplier == 0.0 { gap } else { multiplier };
             integral[n] = self.paces[i] * trusts[i] * (gap - target.copysign(side));
-            proportional[n] = PROPORTIONAL * outside;
+            proportional[n] = PROPORTIONAL.get() * outside;
             active[n] = i;
             n += 1;
         }
@@ -532,8 +537,8 @@ impl Pair {
         }
         // Against wind-up: multipliers stop where a force would pass its bound.
         let largest = largest_force(held, &self.multipliers, &self.weights);
-        if largest > LARGEST_FORCE {
-            self.multipliers.iter_mut().for_each(|multiplier| *multiplier *= LARGEST_FORCE / largest);
+        if largest > LARGEST_FORCE.get() {
+            self.multipliers.iter_mut().for_each(|multiplier| *multiplier *= LARGEST_FORCE.get() / largest);
         }
         for (total, multiplier) in total.iter_mut().zip(&self.multipliers) {
             *total += multiplier;
@@ -546,7 +551,7 @@ impl Pair {
         let mut damped = [[0.0; HELD]; HELD];
         for (row, &i) in damped.iter_mut().zip(which).take(n) {
             for (gain, &j) in row.iter_mut().zip(which).take(n) {
-                *gain = if i == j { self.damping * self.gains[i][i] + SMALLEST_GAIN } else { self.gains[i][j] };
+                *gain = if i == j { self.damping * self.gains[i][i] + SMALLEST_GAIN.get() } else { self.gains[i][j] };
             }
         }
         damped
@@ -583,7 +588,7 @@ fn solve(mut a: [[f32; HELD]; HELD], mut b: [f32; HELD], n: usize) -> [f32; HELD
 /// Returns the natural log-odds from a score up to the threshold, 0 past it.
 fn missing_log_odds(score: f32, threshold: f32) -> f32 {
     let log_odds = |p: f32| libm::logf(p / (1.0 - p));
-    if score < threshold { log_odds(threshold) - log_odds(score.max(SMALLEST_SCORE)) } else { 0.0 }
+    if score < threshold { log_odds(threshold) - log_odds(score.max(SMALLEST_SCORE.get())) } else { 0.0 }
 }
 
 fn logistic(x: f32) -> f32 {
@@ -610,6 +615,6 @@ mod tests {
     #[test]
     fn eodds_and_eopp_share_the_tighter_target() {
         let controller = Controller::new(&[(Measure::Eodds, 0.1), (Measure::Eopp, 0.05)], 1);
-        assert_eq!(controller.held, [(Held::Tpr, AIM * 0.05), (Held::Fpr, AIM * 0.1)]);
+        assert_eq!(controller.held, [(Held::Tpr, AIM.get() * 0.05), (Held::Fpr, AIM.get() * 0.1)]);
     }
 }

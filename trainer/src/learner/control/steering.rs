@@ -61,7 +61,7 @@ impl Pair {
             }
         }
         let largest = largest_force(held, &self.multipliers, &self.weights);
-        (opposed_by, largest >= AT_LIMIT * LARGEST_FORCE)
+        (opposed_by, largest >= AT_LIMIT * LARGEST_FORCE.get())
     }
 }
 
@@ -126,7 +126,7 @@ mod tests {
         pair.weights[1][0] = [0.5, 0.25];
         let rates =
             Rates { positive: 0.5, true_positive: 0.5, false_positive: 0.5, burden: 0.1, recourse_burden: f32::NAN };
-        for (multiplier, at_limit) in [(1.9 * LARGEST_FORCE, false), (-2.0 * LARGEST_FORCE, true)] {
+        for (multiplier, at_limit) in [(1.9 * LARGEST_FORCE.get(), false), (-2.0 * LARGEST_FORCE.get(), true)] {
             pair.multipliers[0] = multiplier;
             assert_eq!(pair.steering(Measure::Spd, &held, [&rates, &rates]).1, at_limit);
         }

@@ -12,18 +12,19 @@
 //! used: retiring the least used is the case `w = 1`. Means fade over [`REACH`] looks. *Cost:* K^2
 //! products a look; *memory:* K (K + 2) numbers.
 
+use crate::tuned::{Tuned, tuned};
 use serde::{Deserialize, Serialize};
 
 use crate::model::Merger;
 
 /// Looks that a mean reaches back over.
-const REACH: f32 = 2000.0;
+static REACH: Tuned<f32> = tuned!(2000.0);
 /// Looks an expert is known after: before, it is neither merged nor freed.
-const KNOWN: f32 = 30.0;
+static KNOWN: Tuned<f32> = tuned!(30.0);
 /// Experts are alike where making one of them moves scores by less, squared, on average: 0.014. On
 /// Adult, COMPAS, HMDA and Diabetes-130 mixtures that stop there, at 4, 5, 8 and 12 experts, are
 /// within 0.0008 of the log-loss of 12.
-const ALIKE: f32 = 3e-4;
+static ALIKE: Tuned<f32> = tuned!(3e-4);
 
 /// What is known of the experts, by index.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -46,7 +47,7 @@ impl Closeness {
     pub(in super::super) fn observe(&mut self, gate: &[f32], outputs: &[f32]) {
         self.experts.resize_with(gate.len(), Expert::default);
         for expert in &mut self.experts {
-            expert.looks = (expert.looks + 1.0).min(REACH);
+            expert.looks = (expert.looks + 1.0).min(REACH.get());
             expert.apart.resize(gate.len(), 0.0);
         }
         for (a, g) in gate.iter().enumerate() {
@@ -65,7 +66,7 @@ impl Closeness {
     /// Returns the pair that costs the least, with its cost; `None` with fewer than two known
     /// experts.
     pub(in super::super) fn cheapest(&self) -> Option<(Merger, f32)> {
-        let known = |expert: &Expert| expert.looks >= KNOWN;
+        let known = |expert: &Expert| expert.looks >= KNOWN.get();
         let mut cheapest = None;
         let mut least = f32::INFINITY;
         for (a, one) in self.experts.iter().enumerate().filter(|(_, expert)| known(expert)) {
@@ -87,8 +88,8 @@ impl Closeness {
 
     /// Returns whether two experts answer nearly alike, or one is too new to say.
     pub(in super::super) fn has_alike(&self) -> bool {
-        let is_new = |expert: &Expert| expert.looks < KNOWN;
-        self.experts.iter().any(is_new) || self.cheapest().is_some_and(|(_, cost)| cost < ALIKE)
+        let is_new = |expert: &Expert| expert.looks < KNOWN.get();
+        self.experts.iter().any(is_new) || self.cheapest().is_some_and(|(_, cost)| cost < ALIKE.get())
     }
 
     /// Returns whether the stored state is of this number of experts.

@@ -37,6 +37,7 @@
 //!
 //! *Cost:* three updates and a few sums for a record. *Memory:* 3.7 kB per group.
 
+use crate::tuned::{Tuned, tuned};
 use feamoe_engine::drift::{Adwin, Change, Gap};
 use serde::{Deserialize, Serialize};
 
@@ -45,15 +46,15 @@ use crate::encoder::NO_GROUP;
 
 /// Chance of a false alarm that a look of a detector is allowed; those found are a thousandth of it
 /// (see the engine's tests).
-const DELTA: f32 = 0.01;
+static DELTA: Tuned<f32> = tuned!(0.01);
 /// Bounds of the lag: a score changes by less between two averages.
-const LARGEST_LAG: f32 = 0.2;
+static LARGEST_LAG: Tuned<f32> = tuned!(0.2);
 /// A lag below is no reason for an expert: fairness controllers that swing reach half of it.
-const SMALLEST_LAG: f32 = 0.004;
+static SMALLEST_LAG: Tuned<f32> = tuned!(0.004);
 /// Records between two looks at the lag.
-const LAG_EVERY: u64 = 2;
+static LAG_EVERY: Tuned<u64> = tuned!(2);
 /// Records without a second report on the same.
-const QUIET: u64 = 1000;
+static QUIET: Tuned<u64> = tuned!(1000);
 
 /// What shows a drift in the loss: the Brier score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,7 +122,9 @@ struct Pair {
 }
 
 impl Pair {
-    const NEW: Self = Self { gaps: [const { Gap::new(DELTA) }; Rate::COUNT], heard_from: 0 };
+    fn new() -> Self {
+        Self { gaps: std::array::from_fn(|_| Gap::new(DELTA.get())), heard_from: 0 }
+    }
 }
 
 /// One scored record.
@@ -157,8 +160,8 @@ pub(in super::super) struct Watch {
 impl Watch {
     pub(in super::super) fn new(attributes: usize, holds_gaps: bool) -> Self {
         Self {
-            level: Adwin::new(DELTA, 0.0, 1.0),
-            lag: Adwin::new(DELTA, -LARGEST_LAG, LARGEST_LAG),
+            level: Adwin::new(DELTA.get(), 0.0, 1.0),
+            lag: Adwin::new(DELTA.get(), -LARGEST_LAG.get(), LARGEST_LAG.get()),
             loss_heard_from: 0,
             lag_heard_from: 0,
             holds_gaps,
@@ -171,10 +174,10 @@ impl Watch {
         let y = f32::from(u8::from(watched.label));
         let loss = |p: f32| (y - p) * (y - p);
         let level = self.level.update(loss(watched.score)).filter(Change::is_rise);
-        let lag = if watched.record.is_multiple_of(LAG_EVERY) {
+        let lag = if watched.record.is_multiple_of(LAG_EVERY.get()) {
             let lag = self.lag.update(loss(watched.exported) - loss(watched.score));
             lag.filter(|change| {
-                change.is_rise() && change.after > SMALLEST_LAG && watched.record >= self.lag_heard_from
+                change.is_rise() && change.after > SMALLEST_LAG.get() && watched.record >= self.lag_heard_from
             })
         } else {
             None
@@ -183,7 +186,7 @@ impl Watch {
         if let Some((sign, change)) = level.or(lag.map(|change| (LossSign::Lag, change)))
             && watched.record >= self.loss_heard_from
         {
-            self.loss_heard_from = watched.record + QUIET;
+            self.loss_heard_from = watched.record + QUIET.get();
             report(Cause::LossDrift(sign), change);
         }
 
@@ -201,7 +204,7 @@ impl Watch {
                 continue;
             }
             if pairs.len() < group {
-                pairs.resize(group, Pair::NEW);
+                pairs.resize_with(group, Pair::new);
             }
             let is_reference = group == 0;
             let first = group.saturating_sub(1);
@@ -212,9 +215,9 @@ impl Watch {
                         && rate.is_drift(&change)
                         && watched.record >= pair.heard_from
                     {
-                        pair.heard_from = watched.record + QUIET;
+                        pair.heard_from = watched.record + QUIET.get();
                         if self.holds_gaps {
-                            self.lag_heard_from = watched.record + 2 * QUIET;
+                            self.lag_heard_from = watched.record + 2 * QUIET.get();
                         }
                         report(Cause::FairnessDrift { attribute, group: index + 1, rate }, change);
                     }

@@ -120,7 +120,7 @@ impl Mixture {
             experts: n_experts,
             newest: prepared.last().map_or(0, |last| n_experts - last.experts + last.newest),
             weights: joined(&|part| &part.weights, true),
-            squares: Table::side_by_side(&squares, FIRST_SQUARE),
+            squares: Table::side_by_side(&squares, FIRST_SQUARE.get()),
             deciding: joined(&|part| &part.deciding, false),
             exported: joined(&|part| &part.exported, false),
             usage: prepared.iter().flat_map(|part| part.usage.iter().copied()).collect(),
@@ -144,7 +144,7 @@ impl Mixture {
         };
         let Some((first, others)) = prepared.split_first() else { return Self::new() };
         let mut squares = first.squares.clone();
-        others.iter().for_each(|part| squares.add_past(&part.squares, FIRST_SQUARE));
+        others.iter().for_each(|part| squares.add_past(&part.squares, FIRST_SQUARE.get()));
         let mut usage = first.usage.clone();
         others.iter().for_each(|part| usage.iter_mut().zip(&part.usage).for_each(|(usage, more)| *usage += more));
         let mut merged = Self {
@@ -196,7 +196,7 @@ impl Mixture {
             for table in [&mut self.weights, &mut self.deciding, &mut self.exported] {
                 table.remove_expert(self.experts, from, 0.0);
             }
-            self.squares.remove_expert(self.experts, from, FIRST_SQUARE);
+            self.squares.remove_expert(self.experts, from, FIRST_SQUARE.get());
             self.usage.remove(from);
             self.experts -= 1;
             let after = |expert: usize| expert - usize::from(expert > from);
