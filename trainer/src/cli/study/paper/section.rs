@@ -112,20 +112,15 @@ pub fn render(section: &Section) -> String {
     format!("{}{}\n", table.render(), section.reason)
 }
 
-/// Draws the gap of a section's lines, with their standard deviations over the runs; `None` where
-/// it has none.
+/// Draws the gap of a section's lines; `None` where it has none.
 pub fn draw(section: &Section) -> Option<String> {
-    let rows: Vec<Difference> = section
-        .lines
-        .iter()
-        .filter_map(|line| {
-            let spd = line.figures.iter().find(|figure| figure.name == SPD)?;
-            let interval = spd.deviation.map(|deviation| [spd.mean - deviation, spd.mean + deviation]);
-            let published = if line.is_published { " (published)" } else { "" };
-            Some(Difference { name: format!("{}{published}", line.setting), value: spd.mean, interval })
-        })
-        .collect();
-    let line = "SPD, magnitude; mean and standard deviation over the runs".to_owned();
+    let row = |line: &Line| {
+        let spd = line.figures.iter().find(|figure| figure.name == SPD)?;
+        let published = if line.is_published { " (published)" } else { "" };
+        Some(Difference { name: format!("{}{published}", line.setting), value: spd.mean, interval: None })
+    };
+    let rows: Vec<Difference> = section.lines.iter().filter_map(row).collect();
+    let line = "SPD, magnitude; mean over the runs".to_owned();
     (!rows.is_empty()).then(|| intervals(&Intervals { title: section.title.clone(), line, rows }))
 }
 
