@@ -78,7 +78,7 @@ pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
     }
     Ok(vec![Section {
         part: "A.12",
-        title: format!("theorem 1 beside the Shapley values of the score's log-odds, {ROWS} rows of adult.test"),
+        title: format!("Theorem 1 beside the Shapley values of the score's log-odds, {ROWS} rows of adult.test"),
         lines,
         reason: "Both are in log-odds, against the same rows. Theorem 1 holds the gate, which depends on the record, and \
                  averages the experts' log-odds: it gives the Shapley values of another game, the further from those of \

@@ -36,7 +36,7 @@ pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
     }
     let experts = Section {
         part: "A.3",
-        title: "number of experts on Adult, judged on adult.test".into(),
+        title: "Number of experts on Adult, judged on adult.test".into(),
         lines,
         reason: "The paper learns from 41,018 rows, we from the 32,561 of adult.data, so its distances between experts are \
                  shorter here; how many experts its second and fourth lines have is not in print. With 100 experts the \
@@ -54,7 +54,7 @@ pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
     lines.push(compas.line(&Learned::default("our default", LearnerOptions::default()), runs, &no_more)?);
     let more = Section {
         part: "A.11",
-        title: "many experts and small increments on COMPAS".into(),
+        title: "Many experts and small increments on COMPAS".into(),
         lines,
         reason: "As the paper says, many experts with small increments give what few with large ones do.",
     };

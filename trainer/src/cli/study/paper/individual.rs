@@ -44,7 +44,7 @@ pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
     ];
     Ok(vec![Section {
         part: "A.10",
-        title: "individual fairness on COMPAS".into(),
+        title: "Individual fairness on COMPAS".into(),
         lines,
         reason: "How many unfair decisions add an expert is not in print; we take 100.",
     }])

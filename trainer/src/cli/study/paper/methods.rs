@@ -63,7 +63,7 @@ pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
     }
     Ok(vec![Section {
         part: "A.8",
-        title: "ways to a fair classifier on Adult, judged on adult.test".into(),
+        title: "Ways to a fair classifier on Adult, judged on adult.test".into(),
         lines,
         reason: "The published lines are of networks by other authors' code, on splits that are not in print. Ours are of \
                  one logistic regression, so that the ways differ in nothing else. A threshold for each group asks for the \

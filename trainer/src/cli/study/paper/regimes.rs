@@ -32,7 +32,7 @@ pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
     let Context { folder, runs, .. } = *context;
     let adult = Regimes {
         case: Case { folder, data: DataSet::Adult },
-        title: "regimes on Adult, judged on adult.test",
+        title: "Regimes on Adult, judged on adult.test",
         part: "table 1, figure 2, A.2",
         every: 4_000,
         targets: "spd=0.05,aod=0.05,burden=0.03",
@@ -46,7 +46,7 @@ pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
     };
     let compas = Regimes {
         case: Case { folder, data: DataSet::Compas },
-        title: "regimes on COMPAS, 70 % to learn from, judged on the others",
+        title: "Regimes on COMPAS, 70 % to learn from, judged on the others",
         part: "A.2, A.4",
         every: 370,
         targets: "spd=0.05,aod=0.05,burden=0.02",
