@@ -47,7 +47,8 @@ pub struct Options {
     /// Runs of each setting, seeds or splits from its first one on; the published number by default
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1..=1000))]
     runs: Option<u64>,
-    /// Folder that plots of the paper's experiments are written to; made where it is missing
+    /// Folder that plots of the paper's experiments and of scaling are written to; made where it is
+    /// missing
     #[arg(long, value_name = "FOLDER")]
     plots: Option<PathBuf>,
     #[command(flatten)]
@@ -87,7 +88,11 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     }
     if options.only.iter().any(|only| only == SCALING) {
         print::note(SCALING);
-        sections.extend(scaling::study(options.runs)?);
+        let found = scaling::study(options.runs)?;
+        if let Some(folder) = context.plots {
+            write_file(&folder.join(format!("{SCALING}.svg")), scaling::draw(&found).as_bytes())?;
+        }
+        sections.extend(found);
     }
     let mut years = Vec::new();
     for fair in years::TARGETS.into_iter().filter(|_| wanted(YEARS)) {

@@ -11,6 +11,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
+use feamoe::plot::{Curve, Entry, Panel, Panels, panels};
 
 use super::generators::Random;
 use super::paper::{Line, Section};
@@ -103,6 +104,48 @@ pub fn study(runs: Option<u64>) -> anyhow::Result<Vec<Section>> {
         });
     }
     Ok(sections)
+}
+
+/// Draws speed and memory along each axis, on logarithmic scales, beside what is expected of the
+/// speed.
+pub fn draw(sections: &[Section]) -> String {
+    let panels_of = sections.iter().zip(&AXES).flat_map(|(section, axis)| {
+        let points = |name: &str| -> Vec<[f64; 2]> {
+            let lines = axis.values.iter().zip(&section.lines);
+            let figure = |line: &Line| line.figures.iter().find(|figure| figure.name == name).map(|figure| figure.mean);
+            lines.filter_map(|(value, line)| Some([libm::log10(*value as f64), libm::log10(figure(line)?)])).collect()
+        };
+        let (speed, memory) = (points(SPEED), points(MEMORY));
+        let expected = speed.first().zip(speed.last()).map(|(first, last)| {
+            let fall = axis.expected * (last[0] - first[0]);
+            [*first, [last[0], first[1] - fall]]
+        });
+        let panel = |name: &str, points: Vec<[f64; 2]>, straight: Option<[[f64; 2]; 2]>| Panel {
+            name: format!("log10 of {name}"),
+            axis: format!("log10 of {}", axis.name),
+            across: [points.first().map_or(0.0, |point| point[0]), points.last().map_or(1.0, |point| point[0])],
+            // A level line looks level: no scale is narrower than a factor of 10.
+            seen: [f64::min, f64::max]
+                .map(|end| points.iter().chain(straight.iter().flatten()).map(|point| point[1]).reduce(end))
+                .into_iter()
+                .flatten()
+                .zip([-0.5, 0.5])
+                .map(|(end, room)| end + room)
+                .collect(),
+            straight,
+            lines: vec![Curve { name: name.to_owned(), points, ..Curve::default() }],
+            ..Panel::default()
+        };
+        [panel(SPEED, speed, expected), panel(MEMORY, memory, None)]
+    });
+    panels(&Panels {
+        title: "Scaling of feamoe train".into(),
+        line: "fastest of the runs; else 100,000 rows, 20 features, 10 levels, 8 experts, 2 groups, spd=0.05".into(),
+        columns: 2,
+        height: 130.0,
+        panels: panels_of.collect(),
+        legend: vec![Entry::Line(0, "measured".into()), Entry::Words("dashed: expected from the first".into())],
+    })
 }
 
 /// Estimates the exponent of a power law by least squares of the logarithms.

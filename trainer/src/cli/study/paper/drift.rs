@@ -155,7 +155,7 @@ pub fn mortgages(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
     Ok(vec![
         Section {
             part: "4.2, A.6",
-            title: "mortgages of 2017 after one earlier year".into(),
+            title: "Mortgages of 2017 after one earlier year".into(),
             lines,
             reason: "The paper learns from 100,000 rows of each year from 2007 on and shows a figure without numbers; here \
                      there are 20,000 rows of each year from 2014 on. Experts of several years that become one mixture \
@@ -214,7 +214,7 @@ fn networks(table: &Table, runs: Option<u64>) -> anyhow::Result<Section> {
     lines.extend(drift(Learned::default("our default", LearnerOptions::default().growth(Growth::default())))?);
     Ok(Section {
         part: "A.9",
-        title: "experts on mortgages of 2017, each row judged before it is learned from".into(),
+        title: "Experts on mortgages of 2017, each row judged before it is learned from".into(),
         lines,
         reason: "Rows, features and the way to judge are not in print; what is to be compared is the first two lines of \
                  ours with each other.",

@@ -36,12 +36,13 @@ pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
     }
     let experts = Section {
         part: "A.3",
-        title: "number of experts on Adult, judged on adult.test".into(),
+        title: "Number of experts on Adult, judged on adult.test".into(),
         lines,
         reason: "The paper learns from 41,018 rows, we from the 32,561 of adult.data, so its distances between experts are \
-                 shorter here; how many experts its second and fourth lines have is not in print. With 100 experts the \
-                 penalties weigh up to 2 each and decide alone, in both. A single logistic regression is as accurate as \
-                 any here: the published 0.775 is what predicting one class for all gives.",
+                 shorter here; how many experts its second and fourth lines have is not in print. With 30 experts and more \
+                 the penalties decide alone: the paper then gives nearly all people one decision, and ours reverse the gap, \
+                 past which they push on. A single logistic regression is as accurate as any here without bins; the \
+                 published 0.775 is near what one decision for all gives.",
     };
     let compas = Case { folder, data: DataSet::Compas };
     let increment = Some(0.002);
@@ -54,9 +55,10 @@ pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
     lines.push(compas.line(&Learned::default("our default", LearnerOptions::default()), runs, &no_more)?);
     let more = Section {
         part: "A.11",
-        title: "many experts and small increments on COMPAS".into(),
+        title: "Many experts and small increments on COMPAS".into(),
         lines,
-        reason: "As the paper says, many experts with small increments give what few with large ones do.",
+        reason: "As the paper says, many experts with small increments are about as accurate as few with large ones. Ours \
+                 have the smaller gaps and the higher accuracy; its splits are not in print.",
     };
     Ok(vec![experts, more])
 }

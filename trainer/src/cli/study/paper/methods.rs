@@ -17,9 +17,10 @@ const PASSES: usize = 20;
 /// Rounds of the reductions, and passes of the classifier of each round.
 const ROUNDS: usize = 30;
 const ROUND_PASSES: usize = 3;
-/// The gap that the reductions allow between a group and all, and the first step of their
-/// multipliers: the step of their authors' code.
-const ALLOWED: f32 = 0.01;
+/// The gap that the reductions allow between a group and all: between women and men, two thirds of
+/// the rows, it is 0.05, as our target. And the first step of their multipliers: that of their
+/// authors' code.
+const ALLOWED: f32 = 0.05 * 2.0 / 3.0;
 const STEP: f32 = 2.0;
 /// Selection rates that are tried for thresholds of the groups.
 const RATES: usize = 200;
@@ -63,11 +64,12 @@ pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
     }
     Ok(vec![Section {
         part: "A.8",
-        title: "ways to a fair classifier on Adult, judged on adult.test".into(),
+        title: "Ways to a fair classifier on Adult, judged on adult.test".into(),
         lines,
         reason: "The published lines are of networks by other authors' code, on splits that are not in print. Ours are of \
-                 one logistic regression, so that the ways differ in nothing else. A threshold for each group asks for the \
-                 group at decision time.",
+                 one logistic regression, so that the ways differ in nothing else; none is as inaccurate as the published \
+                 ones. Who holds one gap lets the others go: so do thresholds, reductions, and our target for SPD alone. A \
+                 threshold for each group asks for the group at decision time.",
     }])
 }
 

@@ -32,7 +32,7 @@ pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
     let Context { folder, runs, .. } = *context;
     let adult = Regimes {
         case: Case { folder, data: DataSet::Adult },
-        title: "regimes on Adult, judged on adult.test",
+        title: "Regimes on Adult, judged on adult.test",
         part: "table 1, figure 2, A.2",
         every: 4_000,
         targets: "spd=0.05,aod=0.05,burden=0.03",
@@ -40,13 +40,15 @@ pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
             Line::published("NN", &[(ACCURACY, 0.8202), (SPD, 0.19), (AOD, 0.29), (BURDEN, 0.29)]),
             Line::published("FEAMOE: all", &[(ACCURACY, 0.8324), (SPD, 0.06), (AOD, 0.07), (BURDEN, 0.03)]),
         ],
-        reason: "The paper's network has a lower accuracy than any of ours, and gaps that no network of ours has: its \
-                 encoding and its number of passes are not published. Penalties name no gap: one increment that suits \
-                 all three goes past parity in one and falls short in another. Targets (last lines) do not.",
+        reason: "The mixture's published line comes out again, with a smaller burden gap. The published network does \
+                 not: ours is more accurate and a third as unfair in AOD and burden; the paper prints neither its \
+                 encoding nor its passes. Nor is a network under the same penalties left behind: it has the larger SPD, \
+                 and the smaller AOD and the higher accuracy. Burden alone does the least here, in the paper the most. \
+                 Penalties name no gap: with all three the mixture passes parity in AOD. Targets (last line) name it.",
     };
     let compas = Regimes {
         case: Case { folder, data: DataSet::Compas },
-        title: "regimes on COMPAS, 70 % to learn from, judged on the others",
+        title: "Regimes on COMPAS, 70 % to learn from, judged on the others",
         part: "A.2, A.4",
         every: 370,
         targets: "spd=0.05,aod=0.05,burden=0.02",
@@ -55,7 +57,10 @@ pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
             Line::published("FEAMOE: all", &[(ACCURACY, 0.6377), (SPD, 0.05), (AOD, 0.13), (BURDEN, 0.05)]),
         ],
         reason: "The published line is that of A.11, which the paper calls comparable to figure 5, whose numbers are not \
-                 in print; its network is that of A.10.",
+                 in print; its network is that of A.10. In the paper SPD and AOD work against each other on these rows, \
+                 and mixtures are fairer than networks; here both gaps fall together, and a network that passes 20 times \
+                 over the rows is the fairer and more accurate one under the same penalties. The targets leave less of \
+                 both gaps than either.",
     };
     Ok(vec![adult.study(runs)?, compas.study(runs)?])
 }

@@ -112,21 +112,18 @@ pub fn render(section: &Section) -> String {
     format!("{}{}\n", table.render(), section.reason)
 }
 
-/// Draws the gap of a section's lines, with their standard deviations over the runs; `None` where
-/// it has none.
+/// Draws what a section's lines are unfair by; `None` where they state no such figure.
 pub fn draw(section: &Section) -> Option<String> {
-    let rows: Vec<Difference> = section
-        .lines
-        .iter()
-        .filter_map(|line| {
-            let spd = line.figures.iter().find(|figure| figure.name == SPD)?;
-            let interval = spd.deviation.map(|deviation| [spd.mean - deviation, spd.mean + deviation]);
-            let published = if line.is_published { " (published)" } else { "" };
-            Some(Difference { name: format!("{}{published}", line.setting), value: spd.mean, interval })
-        })
-        .collect();
-    let line = "SPD, magnitude; mean and standard deviation over the runs".to_owned();
-    (!rows.is_empty()).then(|| intervals(&Intervals { title: section.title.clone(), line, rows }))
+    let find = |line: &Line, name: &str| line.figures.iter().find(|figure| figure.name == name).map(|f| f.mean);
+    let drawn =
+        [INDIVIDUAL, SPD].into_iter().find(|name| section.lines.iter().any(|line| find(line, name).is_some()))?;
+    let row = |line: &Line| {
+        let published = if line.is_published { " (published)" } else { "" };
+        Some(Difference { name: format!("{}{published}", line.setting), value: find(line, drawn)?, interval: None })
+    };
+    let line = format!("{drawn}: {}mean over the runs", if drawn == SPD { "magnitude, " } else { "share, " });
+    let rows = section.lines.iter().filter_map(row).collect();
+    Some(intervals(&Intervals { title: section.title.clone(), line, rows }))
 }
 
 impl Figure {

@@ -49,7 +49,7 @@ pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
         lines.extend(network(&case, hidden)?);
         sections.push(Section {
             part: "A.7",
-            title: format!("seconds to explain {ROWS} rows of {}", data.name()),
+            title: format!("Seconds to explain {ROWS} rows of {}", data.name()),
             lines,
             reason: "The paper's times are of Python on another machine; their unit is not in print. Times depend on the \
                      machine: compare the lines of one run.",
