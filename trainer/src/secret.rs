@@ -57,8 +57,8 @@ pub(crate) fn read(path: &Path, most_bytes: u64) -> Result<Zeroizing<Vec<u8>>, S
     Ok(bytes)
 }
 
-/// Writes a file that is not there yet: beside its place, then put there. `is_secret`: for its owner
-/// alone.
+/// Writes a file that is not there yet: beside its place, then put there. `is_secret`: for its
+/// owner alone.
 ///
 /// # Errors
 /// [`WriteError`], also where there is such a file: none is replaced.

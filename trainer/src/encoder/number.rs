@@ -18,12 +18,12 @@ pub(super) const KNOTS: usize = 10;
 
 /// A numeric feature.
 ///
-/// With bins, a value is known by its bin alone. It picks the line, at the mean of the values in the
-/// bin, and the bin's own row. Where there are more than 16 bins, it picks two *hats* as well: a
-/// function that is linear between 10 knots, each with a row, those on both sides with the
-/// shares of their distances. Each is a block with a gain of its own, so that the line and the hats,
-/// which soon know what they are about, carry a value until its bin does. All fold into one row a
-/// bin when a model is exported.
+/// With bins, a value is known by its bin alone. It picks the line, at the mean of the values in
+/// the bin, and the bin's own row. Where there are more than 16 bins, it picks two *hats* as well:
+/// a function that is linear between 10 knots, each with a row, those on both sides with the shares
+/// of their distances. Each is a block with a gain of its own, so that the line and the hats, which
+/// soon know what they are about, carry a value until its bin does. All fold into one row a bin
+/// when a model is exported.
 ///
 /// Hats are smooth where a coarse level of bins has steps of its own, in other places in every half
 /// of the data: with 16 coarse bins the steps between neighbouring ages of two such models

@@ -1,4 +1,5 @@
-//! The constants of the formulas. Written by `cargo test -p feamoe-tests device_costs:: -- --ignored`, see [`super`].
+//! The constants of the formulas. Written by `cargo test -p feamoe-tests device_costs:: --
+//! --ignored`, see [`super`].
 
 use super::{Device, Integers};
 
