@@ -30,13 +30,14 @@ pub(super) const KNOTS: usize = 10;
 /// correlated by 0.29, with 10 knots by 0.59 (`feamoe study --only shapes`).
 ///
 /// # Slopes
-/// Where fewer than 64 bins are asked for, a bin of several values is wide, and a score would change
-/// by large steps only. A recourse then went just over the nearest edges of many numbers at once: on
-/// generated applications for credit the median distance to approval was 0.08 with 16 bins and 0.02
-/// with 8, where it is 0.19 with 128. Such a number is *sloped*: its line is at the value itself,
-/// not at the mean of its bin, so that a step is only what differs from a line. Beside 11 bins or
-/// more there are hats too: bins alone follow more noise. Both distances are 0.15 since; models of
-/// another sample accept as many of the recourses as before (28 % with 16 bins, 27 % before).
+/// Where fewer than 64 bins are asked for, a bin of several values is wide, and a score would
+/// change by large steps only. A recourse then went just over the nearest edges of many numbers at
+/// once: on generated applications for credit the median distance to approval was 0.08 with 16 bins
+/// and 0.02 with 8, where it is 0.19 with 128. Such a number is *sloped*: its line is at the value
+/// itself, not at the mean of its bin, so that a step is only what differs from a line. Beside 11
+/// bins or more there are hats too: bins alone follow more noise. Both distances are 0.15 since;
+/// models of another sample accept as many of the recourses as before (28 % with 16 bins, 27 %
+/// before).
 ///
 /// The line is the linear row that a blob has for every number, so a model is no larger; a device
 /// has one term more to look up for each sloped number. Log-loss on splits of Adult, COMPAS, HMDA

@@ -1,5 +1,4 @@
-//! The constants of the formulas. Written by `cargo test -p feamoe-tests device_costs:: --
-//! --ignored`, see [`super`].
+//! The constants of the formulas. Written by `cargo test -p feamoe-tests device_costs:: -- --ignored`, see [`super`].
 
 use super::{Device, Integers};
 
