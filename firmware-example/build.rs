@@ -1,4 +1,5 @@
-//! Writes the board's memory map where the linker looks for it, links with the runtime's script, and picks the files that go into flash.
+//! Writes the board's memory map where the linker looks for it, links with the runtime's script,
+//! and picks the files that go into flash.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};

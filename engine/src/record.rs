@@ -138,8 +138,9 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// logarithms, the number of instructions hardly depends on the values.
     ///
     /// # Errors
-    /// [`RecordError::WrongValueCount`]; the record is then unchanged. The errors of [`Record::set_value`];
-    /// every value is then missing, so that no score mixes old and new values.
+    /// [`RecordError::WrongValueCount`]; the record is then unchanged. The errors of
+    /// [`Record::set_value`]; every value is then missing, so that no score mixes old and new
+    /// values.
     pub fn set_all(&mut self, values: &[Value]) -> Result<(), RecordError> {
         let (found, features) = (values.len(), self.layout.features.len());
         if found != features {
@@ -180,8 +181,8 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// [`Record::set_known_category`]. Takes time proportional to the number of levels.
     ///
     /// # Errors
-    /// [`RecordError::NotACategory`] for a number, [`RecordError::NamesStripped`], and the errors of the
-    /// key.
+    /// [`RecordError::NotACategory`] for a number, [`RecordError::NamesStripped`], and the errors
+    /// of the key.
     pub fn set_category(&mut self, key: impl FeatureKey, level: &str) -> Result<Note, RecordError> {
         let index = key.index(self.layout.view())?;
         let feature = self.layout.features.get(index).ok_or(RecordError::UnknownFeature)?;
@@ -205,8 +206,8 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// training.
     ///
     /// # Errors
-    /// [`RecordError::NotACategory`] for a number, [`RecordError::LevelOutOfRange`], and the errors of the
-    /// key.
+    /// [`RecordError::NotACategory`] for a number, [`RecordError::LevelOutOfRange`], and the errors
+    /// of the key.
     pub fn set_level(&mut self, key: impl FeatureKey, code: Option<u16>) -> Result<Note, RecordError> {
         self.set_value(key, code.map_or(Value::Unseen, Value::Level))
     }

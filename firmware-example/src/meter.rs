@@ -115,7 +115,8 @@ pub fn stack_bytes(call: &mut dyn FnMut()) -> usize {
     let top = stack_pointer();
     let bottom = top - PAINTED_BYTES;
     for address in (bottom..top).step_by(4) {
-        // SAFETY: below the stack pointer, inside RAM (megabytes, of which statics take a fraction), and no interrupt is enabled.
+        // SAFETY: below the stack pointer, inside RAM (megabytes, of which statics take a
+        // fraction), and no interrupt is enabled.
         unsafe { with_exposed_provenance_mut::<u32>(address).write_volatile(PAINT) };
     }
     call();

@@ -32,9 +32,9 @@ impl Lock {
     /// always succeeds.
     ///
     /// # Errors
-    /// [`Error::Locked`] while another process holds the lock. [`Error::Write`] if no file can be created
-    /// or locked beside it, if an existing file of that name is not a lock file, or if `path` leads
-    /// through a link of another user.
+    /// [`Error::Locked`] while another process holds the lock. [`Error::Write`] if no file can be
+    /// created or locked beside it, if an existing file of that name is not a lock file, or if
+    /// `path` leads through a link of another user.
     pub fn beside(path: &Path) -> Result<Self, Error> {
         let target = links::resolve(path).map_err(|found| WriteError::of_another_user(path, &found))?;
         let place = target.with_file_name(name(target.file_name().unwrap_or_default()));

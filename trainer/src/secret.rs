@@ -1,5 +1,5 @@
-//! Files with a secret, such as a key: nobody but their owner may read them, and what is read of
-//! them is wiped from memory.
+//! Files with a secret, such as a key: only their owner may read them, and what is read from them
+//! is wiped from memory.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -9,17 +9,17 @@ use zeroize::Zeroizing;
 
 use crate::output::{WriteError, sync_folder};
 
-/// Why a secret was not read; without the name of its file.
+/// Why a secret was not read, without the name of its file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SecretError {
     /// The file could not be read.
     #[error(transparent)]
     Read(io::Error),
-    /// Others than its owner may read or change the file.
+    /// Users other than the owner may read or change the file.
     #[error("found mode {0:03o}, with which others may read or change the secret; expected 600; run `chmod 600`")]
     Exposed(u32),
-    /// The file is another user's, who can read and change it.
+    /// The file belongs to another user, who can read and change it.
     #[error(
         "found a file of user {found}, who can read and change the secret; expected a file of user {expected}; run this as its owner, or change the owner with `chown`"
     )]
@@ -31,7 +31,8 @@ pub enum SecretError {
     },
 }
 
-/// Reads a file that is its owner's alone, where files have owners, up to a number of bytes.
+/// Reads a file of at most a number of bytes that only its owner can read, on systems where files
+/// have owners.
 ///
 /// # Errors
 /// See [`SecretError`].
@@ -57,11 +58,11 @@ pub(crate) fn read(path: &Path, most_bytes: u64) -> Result<Zeroizing<Vec<u8>>, S
     Ok(bytes)
 }
 
-/// Writes a file that is not there yet: beside its place, then put there. `is_secret`: for its owner
-/// alone.
+/// Writes a new file: first beside its place, then moved there. `is_secret`: only the owner may
+/// read it.
 ///
 /// # Errors
-/// [`WriteError`], also where there is such a file: none is replaced.
+/// [`WriteError`], also if the file exists: no file is replaced.
 pub(crate) fn write_new(path: &Path, bytes: &[u8], is_secret: bool) -> Result<(), WriteError> {
     let failed = |cause: io::Error| WriteError::new(path, cause);
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

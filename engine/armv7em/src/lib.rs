@@ -56,9 +56,10 @@ mod kernel {
         let last = lanes.len().checked_sub(LANES).and_then(|past| past.checked_div(stride));
         let count = last.map_or(0, |last| u32::try_from(last).unwrap_or(u32::MAX).saturating_add(1));
         let (terms, row_bytes) = (terms.as_ptr_range(), stride.wrapping_mul(size_of::<f32>()));
-        // SAFETY: it reads 24 numbers of `bias`, the terms, and of a row below `count` the 24 numbers from `row * stride` on, which lie in `lanes`:
-        // `(count - 1) * stride + 24 <= lanes.len()`; it writes 24 numbers of `sums`. It keeps the
-        // registers that a C function has to.
+        // SAFETY: it reads 24 numbers of `bias`, the terms, and of a row below `count` the 24
+        // numbers from `row * stride` on, which lie in `lanes`: `(count - 1) * stride + 24 <=
+        // lanes.len()`; it writes 24 numbers of `sums`. It keeps the registers that a C function
+        // has to.
         unsafe {
             feamoe_sum_rows(bias.as_ptr(), lanes.as_ptr(), terms.start, terms.end, row_bytes, count, sums.as_mut_ptr());
         }

@@ -1,5 +1,5 @@
-//! A device in the field, `no_std`: two signed integer models in slots of flash, a counter that only
-//! counts up, a monitor that outlives a reset, updates on trial.
+//! A device in the field, `no_std`: two signed integer models in slots of flash, a counter that
+//! only counts up, a monitor that outlives a reset, updates on trial.
 //!
 //! The flash here is memory, so that this runs anywhere and its supply can be cut at every word; a
 //! device's own driver takes the same steps. Nothing else would be different on a board.
@@ -91,8 +91,8 @@ from!(
 /// The flash of the device, its counter, and its supply.
 pub struct Flash {
     slots: [Aligned<[u8; SLOT_BYTES]>; 2],
-    /// A counter of the hardware, such as fuses, that only counts up: the version of the newest model
-    /// that was kept.
+    /// A counter of the hardware, such as fuses, that only counts up: the version of the newest
+    /// model that was kept.
     counter: u32,
     /// Words that can still be written, or erases made, before the supply fails.
     power: u32,

@@ -22,8 +22,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// Cost: `2 K` multiply-adds for each of the feature's one or two terms.
     ///
     /// # Errors
-    /// [`ExplainError::OtherModel`] for a record that another model created, and for an index beyond the
-    /// features. `values` is then unchanged.
+    /// [`ExplainError::OtherModel`] for a record that another model created, and for an index
+    /// beyond the features. `values` is then unchanged.
     pub fn contributions_into(
         &self,
         record: &Record<'_, FEATURES>,

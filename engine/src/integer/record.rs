@@ -80,8 +80,8 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// [`Record::set_known_category`]. Takes time proportional to the number of levels.
     ///
     /// # Errors
-    /// [`RecordError::NotACategory`] for a number, [`RecordError::NamesStripped`], and the errors of the
-    /// key.
+    /// [`RecordError::NotACategory`] for a number, [`RecordError::NamesStripped`], and the errors
+    /// of the key.
     pub fn set_category(&mut self, key: impl FeatureKey, level: &str) -> Result<Note, RecordError> {
         let (index, feature) = self.feature(key)?;
         let levels = levels(index, feature)?;
@@ -106,8 +106,8 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// training.
     ///
     /// # Errors
-    /// [`RecordError::NotACategory`] for a number, [`RecordError::LevelOutOfRange`], and the errors of the
-    /// key.
+    /// [`RecordError::NotACategory`] for a number, [`RecordError::LevelOutOfRange`], and the errors
+    /// of the key.
     #[inline]
     pub fn set_level(&mut self, key: impl FeatureKey, code: Option<u16>) -> Result<Note, RecordError> {
         let (index, feature) = self.feature(key)?;
@@ -134,8 +134,9 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
     /// Sets every value, in the order of the features.
     ///
     /// # Errors
-    /// [`RecordError::WrongValueCount`]; the record is then unchanged. The errors of [`Record::set_value`];
-    /// every value is then missing, so that no score mixes old and new values.
+    /// [`RecordError::WrongValueCount`]; the record is then unchanged. The errors of
+    /// [`Record::set_value`]; every value is then missing, so that no score mixes old and new
+    /// values.
     pub fn set_all(&mut self, values: &[Value]) -> Result<(), RecordError> {
         let (found, features) = (values.len(), self.fixed.layout.features().len());
         if found != features {

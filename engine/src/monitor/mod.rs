@@ -413,7 +413,8 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
     /// `None` if [`crate::recourse`] found no recourse.
     ///
     /// # Errors
-    /// [`MonitorError::NotDeclined`], [`MonitorError::NotADistance`], and the errors of [`Monitor::label`].
+    /// [`MonitorError::NotDeclined`], [`MonitorError::NotADistance`], and the errors of
+    /// [`Monitor::label`].
     pub fn distance(&mut self, token: &Token, distance: Option<f32>) -> Result<(), MonitorError> {
         self.check_model(token.model)?;
         let threshold = self.threshold;

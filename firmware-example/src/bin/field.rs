@@ -1,7 +1,7 @@
 //! The engine's example of a device in the field (`engine/examples/field/device.rs`), on a board:
 //! two integer models in slots, a monitor that outlives a reset, power cuts, a failed trial, and
-//! the way back; with the feature `signed` it verifies them and keeps a counter. Wants 24 kB of RAM,
-//! flash included.
+//! the way back; with the feature `signed` it verifies them and keeps a counter. Wants 24 kB of
+//! RAM, flash included.
 #![no_std]
 #![no_main]
 #![allow(unsafe_code)] // takes its statics

@@ -236,8 +236,8 @@ fn begun() -> Folder {
 const REST: [&str; 9] =
     ["update", "killed.ckpt", "1.csv", "2.csv", "-o", "killed.feamoe", "--checkpoint-every", "500", "--quiet"];
 
-/// Kills runs, each of which resumes the one before, until at least `wanted` were killed. Returns the
-/// number of chains that finished.
+/// Kills runs, each of which resumes the one before, until at least `wanted` were killed. Returns
+/// the number of chains that finished.
 fn kill_in_chains(folder: &Folder, wanted: u32) -> u32 {
     let begun = folder.read("killed.ckpt");
     let (mut kills, mut chains) = (0, 0);

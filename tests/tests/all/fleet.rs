@@ -247,7 +247,8 @@ fn what_does_not_add_up_is_left_out_and_shown() {
     three.start(&load::<FEATURES, 4>(bytes.as_slice()), 0).unwrap();
     let key = Key::new(KEY).of_device(&sender("e", 0).device);
     folder.write("three", three.write_authenticated(&sender("e", 1), &key, &mut [0; 4_000]).unwrap());
-    // Devices that count as far as a counter goes: decisions; of few decisions labels and distances.
+    // Devices that count as far as a counter goes: decisions; of few decisions labels and
+    // distances.
     let like = monitor(1, 200, 0.0);
     let mut counts = [0; 14];
     counts[FALSE_POSITIVE] = u32::MAX - 100;

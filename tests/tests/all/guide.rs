@@ -1,8 +1,8 @@
 //! The guide: every command in it works, and prints what stands there.
 //!
-//! The pages run in the order of `docs/SUMMARY.md`, in one folder. `$ feamoe ... | head -3` takes the
-//! first lines, `| tail -3` the last. `FEAMOE_OVERWRITE_GUIDE=1` writes what the commands print into
-//! the pages.
+//! The pages run in the order of `docs/SUMMARY.md`, in one folder. `$ feamoe ... | head -3` takes
+//! the first lines, `| tail -3` the last. `FEAMOE_OVERWRITE_GUIDE=1` writes what the commands print
+//! into the pages.
 
 use std::fmt::Write as _;
 

@@ -717,8 +717,8 @@ fn a_model_reads_files_of_another_delimiter() {
     }
 }
 
-/// A column that is text in part is one category: by the inferred schema in every row, and said where
-/// one's own schema leaves it open.
+/// A column that is text in part is one category: by the inferred schema in every row, and said
+/// where one's own schema leaves it open.
 #[test]
 fn a_column_of_numbers_and_text_is_said_to_be_a_category() {
     let people = people(14, 8_000);

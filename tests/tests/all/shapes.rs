@@ -15,8 +15,8 @@ const OF_LOG_ODDS: f64 = 2e-3;
 const INSIDE: std::ops::Range<f32> = 0.001..0.999;
 const BACKGROUND: usize = 40;
 
-/// The golden model's features are age, hours-per-week, capital-gain and occupation; these rows have
-/// values of every kind: missing, clamped, unseen.
+/// The golden model's features are age, hours-per-week, capital-gain and occupation; these rows
+/// have values of every kind: missing, clamped, unseen.
 const GOLDEN_ROWS: &str = "age,hours-per-week,capital-gain,occupation\n\
     39,40,2174,Sales\n50,13,0,Craft-repair\n,40,0,Sales\n53,99,99999,Prüfung\n28,,0,Astronaut\n16,45,0,Sales\n95,60,500,\n37,20,3,Craft-repair\n";
 

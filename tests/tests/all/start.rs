@@ -188,8 +188,8 @@ fn the_kind_of_a_column_is_settled_by_all_of_the_first_rows() {
             let x = draw.below(1_000);
             let late = i >= 300;
             vec![
-                // Numbers at first, codes later; nothing, numbers later; constant at first; empty; a
-                // number all along.
+                // Numbers at first, codes later; nothing, numbers later; constant at first; empty;
+                // a number all along.
                 if late { format!("code {}", x % 7) } else { (x % 7).to_string() },
                 if late { x.to_string() } else { String::new() },
                 if late { x.to_string() } else { "5".into() },

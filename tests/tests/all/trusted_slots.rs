@@ -198,7 +198,8 @@ fn a_device_without_a_model_knows_which_version_it_had() {
     let refused = Err(SlotError::Untrusted(TrustError::OlderVersion { found: 4, least: 5 }));
     assert_eq!(device.update(target, &signed(1, 4), ALL), refused);
     assert_eq!(device.update(target, &signed(1, 5), ALL), Ok(()));
-    // A whole model that this build cannot use is no damage: a firmware of another kind starts anew.
+    // A whole model that this build cannot use is no damage: a firmware of another kind starts
+    // anew.
     device.slots[0] = Device::new(&signed(1, 900)).slots[0].clone();
     let [first, second] = &device.slots;
     type Other<'a> = feamoe_engine::integer::Model<'a, 4, 4>;

@@ -7,8 +7,8 @@
 //! | the levels of a category that has no room | counts that halve every [`HALF_LIFE`] rows | a level that came up takes the row of one that has gone |
 //! | a column that was empty when the encoder was fitted | its first [`DECIDING`] values | they say whether it is a number or a category |
 //!
-//! A PSI above [`MOVED`] in two windows running, or above [`MOVED_FAR`] in one, fits a number again.
-//! Where nothing moves, the PSI of 500 values over 18 classes is about 0.04 with a standard
+//! A PSI above [`MOVED`] in two windows running, or above [`MOVED_FAR`] in one, fits a number
+//! again. Where nothing moves, the PSI of 500 values over 18 classes is about 0.04 with a standard
 //! deviation of 0.012 (chi-square): neither comes about by chance. Older values keep half of the
 //! edges, a quarter after the next fit: what comes back soon still has bins of its own.
 //!
@@ -380,8 +380,8 @@ impl Encoder {
         let mut carry = Carry { blocks: new.blocks().collect(), ..Carry::default() };
         let mut missing = vec![(old.missing_row(), 1.0)];
         if new.bins.is_empty() {
-            // A line stays a line: its slope by the new unit; what it was at the new mean is added to
-            // every record, and taken from those without a value.
+            // A line stays a line: its slope by the new unit; what it was at the new mean is added
+            // to every record, and taken from those without a value.
             let slope = new.sd / old.sd;
             let at_mean = (new.mean - old.mean) / old.sd;
             let row = Carried { row: new.first_row, from: vec![(old.first_row, slope)], steps_of: None };
@@ -598,8 +598,8 @@ impl Number {
         if width > 0.0 { vec![(old.first_row, rise(old) / width)] } else { Vec::new() }
     }
 
-    /// Returns the rows of the nearest knot and of the bin of a value within the range so far, whose
-    /// step sizes hold for it.
+    /// Returns the rows of the nearest knot and of the bin of a value within the range so far,
+    /// whose step sizes hold for it.
     fn steps_of(&self, x: f32) -> Option<[u32; 2]> {
         let bin = self.bin_of(x).filter(|_| (self.low..=self.high).contains(&x))?;
         let (own, _) = self.terms_of_bin(bin).last()?;

@@ -86,7 +86,8 @@ impl Default for Example {
 /// How an encoder is fitted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
-    /// Rows it is fitted on: more see rarer levels and outer quantiles, and are kept in memory.
+    /// Rows it is fitted on, which are kept in memory. More rows cover rarer levels and outer
+    /// quantiles.
     pub warmup: usize,
     /// The largest number of bins of a numeric feature, 0 or 1 for none. With fewer than 64, values
     /// that share a bin still differ, by a line: [`Number`] says why.
@@ -127,9 +128,9 @@ pub struct Encoder {
     /// The newest changes, and how many there were.
     changes: Vec<Change>,
     n_changes: u64,
-    /// Whether the encoding stays as it is, whatever comes: other runs share it.
+    /// Whether the encoding never changes, because other runs share it.
     is_held: bool,
-    /// Whether a feature is to be looked at.
+    /// Whether a feature is to be checked.
     #[serde(skip)]
     is_due: bool,
 }
@@ -192,7 +193,7 @@ pub struct Category {
     unseen_row: u32,
     block: Block,
     counts: LevelCounts,
-    /// The values so far of a column that was empty at first, until they say what it is.
+    /// The values so far of a column that was empty at first, until they determine its kind.
     undecided: Option<Vec<String>>,
     /// Of the numbers they may be.
     transform: Transform,
@@ -211,8 +212,8 @@ impl Feature {
         &self.kind
     }
 
-    /// Returns what a cell is to it; `None` for text where a number is needed, or a number below 0
-    /// if its logarithm is.
+    /// Returns the value of a cell for this feature; `None` for text where a number is needed, or
+    /// for a number below 0 if its logarithm is needed.
     #[inline]
     fn value(&self, cell: Cell<'_>) -> Option<Value> {
         match &self.kind {
@@ -231,7 +232,7 @@ impl Category {
         self.levels.iter()
     }
 
-    /// Returns the row of levels that have none of their own.
+    /// Returns the row of the levels without a row of their own.
     #[must_use]
     pub fn unseen_row(&self) -> u32 {
         self.unseen_row

@@ -344,7 +344,8 @@ fn a_number_that_moved_is_fitted_again_and_keeps_its_function() {
         let bias: f32 = carry.bias.iter().map(|(row, factor)| factor * weights[*row as usize]).sum();
         let [low, high] = number(&encoder, 0).range();
         assert!(low <= 0.0 && high >= 1_599.0, "{bins} bins: {low} to {high}");
-        // At the values that stand for the bins the function is the same; the range was the old one.
+        // At the values that stand for the bins the function is the same; the range was the old
+        // one.
         let tested: Vec<f32> = match number(&encoder, 0).n_bins() {
             0 => vec![0.0, 300.0, 700.0, 999.0],
             bins => (0..bins).map(|bin| number(&encoder, 0).value_of_bin(bin)).collect(),

@@ -1,5 +1,5 @@
 //! Infers a schema from a file: a starting point to read and correct, with the evidence for every
-//! guess in a comment beside it. What cannot be known is asked.
+//! guess in a comment beside it. What cannot be inferred is left open for the user.
 
 mod column;
 mod guess;
@@ -24,9 +24,9 @@ const MOST_LISTED: usize = 8;
 /// What is known beforehand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Most records read: for files so long that reading all of them takes too long.
+    /// The largest number of records read, for files that take too long to read in full.
     pub rows: u64,
-    /// The column that is to be predicted.
+    /// The column to predict.
     pub target: Option<String>,
     /// Its value that is the favourable outcome; the other outcome are all others.
     pub positive: Option<String>,
@@ -40,14 +40,14 @@ impl Default for Options {
     }
 }
 
-/// A schema, and what is to be said of it.
+/// A schema, with notes about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inferred {
     /// The TOML text. It is a valid schema unless something is `open`.
     pub text: String,
     /// What was decided, and what should be checked.
     pub summary: Vec<String>,
-    /// What could not be decided, and is left to be filled in.
+    /// What could not be decided, for the user to fill in.
     pub open: Option<Open>,
 }
 
@@ -90,7 +90,7 @@ fn of_survey(survey: &Survey, options: &Options) -> Result<Inferred, Error> {
     Ok(Inferred { text: write::write(survey, &guesses), summary: summary(survey, &guesses), open })
 }
 
-/// Returns what the user has to decide.
+/// Returns what the user must decide.
 fn open(survey: &Survey, guesses: &Guesses) -> Option<Open> {
     let Some(target) = &guesses.target else {
         let mut candidates: Vec<String> = guesses
@@ -266,7 +266,7 @@ fn counted(column: &Column) -> String {
     text
 }
 
-/// The first cells that are no numbers, with their counts.
+/// The first cells that are not numbers, with their counts.
 fn others(column: &Column) -> String {
     let shown = column.others().take(MOST_LISTED).map(|(text, count)| format!("{} ({count})", plain(text)));
     shown.collect::<Vec<_>>().join(", ")
@@ -276,7 +276,7 @@ fn percent(part: usize, whole: usize) -> String {
     format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64)
 }
 
-/// A name or value in a comment: on one line, whatever it holds.
+/// A name or value for a comment: on one line, whatever it contains.
 fn plain(text: &str) -> String {
     let short: String = text.chars().take(60).collect();
     format!("{short:?}")

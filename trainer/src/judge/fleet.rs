@@ -25,8 +25,8 @@ const KEY_DIGITS: usize = 64;
 /// Reads the key of a fleet from a file: 64 hexadecimal digits.
 ///
 /// # Errors
-/// [`Error::Read`], or [`Error::Status`] if the file belongs to another user, if others may read it, or if it
-/// is not a key; its contents are not quoted.
+/// [`Error::Read`], or [`Error::Status`] if the file belongs to another user, if others may read
+/// it, or if it is not a key; its contents are not quoted.
 pub fn open_key(path: &Path) -> Result<Key, Error> {
     let text = secret::read(path, KEY_DIGITS as u64 + 8).map_err(|error| match error {
         SecretError::Read(source) => Error::Read { file: path.display().to_string(), source },

@@ -88,8 +88,8 @@ impl Inputs {
         inputs
     }
 
-    /// Returns a line for every feature that is missing in most records but not in training, clamped or
-    /// unseen in most records, or has bad cells.
+    /// Returns a line for every feature that is missing in most records but not in training,
+    /// clamped or unseen in most records, or has bad cells.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn warnings(&self, bad_cells: impl IntoIterator<Item = Seen>) -> Vec<String> {

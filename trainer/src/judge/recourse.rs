@@ -39,9 +39,9 @@ pub const MARGIN: f32 = 0.05;
 /// are whole. Without a background, any number may be proposed.
 ///
 /// # Errors
-/// [`Error::Rule`] for a wish for a column that is not a feature, is protected or immutable, or that
-/// contradicts another; for a numeric rule on a category; and for an empty range, or a step or cost
-/// out of range.
+/// [`Error::Rule`] for a wish for a column that is not a feature, is protected or immutable, or
+/// that contradicts another; for a numeric rule on a category; and for an empty range, or a step or
+/// cost out of range.
 pub fn rules(
     model: &HostModel<'_>,
     card: Option<&Card>,

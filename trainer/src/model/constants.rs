@@ -1,7 +1,9 @@
-//! Constants of a model for firmware: indices of features and codes of levels, so that records are set without names, and what the model is checked against.
+//! Constants of a model for firmware: indices of features and codes of levels, so that records are
+//! set without names, and what the model is checked against.
 //!
-//! The C header holds the blob too, as an aligned array. Identifiers are ASCII whatever the names are: runs of anything but letters and digits become one
-//! underscore, a character past ASCII becomes its code point (`ü` is `U00FC`), and names that come out the same get their number.
+//! The C header holds the blob too, as an aligned array. Identifiers are ASCII whatever the names
+//! are: runs of anything but letters and digits become one underscore, a character past ASCII
+//! becomes its code point (`ü` is `U00FC`), and names that come out the same get their number.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -40,8 +42,9 @@ struct Named<'a> {
     identifier: String,
 }
 
-/// Writes the constants of a model: names from `schema`, identity from `copy`, the blob of the same features that the device
-/// gets, of float or of integer weights. Constants of C start with `stem`, the name of the file without its ending.
+/// Writes the constants of a model: names from `schema`, identity from `copy`, the blob of the same
+/// features that the device gets, of float or of integer weights. Constants of C start with `stem`,
+/// the name of the file without its ending.
 ///
 /// # Errors
 /// [`ConstantsError::NamesStripped`].
@@ -171,7 +174,8 @@ fn rust(names: &Names<'_>, model: &Blob<'_>) -> String {
     text
 }
 
-/// Returns names with identifiers of their own: those that come out the same get their number, all of them, so that none is taken for the only one.
+/// Returns names with identifiers of their own: those that come out the same get their number, all
+/// of them, so that none is taken for the only one.
 fn distinct(names: Vec<&str>) -> Vec<Named<'_>> {
     let wanted: Vec<String> = names.iter().map(|name| identifier(name)).collect();
     let mut count = HashMap::new();
@@ -219,7 +223,8 @@ fn constant(identifier: &str) -> String {
     format!("{underscore}{identifier}")
 }
 
-/// Returns a name as it may stand in a comment of either language: in quotes, nothing invisible, nothing that begins or ends a comment.
+/// Returns a name as it may stand in a comment of either language: in quotes, nothing invisible,
+/// nothing that begins or ends a comment.
 fn quoted(name: &str) -> String {
     let mut text = format!("{name:?}");
     for pair in ["*/", "/*", "??"] {

@@ -1,11 +1,11 @@
 //! Model files on the host: their bytes in memory, aligned as the engine needs them, and the
 //! capacity of this build.
 //!
-//! From model file to model file, without a learner: [`device_copy`] takes off what a device does
-//! not need, [`quantize()`] gives it integer weights, [`delta()`] encodes a model as changes of
-//! another one, [`fewer_experts`] merges experts, [`constants()`] writes source code, `onnx`
-//! (feature `onnx`) a model for other runtimes; [`mod@costs`] states what a model costs on a
-//! microcontroller.
+//! These functions convert model files without a learner: [`device_copy`] removes what a device
+//! does not need, [`quantize()`] converts the weights to integers, [`delta()`] encodes a model as
+//! the changes from another one, [`fewer_experts`] merges experts, [`constants()`] writes source
+//! code, and `onnx` (feature `onnx`) writes a model for other runtimes. [`mod@costs`] states what a
+//! model costs on a microcontroller.
 
 mod blob;
 pub mod card;
@@ -55,9 +55,9 @@ pub use sign::{SignError, schema_sha256, sign};
 
 use crate::error::Error;
 
-/// Features a model may have on the host.
+/// The largest number of features of a model on the host.
 pub const FEATURES: usize = 512;
-/// Experts a model may have on the host: as many as the format allows.
+/// The largest number of experts of a model on the host: as many as the format allows.
 pub const EXPERTS: usize = MAX_EXPERTS;
 
 /// A model of the host's capacity.
@@ -84,26 +84,26 @@ pub type HostRules = Rules<FEATURES>;
 /// One answer of several.
 pub type HostAnswer = Answer<FEATURES>;
 
-/// A model of either weights: what scores, whichever they are.
+/// A model with float or integer weights.
 ///
-/// The engine's [`feamoe_engine::Scorer`] is for code that is compiled for one kind; a command
-/// learns from the file which it has. Every such choice is made here, once, and not in each
+/// The engine's [`feamoe_engine::Scorer`] is for code that is compiled for one kind of weights; a
+/// command learns the kind only from the file. Every such choice is made here once, not in each
 /// command.
 #[derive(Clone, Copy, Debug)]
 pub enum AnyModel<'m> {
-    /// Of float weights.
+    /// A model with float weights.
     Float(&'m HostModel<'m>),
-    /// Of integer weights.
+    /// A model with integer weights.
     Integer {
         /// The model.
         model: &'m HostIntegerModel<'m>,
-        /// The float model that its weights stand for, where explanations need it: see
+        /// The float model that its weights represent, if explanations need it: see
         /// [`crate::model::dequantize`].
         floats: Option<&'m HostModel<'m>>,
     },
 }
 
-/// What both models have by the same name.
+/// Methods that both models have under the same name.
 macro_rules! of_either {
     ($($(#[$doc:meta])* $name:ident: $returned:ty,)*) => {
         impl<'m> AnyModel<'m> {
@@ -137,7 +137,8 @@ of_either! {
 }
 
 impl<'m> AnyModel<'m> {
-    /// Returns the float model: itself, or the one that integer weights stand for, where it has it.
+    /// Returns the float model: the model itself, or the one that its integer weights represent, if
+    /// it was made.
     #[must_use]
     pub fn floats(self) -> Option<&'m HostModel<'m>> {
         match self {
@@ -146,16 +147,16 @@ impl<'m> AnyModel<'m> {
         }
     }
 
-    /// Returns the value that a feature has in each background record; none without a background,
-    /// or of integer weights alone.
+    /// Returns the value of a feature in each background record; none without a background, or if
+    /// there are only integer weights.
     #[must_use]
     pub fn background_values(self, feature: usize) -> Vec<Value> {
         let Some(model) = self.floats() else { return Vec::new() };
         (0..model.background_rows()).filter_map(|row| model.background_values(row)?.nth(feature)).collect()
     }
 
-    /// Returns the distinct numbers that a feature has in the background records, in ascending
-    /// order; none without a background, of a category, or of integer weights alone.
+    /// Returns the distinct numbers of a feature in the background records, in ascending order;
+    /// none without a background, for a category, or if there are only integer weights.
     #[must_use]
     pub fn background_numbers(self, feature: usize) -> Vec<f32> {
         let values = self.background_values(feature).into_iter();
@@ -182,7 +183,8 @@ impl<'m> AnyModel<'m> {
         }
     }
 
-    /// Explains a record by [`Method::Frozen`], by the kernel of its weights, in floats.
+    /// Explains a record with [`Method::Frozen`], using the kernel for its weights; the values are
+    /// floats.
     ///
     /// # Errors
     /// [`PredictError::OtherModel`].
@@ -194,15 +196,15 @@ impl<'m> AnyModel<'m> {
         }
     }
 
-    /// Returns whether it has calibrated probabilities beside its scores; never with integer
-    /// weights.
+    /// Returns whether the model has calibrated probabilities besides its scores; never with
+    /// integer weights.
     #[must_use]
     pub fn is_calibrated(self) -> bool {
         matches!(self, Self::Float(model) if model.is_calibrated())
     }
 
-    /// Returns the calibrated probability of a record that was scored: its score where the model
-    /// has no other.
+    /// Returns the calibrated probability of a record that was scored: the score itself if the
+    /// model has no other.
     ///
     /// # Errors
     /// [`PredictError::OtherModel`].
@@ -213,7 +215,7 @@ impl<'m> AnyModel<'m> {
         }
     }
 
-    /// Scores a record by the kernel of its weights.
+    /// Scores a record with the kernel for its weights.
     ///
     /// # Errors
     /// [`PredictError::OtherModel`].
@@ -232,9 +234,9 @@ impl<'m> AnyModel<'m> {
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant)] // both are of some kilobytes
 pub enum AnyRecord<'m> {
-    /// Of float weights.
+    /// A model with float weights.
     Float(HostRecord<'m>),
-    /// Of integer weights.
+    /// A model with integer weights.
     Integer {
         /// The record.
         record: HostIntegerRecord<'m>,

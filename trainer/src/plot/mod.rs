@@ -1,5 +1,5 @@
-//! Plots of explanations as SVG: sober, colour-blind safe (blue raises, orange lowers, and the
-//! shape says it too), the same bytes on any machine.
+//! Plots of explanations as SVG: sober, safe for colour-blind readers (blue raises, orange lowers,
+//! and the shape shows it too), and the same bytes on any machine.
 //!
 //! | plot | of | shows |
 //! | --- | --- | --- |
@@ -53,14 +53,14 @@ use feamoe_engine::{Method, Space};
 
 use crate::explanation::{Background, Explanation, Summary, evenly, quantity};
 
-/// Rows of features in a plot, unless the user wants another number.
+/// The default number of rows of features in a plot.
 pub const MOST_PLAYERS: usize = 20;
 
 /// Why nothing can be drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlotError {
-    /// The explanation has no such record, or none at all.
+    /// The explanation does not have this record, or has no records.
     #[error("the record to draw does not exist")]
     NoRecord,
     /// The records start from different base values.
@@ -143,7 +143,7 @@ pub fn grouped(count: u64) -> String {
     groups.join(",")
 }
 
-/// Returns the name of the row that the players without one share.
+/// Returns the name of the row that players without their own row share.
 fn others(count: usize) -> String {
     format!("{count} other features")
 }

@@ -103,7 +103,8 @@ pub fn shapes(shapes: &Shapes, most: usize) -> String {
     canvas.finish()
 }
 
-/// `partial dependence over 1,000 background records (0123abcd) · rows: 16,281 of data · model ...`.
+/// `partial dependence over 1,000 background records (0123abcd) · rows: 16,281 of data · model
+/// ...`.
 fn subject(shapes: &Shapes) -> String {
     let background = &shapes.background;
     let rows = match shapes.rows.from {
@@ -350,8 +351,8 @@ impl<'s> Drawn<'s> {
         }
     }
 
-    /// Returns the corners of a line along the numbers. Of a stepped one: level within a bin, a step
-    /// at each edge; in the bins at the ends of the range it goes straight to the end.
+    /// Returns the corners of a line along the numbers. Of a stepped one: level within a bin, a
+    /// step at each edge; in the bins at the ends of the range it goes straight to the end.
     fn outline(&self, scale: &Scale, upright: &Scale, of: impl Fn(&Point) -> f64) -> Vec<(f64, f64)> {
         let (numbers, _) = self.numbers();
         let is_end = |place: Option<usize>| {

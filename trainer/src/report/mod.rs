@@ -1,8 +1,8 @@
-//! The report of a model on labelled rows, for those who have to judge it: one page that opens
+//! The report of a model on labelled rows, for those who must judge it: one page that opens
 //! anywhere, without a network ([`Report::page`]), and a model card ([`Report::model_card`]).
 //!
 //! Everything is computed from the model, the rows and, if there is one, the run behind the model.
-//! What they do not say, the report says is not known. The measures are those of
+//! The report states as unknown what these do not contain. The measures are those of
 //! [`crate::judge::evaluation`], gathered in the same pass over the rows.
 //!
 //! The same model, rows and options give the same bytes, whatever the number of threads. Memory
@@ -45,11 +45,11 @@ use crate::tuning::Tuned;
 pub struct Subject<'a> {
     /// The model.
     pub model: AnyModel<'a>,
-    /// Its file's bytes.
+    /// The bytes of its file.
     pub blob: &'a AlignedBytes,
-    /// How it was made, where it says so.
+    /// How it was made, if the model states it.
     pub card: Option<&'a Card>,
-    /// The run behind it, where there is a checkpoint: what happened over the stream.
+    /// The run behind it, if there is a checkpoint: what happened over the stream.
     pub run: Option<&'a Trainer>,
 }
 
@@ -68,7 +68,7 @@ pub struct Options {
     pub reported_by: Option<String>,
 }
 
-/// Everything that the page and the card say.
+/// The content of the page and of the card.
 #[derive(Clone, Debug)]
 pub struct Report {
     options: Options,
@@ -125,7 +125,7 @@ struct FeatureFacts {
     name: String,
     /// In words: the range of a number, the levels of a category.
     holds: String,
-    /// What its cells were in training, where that is known.
+    /// What its cells were in training, if that is known.
     training: Option<FeatureCells>,
 }
 
@@ -141,8 +141,8 @@ struct Run {
     targets: Vec<TargetReport>,
 }
 
-/// Puts a model before the labelled rows of a stream, once, and gathers all that the report says;
-/// reports the number of rows to `on_progress` now and then.
+/// Evaluates a model on the labelled rows of a stream, in one pass, and collects the content of the
+/// report. Passes the number of rows to `on_progress` now and then.
 ///
 /// # Errors
 /// The same as [`crate::judge::evaluation::evaluate`]; [`Error::Input`] for a record that was asked

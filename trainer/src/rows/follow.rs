@@ -1,4 +1,4 @@
-//! Data that are read while they are written: a file that grows, or a pipe.
+//! Data that is read while it is written: a growing file, or a pipe.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,17 +12,17 @@ use std::time::{Duration, Instant};
 use super::Input;
 use crate::error::{Error, pause};
 
-/// How often a file is looked at for more, and how soon a request to stop is heard.
+/// How often a file is checked for more data, and how soon a request to stop is noticed.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// How long reading continues after the request: what had come before it is read, however late this
-/// process is, and a pipe that never pauses ends too.
+/// How long reading continues after the request: data that arrived before it is read, however late
+/// this process is, and a pipe that never pauses ends too.
 const LINGER: Duration = Duration::from_millis(500);
-/// A line without an end that is longer is handed out, to be refused: as long as a record may be.
+/// The largest length of a record. A longer line without an end is passed on, and then refused.
 const MOST_WAITING: usize = 1 << 22;
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 16;
-/// First bytes of what is no plain text, and what it is: gzip, Arrow and Parquet. Their records do
-/// not end with a line.
+/// First bytes of formats that are not plain text: gzip, Arrow and Parquet. Their records do not
+/// end with a line.
 const OTHERS: [(&[u8], &str); 4] = [
     (b"\x1f\x8b", "compressed; decompress it, for example: gzip -dc FILE | feamoe ... -"),
     (b"\xff\xff\xff\xff", "an Arrow stream; write CSV instead"),
@@ -44,10 +44,10 @@ pub struct Followed {
     state: Arc<State>,
 }
 
-/// What the reader of a followed input shares with whoever follows it.
+/// State shared by the reader of a followed input and its caller.
 #[derive(Debug, Default)]
 struct State {
-    /// The header is read: from here on there may be pauses.
+    /// The header was read: from here on, pauses are possible.
     is_open: AtomicBool,
     left_out: AtomicUsize,
 }
@@ -76,7 +76,7 @@ impl Followed {
         self.state.left_out.load(Ordering::SeqCst)
     }
 
-    /// Says that the source is open and takes pauses.
+    /// Records that the source is open, so that pauses are possible.
     pub(super) fn start_pauses(&self) {
         self.state.is_open.store(true, Ordering::SeqCst);
     }
@@ -114,14 +114,14 @@ pub(super) struct Follow {
     chunks: Receiver<io::Result<Vec<u8>>>,
     followed: Followed,
     ready: io::Cursor<Vec<u8>>,
-    /// The begin of a line.
+    /// The start of a line.
     rest: Vec<u8>,
-    /// The first bytes were looked at.
+    /// Whether the first bytes were checked.
     is_begun: bool,
     is_over: bool,
     /// When the last pause was.
     paused: Instant,
-    /// When the request to stop was heard.
+    /// When the request to stop was noticed.
     stopped: Option<Instant>,
 }
 
@@ -163,14 +163,14 @@ impl Follow {
         Ok(false)
     }
 
-    /// Ends at the request to stop; false, as at every end.
+    /// Ends at the request to stop; returns false, as at every end.
     fn stop(&mut self) -> bool {
         self.is_over = true;
         self.followed.state.left_out.store(self.rest.len(), Ordering::SeqCst);
         false
     }
 
-    /// Refuses what is no plain text.
+    /// Refuses data that is not plain text.
     fn check_text(&mut self) -> io::Result<()> {
         let head = self.ready.get_ref();
         if self.is_begun || head.is_empty() {
@@ -196,7 +196,7 @@ impl Read for Follow {
     }
 }
 
-/// Hands chunks over until the end: of a file (`path`) there is none, as it may grow.
+/// Passes chunks on until the end; a file (`path`) has no end, since it may grow.
 fn copy(mut source: impl Read, path: Option<&Path>, send: &SyncSender<io::Result<Vec<u8>>>) {
     let mut read = 0_u64;
     loop {

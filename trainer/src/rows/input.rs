@@ -19,7 +19,7 @@ const MAGIC_BYTES: usize = 6;
 /// table in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
-    /// Standard input; it can be read once only.
+    /// Standard input, which can be read only once.
     Stdin,
     /// A file.
     File(PathBuf),
@@ -63,7 +63,7 @@ impl fmt::Display for Input {
 }
 
 impl Input {
-    /// Returns the bytes of the file as stored, where that is known, to judge progress by.
+    /// Returns the stored size of the file in bytes, if it is known, as a measure of progress.
     #[must_use]
     pub fn stored_bytes(&self) -> Option<u64> {
         match self {
@@ -138,7 +138,7 @@ impl Waiting {
         }
     }
 
-    /// Returns the first bytes, and itself as it was: a pipe can be read once only.
+    /// Returns the first bytes, and the unchanged source: a pipe can be read only once.
     #[cfg(feature = "parquet")]
     pub(super) fn peek(self) -> Result<(Self, Vec<u8>), Error> {
         let name = self.name();
@@ -156,8 +156,8 @@ impl Waiting {
 /// The digest of all bytes read so far, shared by the sources of one stream.
 pub(super) type SharedDigest = Arc<Mutex<Digest>>;
 
-/// Passes bytes on and takes them into a digest: the stored bytes, before decompression, so that
-/// `sha256sum FILE` gives the same.
+/// Passes bytes on and adds them to a digest: the stored bytes, before decompression, so that
+/// `sha256sum FILE` gives the same hash.
 pub(super) struct Hashed {
     pub reader: Box<dyn Read + Send>,
     pub digest: SharedDigest,
@@ -173,7 +173,7 @@ impl Read for Hashed {
     }
 }
 
-/// Reads the first bytes; fewer at the end of the input only, since a pipe may hand them out one by
+/// Reads the first bytes; fewer only at the end of the input, since a pipe may deliver them one by
 /// one.
 pub(super) fn peek(raw: &mut dyn Read) -> io::Result<Vec<u8>> {
     let mut head = Vec::with_capacity(MAGIC_BYTES);

@@ -1,4 +1,5 @@
-//! Labelled rows of a table, one at a time, in constant memory whatever the length.
+//! Labelled rows of a table, read one at a time in constant memory, whatever the length of the
+//! table.
 //!
 //! A [`Source`] lends records ([`Record`]: cells by column): files ([`open()`]), tables in memory
 //! ([`ArrayRows`], with the feature `arrow` `ArrowRows`), or what you implement it for. A
@@ -101,7 +102,7 @@ use crate::error::Error;
 pub use crate::schema::BadCells;
 use crate::schema::{Schema, Target};
 
-/// Rows of a source, as a schema says.
+/// Rows of a source, read as a schema describes.
 pub struct Stream<'s> {
     source: Box<dyn Source + 's>,
     admission: Admission,
@@ -176,22 +177,22 @@ impl<'s> Stream<'s> {
         self.source.columns()
     }
 
-    /// Returns the index of a column; `wanted_by` names who asks, such as `target.column`.
+    /// Returns the index of a column; `wanted_by` names what needs it, such as `target.column`.
     ///
     /// # Errors
     ///
-    /// [`Error::MissingColumn`], listing the columns there are.
+    /// [`Error::MissingColumn`], which lists the columns.
     pub fn column(&self, name: &str, wanted_by: &str) -> Result<usize, Error> {
         self.source.column(name, wanted_by)
     }
 
-    /// Says, before the first row, which columns will be asked for beside those that the schema
-    /// needs: others may be missing from then on, where that saves reading them.
+    /// States, before the first row, which columns are needed besides those that the schema needs:
+    /// all others may be absent from then on, if that saves reading them.
     pub fn want(&mut self, columns: &[usize]) {
         self.source.want(&[columns, &self.admission.wanted()].concat());
     }
 
-    /// Returns the names of what was opened so far, for messages about all of it.
+    /// Returns the names of the sources opened so far, for messages about all of them.
     #[must_use]
     pub fn files(&self) -> String {
         self.source.files()
@@ -203,7 +204,7 @@ impl<'s> Stream<'s> {
         self.admission.attributes()
     }
 
-    /// Returns what became of the records so far.
+    /// Returns what was done with the records so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.admission.counts()
@@ -215,12 +216,12 @@ impl<'s> Stream<'s> {
         self.admission.other_labels()
     }
 
-    /// Returns groups and counts so far, without where the reading is.
+    /// Returns the groups and counts so far, without the position.
     pub(crate) fn place(&self) -> Place {
         self.admission.place(Reading::default())
     }
 
-    /// Returns what becomes of cells that are no number where one is needed.
+    /// Returns what is done with cells that are not numbers where a number is needed.
     #[must_use]
     pub fn bad_cells(&self) -> BadCells {
         self.source.bad_cells()
@@ -233,12 +234,12 @@ impl<'s> Stream<'s> {
         self.source.notes()
     }
 
-    /// Returns the digest of all that was read so far.
+    /// Returns the digest of everything read so far.
     pub(crate) fn digest(&self) -> Digest {
         self.source.digest()
     }
 
-    /// Returns the next row, `None` at the end.
+    /// Returns the next row, or `None` at the end.
     ///
     /// # Errors
     ///

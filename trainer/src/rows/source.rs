@@ -1,4 +1,4 @@
-//! What rows come from: anything that lends records of the same columns, one at a time.
+//! The source of rows: anything that lends records with the same columns, one at a time.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ pub trait Source: Send {
     /// Returns the column names.
     fn columns(&self) -> &Arc<[String]>;
 
-    /// Says, before the first record, which columns will be asked for: the cells of others may be
-    /// missing from then on, where that saves reading them. Without it there is every cell.
+    /// States, before the first record, which columns are needed: the cells of the others may be
+    /// absent from then on, if that saves reading them. If it is not called, every cell is present.
     fn want(&mut self, columns: &[usize]) {
         let _ = columns;
     }
 
-    /// Returns the columns whose cells cannot be had, such as those of lists: reading one is an
-    /// error, unless others are wanted only.
+    /// Returns the columns whose cells cannot be read, such as those of lists: reading one is an
+    /// error, unless only other columns are needed.
     fn unreadable(&self) -> Vec<usize> {
         Vec::new()
     }
@@ -27,20 +27,20 @@ pub trait Source: Send {
     /// Moves to the next record; false at the end.
     ///
     /// # Errors
-    /// What is wrong with the source, and where; of data that are followed also
+    /// What is wrong with the source, and where; for data that is followed, also
     /// [`Error::is_pause`].
     fn advance(&mut self) -> Result<bool, Error>;
 
     /// Returns the record that [`advance`](Self::advance) moved to.
     fn record(&self) -> Record<'_>;
 
-    /// Returns the names of what was opened so far, the newest last, for messages.
+    /// Returns the names of the inputs opened so far, the newest last, for messages.
     fn names(&self) -> &[String];
 
-    /// Returns the digest of all that was read so far.
+    /// Returns the digest of everything read so far.
     fn digest(&self) -> Digest;
 
-    /// Returns what becomes of cells that are no number where one is needed.
+    /// Returns what is done with cells that are not numbers where a number is needed.
     fn bad_cells(&self) -> BadCells {
         BadCells::Error
     }
@@ -56,15 +56,15 @@ pub trait Source: Send {
         self.names().last().map_or("", String::as_str)
     }
 
-    /// Returns the names of what was opened so far, for messages about all of it.
+    /// Returns the names of the inputs opened so far, for messages about all of them.
     fn files(&self) -> String {
         self.names().join(", ")
     }
 
-    /// Returns the index of a column; `wanted_by` names who asks, such as `target.column`.
+    /// Returns the index of a column; `wanted_by` names what needs it, such as `target.column`.
     ///
     /// # Errors
-    /// [`Error::MissingColumn`], listing the columns there are.
+    /// [`Error::MissingColumn`], which lists the columns.
     fn column(&self, name: &str, wanted_by: &str) -> Result<usize, Error> {
         column(self.columns(), self.file(), name, wanted_by)
     }
@@ -108,7 +108,7 @@ impl<S: Source + ?Sized> Source for Box<S> {
     }
 }
 
-/// Finds a column by name; `wanted_by` names who asks, such as `target.column`.
+/// Finds a column by name; `wanted_by` names what needs it, such as `target.column`.
 pub(crate) fn column(columns: &[String], file: &str, name: &str, wanted_by: &str) -> Result<usize, Error> {
     columns.iter().position(|column| column == name).ok_or_else(|| Error::MissingColumn {
         file: file.into(),
@@ -142,7 +142,7 @@ pub(super) fn column_names<S: AsRef<str>>(header: impl Iterator<Item = S>) -> Ve
     names
 }
 
-/// Finds each column expected among those of a file.
+/// Finds each expected column among those of a file.
 ///
 /// # Errors
 /// [`Error::HeaderMismatch`], naming those that the file lacks. `first` is the file that the

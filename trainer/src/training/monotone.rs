@@ -1,5 +1,5 @@
-//! Checks that a model about to be exported is monotone where the schema asks for it, by its weights
-//! alone: no promise rests on how they were learned.
+//! Checks that a model about to be exported is monotone where the schema asks for it, by its
+//! weights alone: no promise rests on how they were learned.
 
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::Kind;

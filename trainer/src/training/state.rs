@@ -13,10 +13,10 @@ use crate::rows::{Attribute, GroupMap, Row};
 /// What moves along the examples.
 #[derive(Clone)]
 pub(super) struct State {
-    /// Where the learner wants to know how records would be decided in other groups.
+    /// Present if the learner needs to know how records would be decided in other groups.
     flipper: Option<Flipper>,
     flips: Flips,
-    /// Where it wants to know how far declined records are from the boundary.
+    /// Present if the learner needs to know how far declined records are from the boundary.
     gauge: Option<Gauge>,
     pub learner: Learner,
     pub measured: Measured,
@@ -101,7 +101,7 @@ impl State {
         }
     }
 
-    /// Starts with a learner of which nothing is measured.
+    /// Starts with a learner without measurements.
     pub(super) fn unmeasured(learner: Learner) -> Self {
         Self { epoch: 0, ..Self::new(learner, Measured::new(1), 0) }
     }

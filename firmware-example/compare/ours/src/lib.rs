@@ -1,4 +1,5 @@
-//! Our engine as a contender: the model from flash, values by index and code, a score; with `frozen` or `path` its attributions too.
+//! Our engine as a contender: the model from flash, values by index and code, a score; with
+//! `frozen` or `path` its attributions too.
 #![no_std]
 
 use core::cell::UnsafeCell;

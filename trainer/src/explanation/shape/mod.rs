@@ -283,8 +283,8 @@ impl<'m> Shaper<'m> {
     /// Finds the shapes, on all threads of rayon's pool; their number changes no bit. `outcome`
     /// names the favourable outcome.
     ///
-    /// *Cost:* a score for each point and background record. Memory for 4 bytes for each of them, of
-    /// one feature a thread.
+    /// *Cost:* a score for each point and background record. Memory for 4 bytes for each of them,
+    /// of one feature a thread.
     ///
     /// # Errors
     /// [`Error::Record`], [`Error::Explain`]: the background is not of this model.
@@ -428,7 +428,8 @@ fn mean(numbers: impl ExactSizeIterator<Item = f64>) -> f64 {
     numbers.sum::<f64>() / count as f64
 }
 
-/// Returns the smallest of ascending numbers that at least `percent` of them do not pass; 0 of none.
+/// Returns the smallest of ascending numbers that at least `percent` of them do not pass; 0 of
+/// none.
 fn quantile(sorted: &[f64], percent: usize) -> f64 {
     let place = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
     sorted.get(place).copied().unwrap_or_default()

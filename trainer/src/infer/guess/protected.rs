@@ -99,7 +99,8 @@ pub(super) fn protections(
     found
 }
 
-/// Finds columns of 0 and 1 that are one attribute together: of one family, and never two of them 1.
+/// Finds columns of 0 and 1 that are one attribute together: of one family, and never two of them
+/// 1.
 fn dummies(columns: &[Column], families: &[Option<Family>], wanted: &[usize]) -> Vec<(String, Family, Vec<usize>)> {
     let is_binary = |column: &Column| {
         column.distinct() == Some(2)

@@ -239,8 +239,8 @@ impl Trainer {
     /// *Cost:* time proportional to the number of experts times the number of features.
     ///
     /// # Errors
-    /// [`Error::NotANumber`], and when the encoder is fitted, the errors of [`Encoder::fit`]. A record with
-    /// an error was not learned from.
+    /// [`Error::NotANumber`], and when the encoder is fitted, the errors of [`Encoder::fit`]. A
+    /// record with an error was not learned from.
     pub fn learn(&mut self, record: &Record<'_>) -> Result<Option<Prediction>, Error> {
         if self.hashes {
             record.hash_into(&mut self.reading.digest, self.admission.columns().len());

@@ -1,5 +1,5 @@
-//! Several passes over rows that are kept: a trainer learns from each again, and is judged by the rows
-//! that only the first pass learned from.
+//! Several passes over rows that are kept: a trainer learns from each again, and is judged by the
+//! rows that only the first pass learned from.
 
 use super::super::start::Start;
 use super::super::state::{Measured, State};
