@@ -72,7 +72,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let mut recourse = Recourse::new();
             counted(|| rows.iter().all(|record| model.recourse_into(black_box(record), &mut recourse).is_ok()))
         }
-        _ => return Err(format!("no workload {name}").into()),
+        _ => Err(format!("no workload {name}").into()),
     }
 }
 

@@ -14,6 +14,9 @@ fn declared(folder: &Path, source: &Path, found: &mut BTreeSet<String>) {
             declared(&path, source, found);
             continue;
         }
+        if path.extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
         let module = path.strip_prefix(source).unwrap().with_extension("");
         let module =
             module.to_str().unwrap().trim_end_matches("/mod").trim_start_matches("learner/").replace('/', "::");

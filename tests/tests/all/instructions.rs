@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use escargot::CargoBuild;
@@ -132,7 +132,7 @@ fn own_instructions(profile: &str, program: &Path) -> u64 {
     let mut lines = profile.lines();
     while let Some(line) = lines.next() {
         if let Some(object) = line.strip_prefix("ob=") {
-            is_own = PathBuf::from(object) == program;
+            is_own = Path::new(object) == program;
         } else if line.starts_with("calls=") {
             // What the callee costs in all.
             lines.next();

@@ -17,7 +17,7 @@ use crate::model::{HostModel, HostRecord, HostRecourse};
 use crate::training::export::{Source, snapshot};
 
 /// Every n-th record is measured if it is declined.
-static EVERY: Tuned<u64> = tuned!(128);
+const EVERY: u64 = 128;
 /// The same among the first records: too few distances are known there. With a third as many the
 /// median gap on COMPAS rose from 0.06 to 0.15 (12 orders, target 0.05).
 static EVERY_AT_FIRST: Tuned<u64> = tuned!(16);
@@ -45,7 +45,7 @@ impl Gauge {
     /// Reports the distance of an example to the learner if its turn has come, it is declined, and
     /// it has a recourse.
     pub(crate) fn look_at(&mut self, example: &Example, encoder: &Encoder, learner: &mut Learner) {
-        let every = if learner.rows_seen() < AT_FIRST.get() { EVERY_AT_FIRST.get() } else { EVERY.get() };
+        let every = if learner.rows_seen() < AT_FIRST.get() { EVERY_AT_FIRST.get() } else { EVERY };
         if !learner.rows_seen().is_multiple_of(every) {
             return;
         }

@@ -321,16 +321,18 @@ fn ablation() {
             };
             let change_of = |(index, now): &(usize, Figures)| now.log_loss - defaults[*index].log_loss;
             let largest = found.iter().max_by(|a, b| change_of(a).abs().total_cmp(&change_of(b).abs())).unwrap();
+            let mut shown = change(largest.1.log_loss, defaults[largest.0].log_loss);
+            if shown != "0" {
+                write!(shown, " ({})", scenarios[largest.0].name).unwrap();
+            }
             let row = format!(
-                "| `{name}` | {} | {} | {} | {} | {} | {} | {} ({}) | {} |",
+                "| `{name}` | {} | {} | {} | {} | {} | {} | {shown} | {} |",
                 constant.text(0),
                 constant.text(tried),
                 cell(part(false), |f| f.log_loss),
                 cell(part(true), |f| f.log_loss),
                 cell(part(true), |f| f.accuracy),
                 cell(part(true), |f| f.gap),
-                change(largest.1.log_loss, defaults[largest.0].log_loss),
-                scenarios[largest.0].name,
                 if tried == 1 { &what } else { "" },
             );
             println!("{row}");
