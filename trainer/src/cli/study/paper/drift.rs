@@ -157,9 +157,11 @@ pub fn mortgages(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
             part: "4.2, A.6",
             title: "Mortgages of 2017 after one earlier year".into(),
             lines,
-            reason: "The paper learns from 100,000 rows of each year from 2007 on and shows a figure without numbers; here \
-                     there are 20,000 rows of each year from 2014 on. Experts of several years that become one mixture \
-                     stand in the part `years`.",
+            reason: "The paper learns from 100,000 rows of each year from 2007 on and shows a figure without numbers; here there \
+                     are 20,000 rows of each year from 2014 on. Four of five applications are approved: under the penalties \
+                     a trainable network comes near to approving all, which is parity without judgement, and FEAMOE leaves \
+                     a larger gap than our default without any. Targets hold it at the accuracy of our default, nearly. \
+                     Experts of several years that become one mixture stand in the part `years`.",
         },
         networks(&table, runs)?,
     ])
@@ -216,8 +218,9 @@ fn networks(table: &Table, runs: Option<u64>) -> anyhow::Result<Section> {
         part: "A.9",
         title: "Experts on mortgages of 2017, each row judged before it is learned from".into(),
         lines,
-        reason: "Rows, features and the way to judge are not in print; what is to be compared is the first two lines of \
-                 ours with each other.",
+        reason: "Rows, features and the way to judge are not in print. Under all penalties networks and logistic experts both \
+                 come to approve nearly all applications here, as the share approved is their accuracy: they agree, and show \
+                 no more than that.",
     })
 }
 
@@ -240,6 +243,8 @@ pub fn diabetes(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
         part: "beyond the paper",
         title: "Diabetes-130 after the first third of the stream".into(),
         lines: drift.lines("", runs)?,
-        reason: "Not in the paper: a second stream that drifts by itself.",
+        reason: "Not in the paper: a second stream that drifts by itself. Its gap is small, and the paper's penalties, which know \
+                 one direction, go far past parity: the network by 0.17, the mixture by 0.6 and more. Targets hold it, at \
+                 the accuracy of our default.",
     }])
 }
