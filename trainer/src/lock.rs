@@ -174,7 +174,7 @@ mod tests {
         let path = folder.path().join("run.ckpt");
         let first = Lock::beside(&path).unwrap();
         let refused = Lock::beside(&path).unwrap_err().to_string();
-        assert!(refused.contains("run.ckpt: another process writes this file"), "{refused}");
+        assert!(refused.contains("run.ckpt: another process is writing this file"), "{refused}");
         assert!(Lock::beside(&folder.path().join("other.ckpt")).is_ok());
         drop(first);
         assert!(Lock::beside(&path).is_ok());
