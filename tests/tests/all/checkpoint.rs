@@ -562,7 +562,7 @@ fn a_signal_stores_the_run_and_a_second_run_resumes_it() {
                 Some(_) if folder.read("s.ckpt") == folder.read("whole.ckpt") => {}
                 Some(found) => {
                     assert_eq!(found, code, "{said}");
-                    let on_its_way = said.contains("rows, which the checkpoint holds");
+                    let on_its_way = said.contains("rows, which are in the checkpoint");
                     assert!(on_its_way || said.contains("is the last one that was written"), "{said}");
                     assert!(!on_its_way || !folder.path("s.feamoe").exists());
                     let _ = folder.run(&["update", "s.ckpt", "0.csv", "1.csv", "-o", "s.feamoe"]).done();
@@ -626,7 +626,7 @@ fn two_updates_of_one_checkpoint_do_not_overwrite_each_other() {
 /// The file of its lock stays, the lock does not.
 #[test]
 fn a_killed_run_locks_nobody_out() {
-    let folder = parts(&[2_000, 1_000]);
+    let folder = parts(&[2_000, 4_000]);
     train(&folder, &["0.csv"], "both", &[]);
     let mut first = waiting(&folder);
     first.kill().unwrap();

@@ -617,8 +617,8 @@ fn a_requirement_that_nothing_can_be_said_of_says_what_is_lacking() {
     };
     assert_eq!(
         evaluate("all.toml"),
-        "not shown: spd at most 0.1: the most unequal value is 0.0000 (95 % -0.0188 to 0.0188), sex: f - m; hardly anybody is selected, or nearly everybody, \
-         so that the limit could not be passed; judged: sex: f (200 rows)\n\
+        "not shown: spd at most 0.1: the most unequal value is 0.0000 (95 % -0.0188 to 0.0188), sex: f - m; almost nobody or almost everybody is selected, \
+         so the limit could not be exceeded; judged: sex: f (200 rows)\n\
          not shown: burden at most 0.1: no group could be judged\n\
          not judged by burden: sex: f (200 rows), no value: 0 declined records in the group, 30 more are needed\n"
     );

@@ -246,7 +246,7 @@ fn text_in_a_numeric_column_is_named_by_line_and_column() {
     for command in [&["score"][..], &["explain", "--method", "path"], &["evaluate", "--schema", "lending.toml"]] {
         let (name, options) = command.split_first().unwrap();
         let ran = folder.run(&[&[*name, "lending.feamoe", "bad.csv"], options].concat());
-        let expected = "error: bad.csv:6002: column \"age\": found \"about 40\", expected a number; the model takes this column as a number";
+        let expected = "error: bad.csv:6002: column \"age\": found \"about 40\", expected a number; the column is a number in the model";
         assert!(ran.stderr.starts_with(expected), "{}", ran.stderr);
         assert_eq!(ran.code, Some(2));
     }

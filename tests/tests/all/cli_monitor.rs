@@ -318,5 +318,5 @@ fn what_does_not_fit_is_refused_with_what_was_found_and_expected() {
         .json();
     assert_eq!((&report["groups"][0]["group"], &report["groups"][1]["group"]), (&"w".into(), &"group 1".into()));
     let message = folder.refusal(&["monitor", "--status", "a.status", "--attribute", "sex"]);
-    assert!(message.starts_with("--attribute needs the schema that has the column"), "{message}");
+    assert!(message.starts_with("--attribute needs a schema with the column"), "{message}");
 }

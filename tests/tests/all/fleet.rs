@@ -377,7 +377,7 @@ fn devices_that_fall_silent_are_listed() {
     // Another run has the list.
     let lock = Lock::beside(&folder.path("seen.json")).unwrap();
     let refused = command(&["a2", "b2"], &[]).refused();
-    assert!(refused.contains("seen.json: another process writes this file"), "{refused}");
+    assert!(refused.contains("seen.json: another process is writing this file"), "{refused}");
     drop(lock);
     // A link to a status that is there already is that status sent twice.
     #[cfg(unix)]

@@ -714,7 +714,7 @@ fn a_signal_stores_the_run_that_is_polished() {
     let ended = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert_eq!(ended.status.code(), Some(130), "{said}");
-    assert!(said.contains("rows, which the checkpoint holds") && said.contains("feamoe update"), "{said}");
+    assert!(said.contains("rows, which are in the checkpoint") && said.contains("feamoe update"), "{said}");
     assert!(!folder.path("s.feamoe").exists());
     let _ = folder.run(&["update", "s.ckpt", "rows.csv", "-o", "s.feamoe"]).done();
     assert!(

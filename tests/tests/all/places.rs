@@ -133,7 +133,7 @@ fn every_writer_of_a_checkpoint_passes_its_lock() {
     let lock = Lock::beside(&path).unwrap();
     let update = ["update", "run.ckpt", "lending.csv", "--again", "-o", "m.feamoe"];
     let refused = folder.refusal(&update);
-    assert!(refused.contains("another process writes this file"), "{refused}");
+    assert!(refused.contains("another process is writing this file"), "{refused}");
     assert!(matches!(checkpoint.write(&path), Err(Error::Locked { .. })));
     let _ = folder.unchanged(|| folder.run(&[&update[..], &["--dry-run"]].concat()).well());
     let _ = folder.unchanged(|| folder.run(&[&train[..], &["--dry-run"]].concat()).well());

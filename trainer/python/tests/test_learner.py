@@ -196,7 +196,7 @@ def test_a_checkpoint_is_written_by_one_process_and_for_its_owner(tmp_path):
     path = tmp_path / "run.ckpt"
     with open(tmp_path / ".run.ckpt.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(feamoe.FeamoeError, match="another process writes this file"):
+        with pytest.raises(feamoe.FeamoeError, match="another process is writing this file"):
             learner.save(path)
         assert not path.exists()
     learner.save(path)

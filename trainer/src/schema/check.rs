@@ -438,7 +438,11 @@ mod tests {
         ("[[protected]]\ncolumn = \"s\"\nprivileged = [\"a\"]\ndummies = [\"a\"]", "7:11", "found one column"),
         ("[[protected]]\ncolumn = \"s\"\nprivileged = [\"a\"]\ndummies = [\"a\", \"y\"]", "5:10", "is the target"),
         ("[[protected]]\ncolumn = \"s\"\nprivileged = [\"a\"]\nunprivileged = []", "7:16", "found 0 values"),
-        ("[[protected]]\ncolumn = \"s\"\nprivileged = [\"a\"]\nunprivileged = [\"a\"]", "7:16", "also listed under privileged"),
+        (
+            "[[protected]]\ncolumn = \"s\"\nprivileged = [\"a\"]\nunprivileged = [\"a\"]",
+            "7:16",
+            "also listed under privileged",
+        ),
         (
             "[[protected]]\ncolumn = \"s\"\nprivileged = [\"a\"]\n[[protected]]\ncolumn = \"s\"\nprivileged = [\"b\"]",
             "8:10",

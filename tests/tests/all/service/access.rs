@@ -232,7 +232,7 @@ fn models_of_others_and_older_ones_are_refused() {
     assert_eq!(refused, "unsigned.feamoe: cannot use this model: the model is not signed");
     let first = ["serve", "first.feamoe", "--least-version", "6"];
     let refused = folder.run(&[&first[..], &trust].concat()).refused();
-    assert!(refused.ends_with("the model is version 5 of its line, but the lowest accepted is 6"), "{refused}");
+    assert!(refused.ends_with("the model has version 5 of its line, but the lowest accepted is 6"), "{refused}");
 
     let bytes = |name: &str| folder.read(name);
     let [older, newer, line, theirs, unsigned] = ["older", "newer", "line", "theirs", "second.feamoe"].map(bytes);
@@ -245,7 +245,7 @@ fn models_of_others_and_older_ones_are_refused() {
         // The signature is looked at before anything else.
         ("the signature is wrong", &changed),
         ("the model is not signed", &b"no model at all".to_vec()),
-        ("the model is version 4 of its line, but the lowest accepted is 5", &older),
+        ("the model has version 4 of its line, but the lowest accepted is 5", &older),
         ("the model is signed for another line", &line),
         ("the model is signed by a key that is not trusted", &theirs),
     ] {
@@ -267,7 +267,7 @@ fn models_of_others_and_older_ones_are_refused() {
     assert_eq!(folder.text("loans.version"), "loans 6\n");
     let serve = [&["serve", "first.feamoe"][..], &trust].concat();
     let refused = folder.run(&serve).refused();
-    let expected = "the model is version 4 of its line, but the lowest accepted is 6, that of loans.version";
+    let expected = "the model has version 4 of its line, but the lowest accepted is 6, that of loans.version";
     assert!(refused.contains(expected) && refused.contains("--allow-older"), "{refused}");
     // Another file of the line is no way around it.
     std::fs::rename(folder.path("first.feamoe"), folder.path("again.feamoe")).unwrap();
