@@ -572,7 +572,7 @@ fn standard_input_cannot_be_read_twice() {
     folder.unchanged(|| {
         assert_eq!(
             train(&["-"], &["--epochs", "2"]).refused(),
-            "2 passes read the data again, but standard input can be read once only; shuffle the rows, which keeps them in memory, \
+            "2 passes read the data again, but standard input can be read only once; shuffle the rows, which keeps them in memory, \
              or name a file"
         );
         let twice = "standard input (-) is named twice, but can be read only once";

@@ -228,7 +228,7 @@ fn several_passes_want_data_that_stay_as_they_are() {
     assert!(made.success());
     let refused =
         training::run(&[pipe.as_path().into()], &schema, &options, &mut training::unwatched).err().unwrap().to_string();
-    assert!(refused.contains("pipe can be read once only; shuffle the rows"), "{refused}");
+    assert!(refused.contains("pipe can be read only once; shuffle the rows"), "{refused}");
 }
 
 /// A trainer of `name,y` and what it says of one more record.

@@ -197,7 +197,7 @@ fn what_cannot_be_searched_is_refused_and_nothing_is_lost() {
     assert!(refusal(&["-o", "o.toml", "--holdout", "1"]).contains("expected a share above 0 and below 1"));
     assert!(refusal(&["-o", "o.toml", "--bins", "64", "--lr", "7"]).contains("learning-rate: found 7"));
     let stdin = folder.refusal(&["tune", "-", "--schema", "lending.toml", "-o", "o.toml"]);
-    assert!(stdin.contains("can be read once only"), "{stdin}");
+    assert!(stdin.contains("can be read only once"), "{stdin}");
     folder.write("plain.toml", "[target]\ncolumn = \"approved\"\npositive = [\"yes\"]\n");
     let plain =
         ["tune", "lending.csv", "--schema", "plain.toml", "-o", "o.toml", "--candidates", "2", "--repeats", "1"];

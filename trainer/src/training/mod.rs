@@ -411,7 +411,7 @@ pub fn resume(
 fn check_passes(inputs: &[Input], options: &Options) -> Result<(), Error> {
     match inputs.iter().find(|input| !input.can_be_read_again()) {
         Some(input) if options.epochs > 1 && !options.shuffle => Err(Error::Input(format!(
-            "{} passes read the data again, but {input} can be read once only; shuffle the rows, which keeps them in memory, or \
+            "{} passes read the data again, but {input} can be read only once; shuffle the rows, which keeps them in memory, or \
              name a file",
             options.epochs
         ))),
