@@ -257,7 +257,7 @@ fn the_command_makes_keys_signs_and_verifies() {
     let folder = Folder::with_model();
     let made = folder.run(&["sign", "--new-key", "own.key", "--format", "json"]).json();
     let again = folder.refusal(&["sign", "--new-key", "own.key"]);
-    assert!(again.contains("own.key: there is a file already"), "{again}");
+    assert!(again.contains("own.key: the file exists"), "{again}");
     let sign =
         |model, output| ["sign", model, "--key", "own.key", "--line", "loans-eu", "--model-version", "7", "-o", output];
     let report = folder.run(&[&sign("lending.feamoe", "s.feamoe")[..], &["--format", "json"]].concat()).json();
@@ -373,7 +373,7 @@ fn the_command_makes_keys_signs_and_verifies() {
     assert!(said.starts_with("found the private key own.key (keep it secret and back it up) and wrote the"), "{said}");
     fs::remove_file(folder.path("own.key")).unwrap();
     let alone = folder.refusal(&["sign", "--new-key", "own.key"]);
-    assert!(alone.starts_with("own.key.pub: there is a public key already"), "{alone}");
+    assert!(alone.starts_with("own.key.pub: there already is a public key"), "{alone}");
     // Another user's file can be read and changed by that user, whatever its mode.
     folder_mode(&folder, "other.key", 0o600);
     if std::os::unix::fs::chown(folder.path("other.key"), Some(54_321), None).is_err() {

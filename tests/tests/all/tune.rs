@@ -202,5 +202,5 @@ fn what_cannot_be_searched_is_refused_and_nothing_is_lost() {
     let plain =
         ["tune", "lending.csv", "--schema", "plain.toml", "-o", "o.toml", "--candidates", "2", "--repeats", "1"];
     let refused = folder.refusal(&[&plain[..], &["--fair", "spd=0.1"]].concat());
-    assert!(refused.contains("names none"), "{refused}");
+    assert!(refused.contains("names no protected column"), "{refused}");
 }

@@ -346,7 +346,7 @@ def test_groups_made_of_numbers(frame, X):
     [
         ({"targets": {"parity": 0.1}}, "found measure `parity`, expected one of spd"),
         ({"targets": {"spd": 0}}, "spd: found 0, allowed a gap above 0"),
-        ({"targets": {"spd": 0.1}, "penalties": "spd"}, "two ways to be fair"),
+        ({"targets": {"spd": 0.1}, "penalties": "spd"}, "which cannot be combined"),
         ({"penalties": ["spd", "parity"]}, "found penalty `parity`"),
         ({"increment": 0.02}, "increment: found one without penalties"),
         ({"fair_by": "scores"}, "unknown variant `scores`"),
