@@ -201,7 +201,7 @@ fn noise_gets_little_credit() {
     folder.write("s.csv", noisy(6_000, 1));
     folder.write("t.csv", noisy(300, 2));
     let _ = folder.run(&TRAIN).json();
-    let explained = folder.run(&["explain", "m.feamoe", "t.csv", "--global", "--format", "json"]).json();
+    let explained = folder.run(&["explain", "m.feamoe", "t.csv", "--global", "--format", "json", "--quiet"]).json();
     let names = explained["feature_names"].as_array().unwrap();
     let credit = |name: &str| {
         let at = names.iter().position(|found| found == name).unwrap();
