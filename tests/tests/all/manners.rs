@@ -54,7 +54,7 @@ fn verbose_adds_what_was_done_and_changes_no_result() {
     assert!(verbose.stderr.contains(" s, peak memory "), "{}", verbose.stderr);
     let train = "train lending.csv --schema lending.toml -o two.feamoe --epochs 2 --checkpoint two.ckpt --verbose";
     let said = run(&folder, train).stderr;
-    for part in ["pass 2: ", " rows in ", " a second", "refits of the encoding: ", " s, peak memory "] {
+    for part in ["pass 2: ", " rows in ", " per second", "refits of the encoding: ", " s, peak memory "] {
         assert!(said.contains(part), "{part:?} in\n{said}");
     }
     for command in [
