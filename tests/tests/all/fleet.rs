@@ -363,7 +363,9 @@ fn devices_that_fall_silent_are_listed() {
     assert!(ran.stdout.contains(", authenticated\n"), "{}", ran.stdout);
     assert!(ran.stderr.contains("devices in --seen without a status that counts: 2;"), "{}", ran.stderr);
     assert!(
-        ran.stdout.contains("device b: no status that counts since counter 1\ndevice c: no status that counts since counter 1"),
+        ran.stdout.contains(
+            "device b: no status that counts since counter 1\ndevice c: no status that counts since counter 1"
+        ),
         "{}",
         ran.stdout
     );
@@ -505,7 +507,10 @@ fn the_command_derives_the_keys_of_devices() {
             &["sign", "--device-key", "a", "--key-file", "fleet.key", "-o", "x"],
         ] {
             let refused = folder.refusal(arguments);
-            assert!(refused.starts_with(&format!("fleet.key: found mode {mode:03o}, with which others may")), "{refused}");
+            assert!(
+                refused.starts_with(&format!("fleet.key: found mode {mode:03o}, with which others may")),
+                "{refused}"
+            );
         }
     }
 }

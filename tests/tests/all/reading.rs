@@ -501,7 +501,7 @@ fn a_model_reads_as_its_training_did() {
     let blind = folder.run(&["export", "m.feamoe", "-o", "device.feamoe"]);
     assert_eq!(blind.code, Some(0), "{}", blind.stderr);
     let refused = folder.refusal(&["evaluate", "device.feamoe", "new.csv"]);
-    assert!(refused.contains("does not say which column is the target"), "{refused}");
+    assert!(refused.contains("does not state which column is the target"), "{refused}");
 }
 
 /// A join that failed upstream is noticed: in every record's notes, and on the whole.

@@ -352,15 +352,13 @@ fn of_too_many_bins_or_levels_some_are_given_and_the_others_counted() {
     let _ = folder.run(&["train", "data.csv", "--schema", "s.toml", "--bins", "160", "-o", "m"]).done();
     let ran = folder.run(&["explain", "m", "data.csv", "--shapes", "--format", "json", "--plot", "p.svg"]);
     let (notes, report) = (ran.stderr.clone(), serde_json::from_str::<Value>(&ran.well()).unwrap());
-    for (shape, kind, what) in
-        [(&report["shapes"][0], "bin", "bins are left out"), (&report["shapes"][1], "level", "levels are left out")]
-    {
+    for (shape, kind, what) in [(&report["shapes"][0], "bin", "bins"), (&report["shapes"][1], "level", "levels")] {
         let points = list(&shape["points"]);
         let given: Vec<&Value> = points.iter().filter(|point| point["kind"] == kind).collect();
         let left = shape["left_out"]["points"].as_u64().unwrap();
         assert!(given.len() == 128 && left >= 20, "{shape}");
         assert!(
-            notes.contains(&format!("note: {}: {left} {what}, with ", shape["feature"].as_str().unwrap())),
+            notes.contains(&format!("note: {}: {left} {what} with ", shape["feature"].as_str().unwrap())),
             "{notes}"
         );
         let share: f64 = points.iter().filter_map(|point| point["share"].as_f64()).sum();

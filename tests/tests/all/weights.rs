@@ -225,7 +225,7 @@ fn the_report_counts_rows_without_weight() {
     folder.write("w.csv", weighed(600, |number, _| if number % 6 == 0 { "0" } else { "1" }.into()));
     let fixed = ["train", "w.csv", "--schema", "lending.toml", "-o", "m.feamoe", "--weight", "w"];
     let text = folder.run(&fixed).done();
-    assert!(text.starts_with("learned from 500 rows (0 skipped, 100 of weight 0), seed 1, "), "{text}");
+    assert!(text.starts_with("learned from 500 rows (0 skipped, 100 with weight 0), seed 1, "), "{text}");
     let report = folder.run(&[&fixed[..], &["--format", "json"]].concat()).json();
     assert_eq!((report["rows"].as_u64(), report["weightless"].as_u64()), (Some(500), Some(100)));
     assert_eq!(report["prequential"]["rows"].as_u64(), Some(500));
