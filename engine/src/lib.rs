@@ -8,7 +8,8 @@
 //! static MODEL: &[u8] = include_model!(concat!(env!("CARGO_MANIFEST_DIR"), "/golden/v1.feamoe"));
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let model: Model<16, 12> = Model::load(MODEL)?; // at most 16 features and 12 experts; checks everything, copies no weights
+//! // At most 16 features and 12 experts. Checks everything, copies no weights.
+//! let model: Model<16, 12> = Model::load(MODEL)?;
 //! let mut record = model.record(); // every value missing
 //! let notes = [record.set_number("age", 39.0)?, record.set_category("occupation", "Sales")?];
 //! assert_eq!(notes, [Note::Usual; 2]); // neither clamped nor unknown

@@ -183,7 +183,7 @@ impl Default for Rule {
 /// ```
 /// use feamoe_engine::recourse::{Direction, Rule, Rules};
 ///
-/// // Age is fixed; the second feature only increases, in whole numbers up to 60, and counts double.
+/// // Age is fixed; the second only increases, in whole numbers up to 60, and counts twice.
 /// const RULES: Rules<16> = match Rules::new({
 ///     let mut rules = [Rule::FREE; 16];
 ///     rules[0] = Rule::FIXED;

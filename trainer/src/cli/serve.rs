@@ -95,8 +95,8 @@ pub struct Options {
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().memory_bytes, value_parser = whole::<usize>(1 << 20..=1 << 40))]
     memory: usize,
     /// Largest number of simultaneous connections; beyond it, a new one replaces the one that has
-    /// been idle longest, of the address with most idle ones; if none is idle, the one that has been
-    /// sending its response longest, of the address with most connections
+    /// been idle longest, of the address with most idle ones; if none is idle, the one that has
+    /// been sending its response longest, of the address with most connections
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections, value_parser = whole::<usize>(1..=100_000))]
     connections: usize,
     /// Threads for explanations and recourse, 1 to 1024 [default: one per core, minus one]

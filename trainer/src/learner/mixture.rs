@@ -62,8 +62,8 @@ static PERTURBATION: Tuned<f32> = tuned!(0.05);
 static FULL_STEP_TERMS: Tuned<f32> = tuned!(20.0);
 /// Records between two looks at how close the experts are.
 static COMPARE_EVERY: Tuned<u64> = tuned!(16);
-/// The deciding average reaches back over this share of the records seen, and no further than so
-/// many.
+/// The deciding average reaches back over this share of the records seen, and over at most
+/// `DECIDING_ROWS` of them.
 static DECIDING_SHARE: Tuned<f32> = tuned!(1.0 / 32.0);
 static DECIDING_ROWS: Tuned<f32> = tuned!(500.0);
 /// The same for the exported average.
