@@ -5,6 +5,7 @@ use std::io::Cursor;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::plain;
 use crate::error::Error;
 use crate::rows::csv::splitter::Splitter;
 use crate::rows::{Marks, means_missing, parse};
@@ -176,10 +177,10 @@ fn marks(below: &[Below], delimiter: char) -> Option<(char, Option<char>, String
     let doubt = if decimal + thousands == 0 { "; it could be the other mark: check it" } else { "" };
     Some(if is_decimal {
         let thousands = (points || both()).then_some('.');
-        (',', thousands, format!("numbers are written like {example}{doubt}"))
+        (',', thousands, format!("numbers are written like {}{doubt}", plain(&example)))
     } else {
         let semicolons = if doubt.is_empty() || delimiter == ',' { "" } else { " all the more between semicolons" };
-        ('.', Some(','), format!("numbers are written like {example}{doubt}{semicolons}"))
+        ('.', Some(','), format!("numbers are written like {}{doubt}{semicolons}", plain(&example)))
     })
 }
 
@@ -337,8 +338,7 @@ fn header(first: &[String], below: &[Below], count: usize) -> (bool, String) {
     let is_name = |name: &str| !name.is_empty() && !is_number(name) && !means_missing(name);
     let has_names = first.iter().zip(below).any(|(name, below)| below.is_number() && is_name(name));
     if let Some(number) = first.iter().find(|cell| is_number(cell)).filter(|_| !has_names) {
-        // Without the space around it, some of which no comment of TOML may hold.
-        return (false, format!("the first line has the number {}", number.trim()));
+        return (false, format!("the first line has the number {}", plain(number)));
     }
     if numbers == 0
         && count > 0
