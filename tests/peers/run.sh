@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Compares with SHAP, in a virtual environment of its own under target/: scores, plots, and with `compare` the table of times and errors; `record` writes
-# the recorded values anew. FEAMOE_DATA names the folder with adult.data and adult.test.
+# Compares with other packages, in a virtual environment of its own under target/: SHAP's scores and plots; with `compare` two tables, of other ways to
+# learn and of SHAP's times and errors; `record` writes the recorded values anew. FEAMOE_DATA names the folder with adult.data and adult.test.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 case "${1:-plots}" in
-    plots) program=plots.py ;;
-    compare) program=compare.py ;;
-    record) program=record_values.py ;;
+    plots) programs=(plots.py) ;;
+    compare) programs=(ways.py compare.py) ;;
+    record) programs=(record_values.py) ;;
     *) echo "found \`$1\`, expected plots (the default), compare or record" >&2; exit 2 ;;
 esac
 
@@ -21,4 +21,4 @@ cargo build --quiet --release --locked -p feamoe
 cd tests/peers
 python() { ../../$environment/bin/python "$@"; }
 python model.py
-python $program
+for program in "${programs[@]}"; do python "$program"; done

@@ -1,19 +1,16 @@
 """feamoe beside its peers on UCI Adult, in one run on one machine: accuracy, gaps, calibration,
 rows a second.
 
-    cargo build --release
-    python -m venv peers && peers/bin/pip install -r trainer/python/requirements-peers.txt
-    OMP_NUM_THREADS=1 peers/bin/python trainer/python/benches/peers.py FOLDER target/release/feamoe > peers.json
+Each method learns from adult.data in an order that the seed draws, and is judged on adult.test by
+one implementation of the measures. Sex is a feature of all, as in `feamoe study`. Nothing is tuned:
+each method has its authors' defaults. Seconds are processor time, so that other work on the machine
+counts little; feamoe's include reading the file, the others start from a frame in memory. Figures
+go to standard error as they are found, and to standard output as one Markdown table.
 
-FOLDER has adult.data and adult.test. Each method learns from adult.data in an order that the seed
-draws, and is judged on adult.test by one implementation of the measures. Sex is a feature of all,
-as in the study. Nothing is tuned: each method has its authors' defaults. Seconds are those of the
-processor, so that other work on the machine counts little; feamoe's include reading the file, the
-others start from a frame in memory. Explanations are compared by `tests/peers/run.sh compare`.
-Names after the command choose methods. Figures go to standard error on the way.
+Names as arguments choose methods.
 """
 
-import json
+import os
 import platform
 import resource
 import subprocess
@@ -25,9 +22,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core for all
+
 import numpy as np
 import pandas as pd
-from adult import COLUMNS, read
 from fairlearn.metrics import demographic_parity_difference, equalized_odds_difference
 from fairlearn.postprocessing import ThresholdOptimizer
 from fairlearn.reductions import DemographicParity, EqualizedOdds, ExponentiatedGradient
@@ -37,8 +35,12 @@ from sklearn.metrics import accuracy_score, log_loss
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from model import FEAMOE, REPOSITORY, SCHEMA, data_file
+
+sys.path.insert(0, str(REPOSITORY / "trainer/python/benches"))
+from adult import COLUMNS, read
+
 SEEDS = (1, 2, 3)
-SCHEMA = Path(__file__).parents[2] / "schemas" / "adult.toml"
 PACKAGES = ("lightgbm", "interpret-core", "fairlearn", "river", "vowpalwabbit", "scikit-learn")
 #: Bins of the calibration error.
 BINS = 10
@@ -65,7 +67,7 @@ def write(x: pd.DataFrame, y: np.ndarray, path: Path) -> Path:
 def with_feamoe(*options: str) -> Method:
     def method(x: pd.DataFrame, y: np.ndarray, test: pd.DataFrame, seed: int) -> Judged:
         with tempfile.TemporaryDirectory() as made:
-            folder, command = Path(made), sys.argv[2]
+            folder, command = Path(made), FEAMOE
             rows = write(x, y, folder / "rows.csv")
             judged = write(test, np.zeros(len(test)), folder / "judged.csv")
             model = str(folder / "m.feamoe")
@@ -262,17 +264,24 @@ def columns(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     return frame.drop(columns=["fnlwgt", "income"]), (frame["income"] == ">50K").to_numpy().astype(int)
 
 
+def table_line(measured: dict[str, Any]) -> str:
+    """Returns the line of the table: the mean of each figure and its standard deviation over the seeds."""
+    mean, deviation = measured["mean"], measured["deviation"]
+    names = ("accuracy", "spd", "eodds", "log_loss")
+    cells = [f"{mean[name]:.4f} ±{deviation[name]:.4f}" if name in mean else "-" for name in names]
+    error = f"{mean['calibration_error']:.4f}" if "calibration_error" in mean else "-"
+    return f"| {' | '.join([measured['method'], *cells, error, format(mean['rows_per_second'], ',.0f')])} |"
+
+
 def main() -> None:
-    folder, chosen = Path(sys.argv[1]), sys.argv[3:]
+    folder, chosen = data_file("adult.data").parent, sys.argv[1:]
     train, test = read(folder, "adult.data"), read(folder, "adult.test")
-    document = {
-        "machine": f"{platform.machine()}, {platform.system()}",
-        "python": platform.python_version(),
-        "versions": {package: version(package) for package in PACKAGES},
-        "seeds": SEEDS,
-        "methods": [measure(name, METHODS[name], train, test) for name in chosen or METHODS],
-    }
-    json.dump(document, sys.stdout, indent=2)
+    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    print(f"Python {platform.python_version()}, {versions}; {platform.machine()}, one core; seeds {SEEDS}\n")
+    print("| way | accuracy | SPD | EOdds | log-loss | calibration error | rows/s |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for name in chosen or METHODS:
+        print(table_line(measure(name, METHODS[name], train, test)), flush=True)
 
 
 if __name__ == "__main__":

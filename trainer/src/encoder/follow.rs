@@ -319,40 +319,39 @@ impl Encoder {
     /// Makes one change to a feature, if there is one to make.
     #[cold]
     fn follow_feature(&mut self, index: usize) -> Option<Carry> {
-        // The feature is taken out, as it adds rows to the encoder that it is part of.
         let kind = &mut self.features.get_mut(index)?.kind;
-        let (old, is_moved, undecided) = match kind {
-            Kind::Number(number) => (None, number.recent.counted >= WINDOW.get() && number.recent.has_moved(), false),
-            Kind::Category(category) if category.undecided.is_some() => {
-                (None, false, category.undecided.as_ref().is_some_and(|values| values.len() >= DECIDING))
-            }
-            Kind::Category(category) => (category.replace(), false, false),
-        };
-        let (kind, carry) = match (old, kind.clone()) {
-            (Some((row, before, after)), Kind::Category(category)) => {
-                let unseen = category.unseen_row;
-                // Until it is picked it has the weights of the unseen row, as any new level has.
-                let mass = std::mem::take(self.mass.get_mut(row as usize)?);
-                *self.mass.get_mut(unseen as usize)? += mass;
-                let carried = Carried { row, from: vec![(unseen, 1.0)], steps_of: None };
-                let carry = Carry { rows: vec![carried], ..Carry::default() };
-                (ChangeKind::Replaced { before, after }, carry)
-            }
-            (None, Kind::Number(old)) if is_moved => {
+        // A feature that is fitted again is copied, as it adds rows to the encoder that it is part of.
+        let (kind, carry) = match kind {
+            Kind::Number(number) => {
+                if number.recent.counted < WINDOW.get() || !number.recent.has_moved() {
+                    return None;
+                }
+                let old = number.clone();
                 let resolution = self.resolution_of(&self.features.get(index)?.name);
                 let (new, carry) = self.refit(&old, resolution);
                 let change = ChangeKind::Moved { before: old.distinguished(), after: new.distinguished() };
                 self.features.get_mut(index)?.kind = Kind::Number(new);
                 (change, carry)
             }
-            (None, Kind::Category(old)) if undecided => {
+            Kind::Category(category) if category.undecided.is_some() => {
+                if category.undecided.as_ref().is_none_or(|values| values.len() < DECIDING) {
+                    return None;
+                }
+                let old = category.clone();
                 let resolution = self.resolution_of(&self.features.get(index)?.name);
                 let (new, carry) = self.decide(&old, resolution);
                 let is_number = matches!(new, Kind::Number(_));
                 self.features.get_mut(index)?.kind = new;
                 (ChangeKind::Filled { is_number }, carry)
             }
-            _ => return None,
+            Kind::Category(category) => {
+                let ((row, before, after), unseen) = (category.replace()?, category.unseen_row);
+                // Until it is picked it has the weights of the unseen row, as any new level has.
+                let mass = std::mem::take(self.mass.get_mut(row as usize)?);
+                *self.mass.get_mut(unseen as usize)? += mass;
+                let carried = Carried { row, from: vec![(unseen, 1.0)], steps_of: None };
+                (ChangeKind::Replaced { before, after }, Carry { rows: vec![carried], ..Carry::default() })
+            }
         };
         if self.changes.len() >= MOST_CHANGES {
             self.changes.remove(0);

@@ -23,6 +23,7 @@ use feamoe_engine::mixture::Term;
 use serde::{Deserialize, Serialize};
 
 use super::importance::factor;
+use super::mixture::MOST_AVERAGED;
 use super::monotone::Cones;
 use crate::encoder::{Carried, Carry, Example};
 
@@ -42,7 +43,7 @@ static LARGEST_DECAY: Tuned<f32> = tuned!(0.1);
 static FULL_STEP_TERMS: Tuned<f32> = tuned!(20.0);
 
 /// The average reaches back over this share of the records, at most `AVERAGED_RECORDS`; it is moved
-/// every `AVERAGE_EVERY` records.
+/// every `AVERAGE_EVERY` records, less often in a large model.
 static AVERAGED_SHARE: Tuned<f32> = tuned!(1.0 / 4.0);
 static AVERAGED_RECORDS: Tuned<f32> = tuned!(8000.0);
 static AVERAGE_EVERY: Tuned<u64> = tuned!(16);
@@ -127,8 +128,11 @@ impl Calibrator {
                 weight.step(rate, error * term.scale + decay * weight.value);
             }
         }
-        if self.records.is_multiple_of(AVERAGE_EVERY.get()) {
-            let part = (AVERAGE_EVERY.get() as f32 / window).min(1.0);
+        // Less often where there are many rows, so that a record takes no longer.
+        let every = AVERAGE_EVERY.get();
+        let every = every * (self.rows.len() as u64 / (every * MOST_AVERAGED as u64)).next_power_of_two();
+        if self.records.is_multiple_of(every) {
+            let part = (every as f32 / window).min(1.0);
             for weight in [&mut self.slope, &mut self.bias].into_iter().chain(&mut self.rows) {
                 weight.average += part * (weight.value - weight.average);
             }

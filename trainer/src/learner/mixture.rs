@@ -69,6 +69,9 @@ static DECIDING_ROWS: Tuned<f32> = tuned!(500.0);
 /// The same for the exported average.
 static EXPORTED_SHARE: Tuned<f32> = tuned!(1.0 / 4.0);
 static EXPORTED_ROWS: Tuned<f32> = tuned!(8000.0);
+/// Weight rows that an average moves per record, at most: averages of a large model are taken less
+/// often, so that the time per record does not grow with the number of levels.
+pub(super) const MOST_AVERAGED: f32 = 1024.0;
 /// Records since the start that the deciding average reckons with once a drift was a new start:
 /// there is no need to begin at 0.
 static AFTER_DRIFT: Tuned<f32> = tuned!(1600.0);
@@ -458,7 +461,7 @@ impl Mixture {
         let since_drift = (self.records - self.drifted_at.unwrap_or(0)) as f32;
         let since = since_drift + self.drifted_at.map_or(0.0, |_| AFTER_DRIFT.get());
         let passed = passed as f32;
-        if passed < (since / 64.0).min(rows / 8.0).floor() {
+        if passed < (since / 64.0).clamp(rows / MOST_AVERAGED, rows / 8.0).floor() {
             return;
         }
         self.averaged_at = self.records;
