@@ -3,6 +3,7 @@
 //!
 //! A *block* is what one feature adds at one resolution: the line through a number, its hats, its
 //! bins, or the levels of a category. All its weight rows are scaled by one gain:
+//!
 //! ```text
 //! logits = bias + sum over terms of gain of the row's block * scale * row
 //! ```

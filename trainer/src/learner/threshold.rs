@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// What a threshold is chosen for.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Objective {
-    /// The most right decisions.
+    /// The largest number of correct decisions.
     Accuracy,
     /// The largest mean of true positive and true negative rate.
     Balanced,

@@ -114,8 +114,8 @@ static SMALLEST_SCORE: Tuned<f32> = tuned!(1e-4);
 /// Smallest divisor used for the share of records whose group is known.
 const SMALLEST_KNOWN: f32 = 0.02;
 
-/// If a single gap of rates is held, which a shift of whole groups can meet: the factors of the
-/// force on the weight rows of protected columns and on all other weight rows.
+/// Factors of the force on the weight rows of protected columns, and on all others. They apply if a
+/// single gap of rates is held, which a shift of whole groups can meet.
 static OF_GROUP_ROWS: Tuned<f32> = tuned!(5.0);
 static OF_OTHER_ROWS: Tuned<f32> = tuned!(0.5, 0.25, 1.0);
 
