@@ -13,8 +13,8 @@
 //! protected feature, this is Platt scaling (1999) with an intercept for each group. If the group
 //! is not a feature, the other features replace it as far as they can. The weights are learned by
 //! AdaGrad on the log-loss of q, from each record before the mixture learns from it. Averages of
-//! the weights are exported, and only if q has had the smaller log-loss recently. Without a target
-//! the score is left as it is.
+//! the weights are exported, and only if q has had the smaller log-loss recently. If nothing but
+//! the log-loss moves the score, it is left as it is.
 
 use crate::tuned::{Tuned, tuned};
 use std::f32::consts::LN_2;

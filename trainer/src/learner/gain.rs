@@ -194,10 +194,10 @@ impl Gains {
         }
     }
 
-    /// Returns the gains of several mixtures whose weight rows are joined or averaged; each is
-    /// multiplied by its own gain over the returned one. Each part comes with the number of records
-    /// it has learned from. A block's gain is the mean, with as much evidence as all records
-    /// together have left.
+    /// Returns the gains of several mixtures whose weight rows are joined or averaged. The caller
+    /// multiplies the weight rows of each mixture by its own gain over the returned one. Each part
+    /// comes with the number of records it has learned from. A block's gain is the mean, with as
+    /// much evidence as all records together have left.
     pub(super) fn merge(parts: &[(&Self, f64)]) -> Self {
         let count = |of: &dyn Fn(&Self) -> usize| parts.iter().map(|(gains, _)| of(gains)).max().unwrap_or(0);
         let block_of_row = |row: usize| {

@@ -175,7 +175,7 @@ impl GroupThresholds {
 
     /// Returns the cheapest shifts among those with the smallest excess. For every shift of the
     /// reference it takes the best shift of each group, then the best of these combinations.
-    /// Returns no shifts if none are needed.
+    /// Returns shifts of 0 if none are needed.
     #[allow(clippy::cast_precision_loss)]
     fn choose(&self, threshold: f32) -> Vec<f32> {
         /// Weight of a gap beyond its target against wrong decisions.

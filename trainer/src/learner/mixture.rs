@@ -26,7 +26,6 @@
 //!   regain their influence within a few hundred records. On two concepts of opposite sign,
 //!   alternating every 10,000 records, the log-loss of the first 500 records is 0.91 when the
 //!   second concept first comes, 0.6 at each return; without these measures 1.6, then 1.7 to 1.9.
-//!   first, 0.6 at each return; without all this 1.6, then 1.7 to 1.9.
 
 use crate::tuned::{Tuned, tuned};
 use feamoe_engine::mixture::{Term, combine, logits, stride, tame};
@@ -109,8 +108,8 @@ pub(super) struct Pace {
     /// The square root of the record's importance. The gradient was multiplied by it; the step is
     /// multiplied by it once more.
     pub factor: f32,
-    /// Added to the force on the score for the weight rows of protected columns only, times
-    /// `factor`.
+    /// Added to the force on the score for the weight rows of protected columns only. It is already
+    /// divided by `factor`.
     pub group_force: f32,
 }
 

@@ -26,7 +26,6 @@
 //! *Limits:* penalties push in one direction, even past parity, and no gap can be set: the
 //! increment for a wanted gap has to be found by trying. Targets (`control`) do not have this
 //! limit. *Cost:* a few operations per record and attribute, 16 bytes per group.
-//! operations a record and attribute, 16 bytes a group.
 
 use crate::tuned::{Tuned, tuned};
 use std::fmt;

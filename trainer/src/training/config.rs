@@ -129,7 +129,6 @@ impl Config {
     }
 
     /// Reads a configuration file, like [`Config::from_toml`].
-    /// Reads a configuration file, like [`Config::from_toml`].
     ///
     /// # Errors
     /// [`Error::Read`], and the errors of [`Config::from_toml`].

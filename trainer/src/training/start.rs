@@ -10,7 +10,7 @@
 //!
 //! The second pass helps: over the first 2,000 rows of ten streams of 30 categories the log-loss
 //! was 0.468, against 0.472 after one pass. Balanced accuracy, at the share of favourable labels so
-//! far, was 0.704 against 0.699. Boosting (LightGBM, made anew every 100 rows) had 0.487 and 0.694
+//! far, was 0.704 against 0.699. Boosting (LightGBM, retrained every 100 rows) had 0.487 and 0.694
 //! with trees of four leaves, 0.507 and 0.671 by default; a logistic regression 0.468 and 0.704.
 //! More passes, or a single expert, gained nothing that was not lost on other data.
 //!

@@ -4,7 +4,6 @@
 //! tests. There, a test tries two neighbours of each on real data, and writes the changes to
 //! `docs/constants.md`. Lengths of arrays, limits of a format and guards against overflow are plain
 //! constants.
-//! constants.
 
 #[cfg(test)]
 mod tests;

@@ -276,7 +276,8 @@ struct Coupling {
     taken: f32,
 }
 
-/// The controller of one group against its reference; arrays in the order of what is held.
+/// The controller of one group against its reference group; arrays are in the order of the held
+/// quantities.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Pair {
     multipliers: [f32; HELD],

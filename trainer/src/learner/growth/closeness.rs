@@ -1,8 +1,8 @@
 //! Finds the two experts that can be merged at the least cost.
 //!
 //! Let `w = E[g_a] / E[g_a + g_b]`. An expert that answers between `a` and `b`, nearer to the more
-//! used one, is off by `(1 - w) (o_a - o_b)` for records of `a` and by `w (o_a - o_b)` for records
-//! of `b`. So the cost of merging is
+//! used one, is off by `(1 - w) (o_a - o_b)` where the gate used `a`, and by `w (o_a - o_b)` where
+//! it used `b`. So the cost of merging is
 //!
 //! ```text
 //! (1 - w)^2 E[g_a (o_a - o_b)^2] + w^2 E[g_b (o_a - o_b)^2]

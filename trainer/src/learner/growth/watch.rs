@@ -47,7 +47,7 @@ use crate::encoder::NO_GROUP;
 /// Allowed chance of a false alarm per check of a detector. The measured chance is a thousandth of
 /// it (see the engine's tests).
 static DELTA: Tuned<f32> = tuned!(0.01);
-/// Bounds of the lag: two averages differ by less in the score.
+/// Bounds of the lag: a score differs by less between the two averages.
 static LARGEST_LAG: Tuned<f32> = tuned!(0.2);
 /// A smaller lag is no reason for an expert: swinging fairness controllers reach half of it.
 static SMALLEST_LAG: Tuned<f32> = tuned!(0.004);
@@ -56,7 +56,7 @@ static LAG_EVERY: Tuned<u64> = tuned!(2);
 /// Records during which an alarm of the same kind is not reported again.
 static QUIET: Tuned<u64> = tuned!(1000);
 
-/// The sign of a drift in the loss, by the Brier score.
+/// The statistic of the Brier score that shows a drift in the loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LossSign {
     /// The loss of the score that decides.
