@@ -1,19 +1,20 @@
-//! The calibrated probability: what a record's chances are, beside the score that decides.
+//! The calibrated probability: the probability of the outcome, reported beside the score that
+//! decides.
 //!
-//! Fairness moves scores: it raises those of one group and lowers those of another until the
-//! decisions are alike. As probabilities they are then wrong, for each group in its own way. The
-//! calibrated probability says what was to be expected all the same; decisions do not look at it.
+//! Fairness raises the scores of one group and lowers those of another until the decisions are
+//! alike. As probabilities the scores are then wrong, in a different way for each group. The
+//! calibrated probability is the expected outcome without that shift. Decisions do not use it.
 //!
 //! ```text
 //! log2(q / (1 - q)) = bias + slope log2(p / (1 - p)) + sum over terms of scale * row
 //! ```
 //!
-//! p is the score of the exported weights. With the rows of a protected feature this is Platt's
-//! scaling (1999) with an intercept of its own for each group; where the group is not seen, the
-//! other features stand for it as far as they can. Learned from the records as they come, each
-//! before the mixture learns from it, by AdaGrad on the log-loss of q; exported are averages of the
-//! weights, and only where q has the smaller log-loss of late. Without a target the score is left
-//! as it is.
+//! p is the score of the exported weights and `row` is a weight row. With the weight rows of a
+//! protected feature, this is Platt scaling (1999) with an intercept for each group. If the group
+//! is not a feature, the other features replace it as far as they can. The weights are learned by
+//! AdaGrad on the log-loss of q, from each record before the mixture learns from it. Averages of
+//! the weights are exported, and only if q has had the smaller log-loss recently. If nothing but
+//! the log-loss moves the score, it is left as it is.
 
 use crate::tuned::{Tuned, tuned};
 use std::f32::consts::LN_2;
@@ -29,20 +30,20 @@ use crate::encoder::{Carried, Carry, Example};
 
 /// First value of the sums of squared gradients.
 static FIRST_SQUARE: Tuned<f32> = tuned!(5e-4);
-/// Records that a row is drawn to 0 as strongly as: the rows are as many as the mixture's, and each
-/// costs log-loss that the score had not lost. (On Adult with `spd=0.05` the log-loss was 0.2851
-/// without, 0.2830 with.)
+/// Strength of the prior that draws a weight row to 0, in records. There are as many weight rows as
+/// in the mixture, and each adds log-loss that the score did not have. (On Adult with `spd=0.05`
+/// the log-loss was 0.2851 without the prior, 0.2830 with it.)
 static PRIOR_RECORDS: Tuned<f32> = tuned!(300.0);
-/// Curvature of the log-loss, and squared gradient, of a usual record: what the prior's share of a
-/// row's records is known by.
+/// Curvature of the log-loss, and squared gradient, of a typical record. They convert AdaGrad's sum
+/// of squares into the prior's share of a weight row's records.
 const CURVATURE: f32 = 0.1;
 const USUAL_SQUARE: f32 = 0.04;
-/// Largest decay: in a row's first records.
+/// Largest decay, reached in the first records of a weight row.
 static LARGEST_DECAY: Tuned<f32> = tuned!(0.1);
-/// Terms of a record up to which each takes the full step.
+/// A record with at most this number of terms takes the full step in each term.
 static FULL_STEP_TERMS: Tuned<f32> = tuned!(20.0);
 
-/// The average reaches back over this share of the records, at most `AVERAGED_RECORDS`; it is moved
+/// The average covers this share of the records so far, at most `AVERAGED_RECORDS`. It is updated
 /// every `AVERAGE_EVERY` records, less often in a large model.
 static AVERAGED_SHARE: Tuned<f32> = tuned!(1.0 / 4.0);
 static AVERAGED_RECORDS: Tuned<f32> = tuned!(8000.0);
@@ -51,7 +52,7 @@ static AVERAGE_EVERY: Tuned<u64> = tuned!(16);
 /// Returns the log-loss of a probability, in nats.
 fn log_loss(probability: f32, label: bool) -> f32 {
     let odds = log2_odds(probability);
-    // Of log-odds z: ln(1 + exp(-z)), finite.
+    // For log-odds z this is ln(1 + exp(-z)), which stays finite.
     LN_2 * libm::log2f(1.0 + libm::exp2f(if label { -odds } else { odds }))
 }
 
@@ -74,14 +75,14 @@ impl Weight {
     }
 }
 
-/// Learns what scores mean as probabilities.
+/// Learns which probabilities the scores stand for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calibrator {
     slope: Weight,
     bias: Weight,
     rows: Vec<Weight>,
     records: u64,
-    /// Mean log-loss of late, of the score and of the calibrated probability.
+    /// Recent mean log-loss of the score and of the calibrated probability.
     losses: [f32; 2],
 }
 
@@ -90,9 +91,9 @@ impl Calibrator {
         Self { slope: Weight::new(1.0), bias: Weight::new(0.0), rows: Vec::new(), records: 0, losses: [0.0; 2] }
     }
 
-    /// Learns from a record that the exported weights give this score, and have not learned from;
-    /// `importance`: how many mean records it counts as; `cones`: the numbers that it is monotone
-    /// in.
+    /// Learns from a record that the exported weights score as `score` and have not learned from.
+    /// `importance` is the number of mean records that it counts as; `cones` are the monotone
+    /// numbers.
     pub(super) fn observe(
         &mut self,
         example: &Example,
@@ -139,7 +140,7 @@ impl Calibrator {
         }
     }
 
-    /// Follows a change of the encoding.
+    /// Carries the weights over to a changed encoding.
     pub(super) fn carry(&mut self, carry: &Carry) {
         let old = |row: u32| self.rows.get(row as usize).copied().unwrap_or(Weight::new(0.0));
         let sum = |from: &[(u32, f32)]| {
@@ -165,8 +166,9 @@ impl Calibrator {
         }
     }
 
-    /// Returns one of several: slope, bias and losses by their records, each row by the records
-    /// that picked it. `shares`: the part of each in a row, which sum to 1.
+    /// Returns one calibrator made of several. Slope, bias and losses are averaged by the records
+    /// of each part, each weight row by the records that contain it. `shares` is each part's share
+    /// of every weight row; the shares of a weight row sum to 1.
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // counts; as precise as a weight
     pub(super) fn merge(parts: &[(&Self, &[f64])]) -> Self {
         let records = parts.iter().map(|(part, _)| part.records).fold(0, u64::saturating_add);
@@ -204,28 +206,28 @@ impl Calibrator {
         of(&self.bias) + of(&self.slope) * log2_odds(score) + sum
     }
 
-    /// Returns whether it pays: where the score is a better probability, nothing is to be exported.
+    /// Returns whether calibration lowers the log-loss. If not, it is not exported.
     pub(crate) fn pays(&self) -> bool {
         let [of_score, calibrated] = self.losses;
         calibrated <= of_score
     }
 
-    /// Returns the calibrated probability of a record of this score.
+    /// Returns the calibrated probability of a record with this score.
     pub(super) fn averaged(&self, terms: &[Term], score: f32) -> f32 {
         probability(self.log2_odds(terms, score, |weight| weight.average))
     }
 
-    /// Returns slope and bias.
+    /// Returns the slope and the bias.
     pub(crate) fn line(&self) -> [f32; 2] {
         [self.slope.average, self.bias.average]
     }
 
-    /// Returns the weight of every row.
+    /// Returns the weight of every weight row.
     pub(crate) fn rows(&self) -> impl Iterator<Item = f32> {
         self.rows.iter().map(|weight| weight.average)
     }
 
-    /// Returns whether a stored calibrator can be one.
+    /// Returns whether a deserialised calibrator is valid.
     pub(super) fn is_sound(&self) -> bool {
         let mut all = [self.slope, self.bias].into_iter().chain(self.rows.iter().copied());
         all.all(|weight| {

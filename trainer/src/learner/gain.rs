@@ -1,44 +1,46 @@
-//! How much each block of rows counts: a factor learned from records before they are learned from.
+//! The gain of each block of weight rows: a factor learned from each record before the weights
+//! learn from it.
 //!
 //! A *block* is what one feature adds at one resolution: the line through a number, its hats, its
-//! bins, or the levels of a category. All its rows are scaled by one gain:
+//! bins, or the levels of a category. All its weight rows are scaled by one gain:
 //!
 //! ```text
 //! logits = bias + sum over terms of gain of the row's block * scale * row
 //! ```
 //!
-//! Every block learns its rows as if its gain were 1. The gain is the factor with which they would
-//! have predicted best so far. With `r = gradient . (scale * row)` the derivative of a record's
-//! loss in the gain, before the record is learned from, and `r^2` for its curvature (Fisher's), it
-//! is the Newton step of a quadratic through all records:
+//! Every block learns its weight rows as if its gain were 1. The gain is the factor with which they
+//! would have predicted best so far. Let `r = gradient . (scale * row)` be the derivative of a
+//! record's loss in the gain, taken before the record is learned from, and let `r^2` stand for its
+//! curvature (Fisher's). Then the gain is the Newton step of a quadratic through all records:
 //!
 //! ```text
 //! gain = sum (gain_t r_t^2 - r_t) / sum r_t^2,        both with a prior of one at gain 1
 //! ```
 //!
-//! What *bins* add to the hats of a number counts only as far as it is beyond chance:
+//! The contribution of *bins* beside the hats of a number counts only as far as it is beyond
+//! chance:
 //!
 //! ```text
 //! counted = gain max(0, 1 - (1.5 / gain)^2 / sum r_t^2)
 //! ```
 //!
-//! the non-negative garrote of Breiman (1995), with `1 / sum r_t^2` the variance of the gain. A
-//! hundred bins of a hundred records each are mostly noise, and their sum may still look like a
-//! gain. On 12,000 rows of credit data, steps between neighbouring ages of models of two halves of
-//! the data correlated by 0.34 without it and by 0.58 with it (one pair, with coarse bins instead
-//! of hats), steps of amounts by 0.18 and 0.67. On hats and categories it costs more than it gives
-//! (log-loss of Adult 0.003 up and more).
+//! This is the non-negative garrote of Breiman (1995), with `1 / sum r_t^2` as the variance of the
+//! gain. A hundred bins of a hundred records each are mostly noise, and their sum may still look
+//! like a gain. On 12,000 rows of credit data, models were trained on two halves of the data. Their
+//! steps between neighbouring ages correlated by 0.34 without the garrote and by 0.58 with it (one
+//! pair, with coarse bins instead of hats); steps between amounts by 0.18 and 0.67. On hats and
+//! categories the garrote loses more than it gains (log-loss of Adult higher by 0.003 and more).
 //!
-//! So rows that only follow noise shrink to nothing, as in the estimator of James and Stein (1961),
-//! and rows that are right but slow get more than they learned. No rows are held out for it: each
-//! record is one before it is learned from. That holds in the first pass only; in later ones, gains
-//! stand still.
+//! So weight rows that only follow noise shrink to 0, as in the estimator of James and Stein
+//! (1961), and weight rows that are right but slow count for more than they learned. No rows are
+//! held out for this: each record is a held-out one before it is learned from. That holds in the
+//! first pass only; in later passes the gains do not change.
 //!
-//! Adult, one pass (`feamoe study --only adult`): log-loss 0.2767 and accuracy 0.8732, where one
-//! set of 64 bins without gains had 0.2865 and 0.8711.
+//! Adult, one pass (`feamoe study --only adult`): log-loss 0.2767 and accuracy 0.8732; one set of
+//! 64 bins without gains had 0.2865 and 0.8711.
 //!
-//! *Cost:* a product of the gradient with each row of a record. *Memory:* three numbers a block,
-//! one a row.
+//! *Cost:* a product of the gradient with each weight row of a record. *Memory:* three numbers per
+//! block, one per weight row.
 
 use crate::tuned::{Tuned, tuned};
 use feamoe_engine::mixture::Term;
@@ -46,15 +48,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::encoder;
 
-/// What the prior weighs, in squared derivatives.
+/// Weight of the prior, in squared derivatives.
 static PRIOR: Tuned<f32> = tuned!(1.0);
 /// Largest gain.
 static LARGEST: Tuned<f32> = tuned!(8.0);
-/// Standard errors that the gain of bins beside hats has to be beyond.
+/// Standard errors by which the gain of bins beside hats has to exceed 0.
 static STANDARD_ERRORS: Tuned<f32> = tuned!(1.5);
-/// Records that the sums reach back over: what paid long ago need not pay now.
+/// Records that the sums cover: a block that was useful long ago may not be useful now.
 static REACH: Tuned<f32> = tuned!(8000.0);
-/// Records' worth of evidence that is kept at a drift.
+/// Share of the evidence that is kept at a drift.
 static KEPT_AT_DRIFT: Tuned<f32> = tuned!(0.1);
 
 /// The gains of all blocks, and the block of every row.
@@ -76,8 +78,9 @@ struct Block {
 impl Block {
     const NEW: Self = Self { gain: 1.0, wanted: 0.0, curvature: 0.0 };
 
-    /// Returns the mean of some by their records, with what is wanted of it chosen so that it is
-    /// the gain that the evidence gives; rows are scaled by their gain over the mean.
+    /// Returns the mean of several blocks, weighted by their records. `wanted` is chosen so that
+    /// the evidence gives this mean as the gain. The caller scales the weight rows by their gain
+    /// over the mean.
     #[allow(clippy::cast_possible_truncation)] // as precise as a gain
     fn merge(parts: &[(Self, f64)], is_fine: bool) -> Self {
         let all: f64 = parts.iter().map(|(_, records)| records).sum();
@@ -88,7 +91,7 @@ impl Block {
             parts.iter().map(|(block, records)| records / all * of(block)).sum::<f64>() as f32
         };
         let gain = mean(&|block| block.gain.into()).clamp(0.0, LARGEST.get());
-        // Evidence fades: of many records no more is left than of the last ones.
+        // Evidence fades: many records leave no more of it than the last `REACH` records.
         let reach = f64::from(REACH.get());
         let left: f64 = parts.iter().map(|(_, records)| records.min(reach)).sum();
         let kept = left.min(reach) / left;
@@ -110,7 +113,8 @@ impl Block {
         Self { gain, wanted, curvature }
     }
 
-    /// `factor`: what the derivative was multiplied by, the root of the record's weight.
+    /// Adds the derivative of one record. `factor` is what the derivative was multiplied by, the
+    /// square root of the record's importance.
     fn observe(&mut self, derivative: f32, factor: f32, is_fine: bool) {
         let square = derivative * derivative;
         let kept = 1.0 - 1.0 / REACH.get();
@@ -124,7 +128,8 @@ impl Block {
 }
 
 impl Gains {
-    /// Takes note of the blocks of a record's terms, in their order; terms past the end have none.
+    /// Registers the blocks of a record's terms, in the order of the terms. Terms past the end have
+    /// none.
     pub(super) fn admit(&mut self, terms: &[Term], blocks: &[encoder::Block]) {
         for (term, block) in terms.iter().zip(blocks) {
             let row = term.row as usize;
@@ -138,13 +143,13 @@ impl Gains {
         }
     }
 
-    /// Returns the gain of a row.
+    /// Returns the gain of a weight row.
     #[inline]
     pub(super) fn of(&self, row: usize) -> f32 {
         self.blocks.get(self.block_of(row).index()).map_or(1.0, |block| block.gain)
     }
 
-    /// Returns whether a row is of a protected column.
+    /// Returns whether a weight row belongs to a protected column.
     pub(super) fn tells_group(&self, row: usize) -> bool {
         self.block_of(row).tells_group()
     }
@@ -160,7 +165,7 @@ impl Gains {
         scaled.extend(terms.iter().map(|term| Term { row: term.row, scale: term.scale * self.of(term.row as usize) }));
     }
 
-    /// Learns from a record: `derivative` gives that of its loss in the gain of a term.
+    /// Learns from a record. `derivative` returns the derivative of its loss in the gain of a term.
     pub(super) fn observe(&mut self, terms: &[Term], factor: f32, derivative: impl Fn(&Term) -> f32) {
         let Self { block_of_row, blocks } = self;
         let block = |term: &Term| block_of_row.get(term.row as usize).copied().unwrap_or(encoder::Block::NONE);
@@ -173,14 +178,15 @@ impl Gains {
         }
     }
 
-    /// Begins anew with a block whose rows were replaced.
+    /// Resets a block whose weight rows were replaced.
     pub(super) fn start(&mut self, block: encoder::Block) {
         if let Some(block) = self.blocks.get_mut(block.index()) {
             *block = Block::NEW;
         }
     }
 
-    /// Lets go of most of the evidence: what paid before a drift need not pay after it.
+    /// Drops most of the evidence: a block that was useful before a drift may not be useful after
+    /// it.
     pub(super) fn answer_drift(&mut self) {
         for block in &mut self.blocks {
             block.wanted *= KEPT_AT_DRIFT.get();
@@ -188,9 +194,10 @@ impl Gains {
         }
     }
 
-    /// Returns the gains of several mixtures whose rows are joined, or averaged, each times its own
-    /// gain over that returned; `records`: those that each has learned from. A block's gain is the
-    /// mean, with as much evidence for it as all records together left.
+    /// Returns the gains of several mixtures whose weight rows are joined or averaged. The caller
+    /// multiplies the weight rows of each mixture by its own gain over the returned one. Each part
+    /// comes with the number of records it has learned from. A block's gain is the mean, with as
+    /// much evidence as all records together have left.
     pub(super) fn merge(parts: &[(&Self, f64)]) -> Self {
         let count = |of: &dyn Fn(&Self) -> usize| parts.iter().map(|(gains, _)| of(gains)).max().unwrap_or(0);
         let block_of_row = |row: usize| {
@@ -207,7 +214,7 @@ impl Gains {
         Self { blocks: blocks.collect(), block_of_row }
     }
 
-    /// Returns whether the stored state can be one.
+    /// Returns whether the deserialised state is valid.
     pub(super) fn is_sound(&self) -> bool {
         let known = |block: &encoder::Block| *block == encoder::Block::NONE || block.index() < self.blocks.len();
         self.block_of_row.iter().all(known)
@@ -239,7 +246,8 @@ mod tests {
     #[test]
     fn rows_that_follow_noise_count_nothing_and_slow_ones_more() {
         let sign = |record: i32| if record % 2 == 0 { 1.0 } else { -1.0 };
-        // A row that adds 1 or -1 at random to log-odds of 0: the loss curves upwards from gain 0.
+        // A weight row that adds 1 or -1 at random to log-odds of 0: the loss curves upwards from
+        // gain 0.
         let noise = gain_after((0..2_000).map(|record| 0.25 + 0.5 * sign(record)));
         assert!(noise < 0.05, "{noise}");
         let slow = gain_after((0..2_000).map(|record| -0.1 + 0.5 * sign(record)));
@@ -248,8 +256,8 @@ mod tests {
 
     #[test]
     fn bins_count_only_beyond_chance_and_then_nearly_in_full() {
-        // Rows of 1 for log-odds of 0.8: the standard error of their gain is 0.9 after 5 records,
-        // 0.04 after many.
+        // Weight rows of 1 for log-odds of 0.8: the standard error of their gain is 0.9 after 5
+        // records, 0.04 after many.
         let learned = |block: encoder::Block, records: u32| {
             let mut gains = Gains::default();
             gains.admit(&[TERM], &[block]);

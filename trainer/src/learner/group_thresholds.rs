@@ -1,16 +1,17 @@
-//! Thresholds per group: where the protected column may be used at decision time, each group's
-//! log-odds are shifted by a number of its own, which is to give it a threshold of its own.
+//! Thresholds per group, for cases where the protected column may be used at decision time. Each
+//! group's log-odds are shifted by a number of its own, which is equivalent to a threshold of its
+//! own.
 //!
-//! The mixture itself learns from the outcomes alone. Beside it the scores of late are kept as a
-//! histogram for each group and label; now and then the shifts are chosen anew: those that lose
-//! least by wrong decisions, of all on a grid that keep every gap within its target (Hardt et al.
-//! 2016; Corbett-Davies et al. 2017). No force moves the mixture, and nothing is to settle. A shift
-//! is added to the log-odds of every expert, so that at export it goes into the weights of the
-//! group's level: the model needs no threshold but one.
+//! The mixture itself learns from the outcomes alone. Recent scores are kept as a histogram for
+//! each group and label. At intervals the shifts are chosen again: among all shifts on a grid that
+//! keep every gap within its target, those whose wrong decisions cost least (Hardt et al. 2016;
+//! Corbett-Davies et al. 2017). No force moves the mixture, so nothing has to settle. A shift is
+//! added to the log-odds of every expert, so at export it is added to the weights of the group's
+//! level: the model still has only one threshold.
 //!
-//! On Adult with `spd=0.05` the accuracy on the test file is 0.857 beside 0.855 by the scores, in
-//! five shuffled passes 0.859 beside 0.853; with `spd=0.05,aod=0.05`, which contradict each other,
-//! 0.833 beside 0.832.
+//! On Adult with `spd=0.05` the accuracy on the test file is 0.857, against 0.855 by the scores; in
+//! five shuffled passes 0.859 against 0.853. With `spd=0.05,aod=0.05`, which contradict each other,
+//! it is 0.833 against 0.832.
 
 use crate::tuned::{Tuned, tuned};
 use feamoe_engine::fairness::{Measure, Rates};
@@ -18,26 +19,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::encoder::NO_GROUP;
 
-/// Measures that thresholds can hold: those of decisions.
+/// Measures that thresholds can hold: those that depend on decisions only.
 pub(super) const HELD: [Measure; 5] = [Measure::Spd, Measure::Aod, Measure::Eodds, Measure::Eopp, Measure::Impact];
 
-/// Share of a target that is aimed at.
+/// Share of a target that is aimed for.
 static AIM: Tuned<f32> = tuned!(0.9, 0.8, 1.0);
-/// Shifts tried, in log2 units: from `-FARTHEST` to `FARTHEST` in steps of `STEP`, which is that
-/// range halved `HALVINGS` times.
+/// The grid of shifts, in log2 units: from `-FARTHEST` to `FARTHEST` in steps of `STEP`, which is
+/// that range halved `HALVINGS` times.
 pub(super) const FARTHEST: f32 = 8.0;
 pub(super) const HALVINGS: u32 = 7;
 const STEP: f32 = 2.0 * FARTHEST / (1 << HALVINGS) as f32;
 const SHIFTS: usize = (1 << HALVINGS) + 1;
 /// Records between two choices.
 static CHOOSE_EVERY: Tuned<u64> = tuned!(256);
-/// Records until which a group is not shifted: its rates say nothing.
+/// A group with fewer records is not shifted: its rates are too uncertain.
 static LEAST_RECORDS: Tuned<f32> = tuned!(50.0);
-/// The histograms reach back over this share of the records, at most `RECORDS`.
+/// The histograms cover this share of the records so far, at most `RECORDS`.
 static SHARE: Tuned<f32> = tuned!(1.0 / 4.0);
 static RECORDS: Tuned<f32> = tuned!(8000.0);
 
-/// The scores of a group, by the least shift that makes them favourable, in steps from `-FARTHEST`.
+/// The scores of a group: counts of records by the smallest shift that makes the decision
+/// favourable, in steps from `-FARTHEST`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Scores {
     /// By label.
@@ -47,7 +49,7 @@ struct Scores {
 
 impl Default for Scores {
     fn default() -> Self {
-        // The last: shifts of the grid do not reach it.
+        // The last entry counts records that no shift of the grid makes favourable.
         Self { needed: [vec![0.0; SHIFTS + 1], vec![0.0; SHIFTS + 1]], records: 0.0 }
     }
 }
@@ -69,7 +71,7 @@ impl Scores {
         self.records *= each;
     }
 
-    /// Returns the rates, and what wrong decisions cost, for every shift of the grid.
+    /// Returns the rates, and the cost of wrong decisions, for every shift of the grid.
     fn outcomes(&self, threshold: f32) -> Vec<(Rates, f32)> {
         let [negatives, positives] = [0, 1].map(|label: usize| self.needed[label].iter().sum::<f32>());
         let mut selected = [0.0_f32; 2];
@@ -85,14 +87,14 @@ impl Scores {
                 burden: 0.0,
                 recourse_burden: 0.0,
             };
-            // What the threshold says that a wrong decision of either kind costs.
+            // The threshold implies the cost of each kind of wrong decision.
             (rates, (1.0 - threshold) * (positives - true_positive) + threshold * false_positive)
         };
         (0..SHIFTS).map(outcome).collect()
     }
 }
 
-/// The shift of every group, and what it is chosen by.
+/// The shift of every group, and the data that it is chosen by.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct GroupThresholds {
     targets: Vec<(Measure, f32)>,
@@ -108,7 +110,7 @@ impl GroupThresholds {
         Self { targets: targets.to_vec(), groups: Vec::new(), shifts: Vec::new(), records: 0 }
     }
 
-    /// Returns the shift of a record by its groups.
+    /// Returns the shift of a record, by its groups.
     pub(super) fn of(&self, groups: &[u8]) -> f32 {
         let group = groups.first().filter(|group| **group != NO_GROUP);
         group.and_then(|group| self.shifts.get(usize::from(*group))).copied().unwrap_or_default()
@@ -119,7 +121,7 @@ impl GroupThresholds {
         &self.shifts
     }
 
-    /// Takes in a record by the shift that its score needs to reach the threshold.
+    /// Adds a record, by the shift that its score needs to reach the threshold.
     pub(super) fn observe(&mut self, groups: &[u8], needed: f32, label: bool, threshold: f32) {
         let Some(group) = groups.first().filter(|group| **group != NO_GROUP) else { return };
         let group = usize::from(*group);
@@ -137,7 +139,7 @@ impl GroupThresholds {
         }
     }
 
-    /// Returns those of several for the same targets, whose scores are not known: see
+    /// Returns the state for the same targets after several parts. The scores are left empty: see
     /// [`GroupThresholds::begin_with`].
     pub(super) fn merge(parts: &[&Self]) -> Option<Self> {
         let mut merged = Self::new(&parts.first()?.targets);
@@ -145,8 +147,8 @@ impl GroupThresholds {
         Some(merged)
     }
 
-    /// Takes a sample for those of its records, as if it had seen nothing else, and chooses by it:
-    /// the group of each, the shift that its score needs to reach the threshold, and its label.
+    /// Replaces all scores by a sample and chooses the shifts by it. Each entry of the sample is
+    /// the group of a record, the shift that its score needs to reach the threshold, and its label.
     #[allow(clippy::cast_precision_loss)] // a count
     pub(super) fn begin_with(&mut self, sample: &[(u8, f32, bool)], threshold: f32) {
         self.groups = Vec::new();
@@ -158,12 +160,12 @@ impl GroupThresholds {
             self.groups[group].observe(*needed, *label);
         }
         self.shifts = self.choose(threshold);
-        // Then they weigh as many records as they stand for.
+        // The sample then weighs as many records as it stands for.
         let each = (self.records as f32 * SHARE.get()).min(RECORDS.get()) / sample.len().max(1) as f32;
         self.groups.iter_mut().for_each(|group| group.weigh(each));
     }
 
-    /// Returns how far a group's gaps to the reference are past their targets.
+    /// Returns how far a group's gaps to the reference exceed their targets, in sum.
     fn excess(&self, group: &Rates, reference: &Rates) -> f32 {
         let excess = |(measure, limit): &(Measure, f32)| {
             (measure.magnitude(measure.gap(group, reference)) - AIM.get() * measure.allowance(*limit)).max(0.0)
@@ -171,12 +173,12 @@ impl GroupThresholds {
         self.targets.iter().map(excess).sum()
     }
 
-    /// Returns the shifts that cost least of those with the smallest excess: at first for every
-    /// shift of the reference the best one of each group, then the best of these. No shifts where
-    /// none are needed.
+    /// Returns the cheapest shifts among those with the smallest excess. For every shift of the
+    /// reference it takes the best shift of each group, then the best of these combinations.
+    /// Returns shifts of 0 if none are needed.
     #[allow(clippy::cast_precision_loss)]
     fn choose(&self, threshold: f32) -> Vec<f32> {
-        /// What a gap past its target weighs against wrong decisions.
+        /// Weight of a gap beyond its target against wrong decisions.
         const WEIGHT: f32 = 1e6;
         let none = vec![0.0; self.groups.len()];
         let known = |group: &Scores| group.records >= LEAST_RECORDS.get();
@@ -188,7 +190,7 @@ impl GroupThresholds {
         let others: Vec<Option<Vec<(Rates, f32)>>> =
             others.iter().map(|group| known(group).then(|| group.outcomes(threshold))).collect();
         let mut best: (f32, Vec<usize>) = (f32::INFINITY, Vec::new());
-        // From no shift outwards, so that of equals the smallest is taken.
+        // From no shift outwards, so that the smallest shift wins a tie.
         let outwards = || (0..=middle).flat_map(move |away| [middle - away, middle + away]);
         for place in outwards() {
             let (rates, cost) = &reference[place];
@@ -217,7 +219,7 @@ impl GroupThresholds {
         best.1.into_iter().map(|place| place as f32 * STEP - FARTHEST).collect()
     }
 
-    /// Returns whether stored ones can be those of these targets.
+    /// Returns whether the deserialised state is valid for these targets.
     pub(super) fn is_sound(&self, targets: &[(Measure, f32)]) -> bool {
         self.targets == targets
             && self.shifts.len() <= self.groups.len()
@@ -242,7 +244,7 @@ mod tests {
 
     use super::*;
 
-    /// Groups whose scores say what they are: of the group, the chances are squared.
+    /// Groups whose scores are the true probabilities; in group 1 these are squared.
     fn filled(targets: &[(Measure, f32)]) -> GroupThresholds {
         let mut thresholds = GroupThresholds::new(targets);
         let mut random = Pcg64Mcg::seed_from_u64(7);
@@ -275,7 +277,7 @@ mod tests {
             assert!(measure.magnitude(before) > limit, "{measure:?} {before}");
             // A step of the grid moves a rate by some hundredths.
             assert!(measure.magnitude(after) <= AIM.get() * limit + 0.003, "{measure:?} {after}");
-            // Near the target the cost is flat, so that chance has a say.
+            // Near the target the cost is flat, so chance decides part of the result.
             assert!(measure.magnitude(after) > 0.4 * limit, "{measure:?} {after}");
         }
         let impact = filled(&[(Measure::Impact, 0.8)]);
@@ -289,7 +291,7 @@ mod tests {
         assert_eq!([thresholds.of(&[1]), thresholds.of(&[NO_GROUP]), thresholds.of(&[])], [0.0; 3]);
     }
 
-    /// No pair of shifts of the grid costs less and keeps the target.
+    /// No pair of shifts of the grid costs less and meets the targets.
     #[test]
     fn the_choice_is_the_cheapest_there_is() {
         let thresholds = filled(&[(Measure::Spd, 0.05), (Measure::Aod, 0.2)]);

@@ -1,56 +1,58 @@
-//! How much each record counts in the loss: its sample weight, relative to the mean, and where the
-//! labels are balanced the weight of its label.
+//! How much each record counts in the loss: its sample weight relative to the mean and, with
+//! balanced labels, the weight of its label.
 //!
 //! ```text
 //! importance = clamp(w / mean of w so far, SMALLEST, LARGEST) * c_y   w: the sample weight
 //! c_y = min(n / (2 n_y), LARGEST_OF_LABEL)    n_y: faded number of records of label y
 //! ```
 //!
-//! A step of AdaGrad on a record of importance i is `i d / sqrt(S + i d^2)`, S the sum of squares
-//! so far: that of i records of one gradient d. So the gradient of the loss on the outcome is
-//! multiplied by the root of i, and the step size by the root of i once more: a record of weight 2
-//! among records of weight 1 counts as two of them. (With the gradient times i, one heavy record
-//! adds `i^2 d^2` to S: where 1 % of the records had the favourable outcome, balanced labels then
-//! gave a balanced accuracy of 0.70, for 0.80 at the best threshold.)
+//! An AdaGrad step on a record of importance i should be `i d / sqrt(S + i d^2)`, where S is the
+//! sum of squares so far: the step of i records with the same gradient d. So the gradient of the
+//! loss on the outcome is multiplied by the square root of i, and the step size by the square root
+//! of i again. A record of weight 2 among records of weight 1 then counts as two of them.
+//! (Multiplying the gradient by i makes one heavy record add `i^2 d^2` to S. With the favourable
+//! outcome in 1 % of the records, balanced labels then gave a balanced accuracy of 0.70, against
+//! 0.80 at the best threshold.)
 //!
-//! Only ratios of weights matter: AdaGrad divides each step
-//! by the gradients so far, so that a factor that all records share would cancel in part, and
-//! change the step size for the rest. The mean is that of all records of the stream so far, the
-//! record itself included: it depends on nothing but their order.
+//! Only ratios of weights matter. AdaGrad divides each step by the gradients so far, so a factor
+//! shared by all records would cancel in part and change the step size for the rest. The mean
+//! covers all records of the stream so far, the current one included, so it depends only on their
+//! order.
 //!
-//! *Limit:* the largest step grows with the root of i. No record counts as more than `LARGEST` mean
-//! ones, whose step is ten times the usual, nor as less than `SMALLEST`.
+//! *Limit:* the largest step grows with the square root of i. A record counts as at most `LARGEST`
+//! mean records, which makes its step ten times the usual one, and as at least `SMALLEST`.
 //!
-//! `c_y` is the class weight `balanced` of scikit-learn (King and Zeng 2001), of the records so far
-//! instead of all: both labels get half of all weight. The numbers start at `PRIOR` for each label,
-//! so that the first records of a rare one do not outweigh all others, and fade over `FADING`
-//! records, so that they follow a base rate that drifts. The sample weights have no part in them.
+//! `c_y` is the class weight `balanced` of scikit-learn (King and Zeng 2001), computed from the
+//! records so far instead of all records: each label gets half of the total weight. The numbers
+//! start at `PRIOR` for each label, so that the first records of a rare label do not outweigh all
+//! others. They fade over `FADING` records, so that they follow a base rate that drifts. Sample
+//! weights do not enter them.
 
 use crate::tuned::{Tuned, tuned};
 use serde::{Deserialize, Serialize};
 
 use super::options::ClassWeight;
 
-/// The largest number of mean records that a record counts as.
+/// The largest number of mean records that one record counts as.
 const LARGEST: f64 = 100.0;
-/// Smallest importance: well above 0, since a force is divided by its root.
+/// The smallest importance. It is well above 0 because forces are divided by its square root.
 const SMALLEST: f64 = 1e-6;
-/// Records of each label to start with: the first one of a label with 1 % counts as 10 others at
-/// most, not as 50.
+/// Starting number of records of each label. The first record of a label with a share of 1 % then
+/// counts as at most 10 others, not as 50.
 static PRIOR: Tuned<f64> = tuned!(50.0);
-/// Records over which the numbers of records by label fade: of a label with 0.1 % there are still
-/// 100 in them.
+/// Records over which the counts per label fade. A label with a share of 0.1 % still has 100
+/// records in its count.
 static FADING: Tuned<f64> = tuned!(100_000.0);
-/// Largest weight of a label: that of a share of 0.05 %. Rarer ones have less than half of all
-/// weight.
+/// Largest weight of a label, reached at a share of 0.05 %. A rarer label gets less than half of
+/// the total weight.
 const LARGEST_OF_LABEL: f64 = 1000.0;
 
-/// The running mean of the sample weights, and the numbers of the labels.
+/// The running mean of the sample weights, and the counts of the labels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Importance {
     records: u64,
     mean: f64,
-    /// Faded number of records of either label, where they are balanced.
+    /// Faded number of records of each label; `None` if labels are not balanced.
     labels: Option<[f64; 2]>,
 }
 
@@ -60,13 +62,13 @@ impl Importance {
         Self { records: 0, mean: 0.0, labels }
     }
 
-    /// Returns whether there is anything to learn from a record of this sample weight.
+    /// Returns whether the learner learns from a record of this sample weight.
     pub(super) fn teaches(weight: f64) -> bool {
         weight > 0.0 && weight.is_finite()
     }
 
-    /// Counts a record. Returns its importance, exactly 1 where all weights are the same and labels
-    /// are not balanced.
+    /// Counts a record. Returns its importance, which is exactly 1 if all weights are equal and
+    /// labels are not balanced.
     #[allow(clippy::cast_precision_loss)] // a count
     pub(super) fn observe(&mut self, weight: f64, label: bool) -> f32 {
         self.records += 1;
@@ -75,18 +77,18 @@ impl Importance {
         self.labels.as_mut().map_or(importance, |labels| importance * balance(labels, label))
     }
 
-    /// Returns how many mean records one counts as that is not counted, whatever its label.
+    /// Returns the importance of a record without counting it, and without the weight of its label.
     #[allow(clippy::cast_possible_truncation)] // as precise as a gradient
     pub(super) fn of(&self, weight: f64) -> f32 {
         if self.records == 0 { 1.0 } else { (weight / self.mean).clamp(SMALLEST, LARGEST) as f32 }
     }
 
-    /// Returns the mean of the sample weights, 1 without records.
+    /// Returns the mean of the sample weights; 1 if there are no records.
     pub(super) fn mean(&self) -> f64 {
         if self.records == 0 { 1.0 } else { self.mean }
     }
 
-    /// Returns that of all records of several.
+    /// Returns the state after all records of several parts.
     #[allow(clippy::cast_precision_loss)] // counts
     pub(super) fn merge(parts: &[&Self]) -> Option<Self> {
         let mut merged = (*parts.first()?).clone();
@@ -101,7 +103,7 @@ impl Importance {
         Some(merged)
     }
 
-    /// Returns whether a stored state can be one.
+    /// Returns whether a deserialised state is valid.
     pub(super) fn is_sound(&self, class_weight: ClassWeight) -> bool {
         let is_number = |number: &f64| number.is_finite() && *number >= 0.0;
         self.labels.is_some() == (class_weight == ClassWeight::Balanced)
@@ -110,13 +112,13 @@ impl Importance {
     }
 }
 
-/// Returns the factor of the gradient and of the step size for a record of this importance: both
-/// its root, so that their product is the importance; exactly 1 for 1.
+/// Returns the square root of an importance, exactly 1 for 1. Both the gradient and the step size
+/// of the record are multiplied by it, so that their product is the importance.
 pub(super) fn factor(importance: f32) -> f32 {
     importance.sqrt()
 }
 
-/// Counts a record of a label; returns the label's weight.
+/// Counts a record of a label. Returns the label's weight.
 #[allow(clippy::cast_possible_truncation)] // as precise as a gradient
 fn balance(labels: &mut [f64; 2], label: bool) -> f32 {
     let [negatives, positives] = labels.map(|number| number * (1.0 - 1.0 / FADING.get()));
@@ -160,8 +162,8 @@ mod tests {
         assert!([f64::NAN, f64::INFINITY, 0.0, -1.0].iter().all(|weight| !Importance::teaches(*weight)));
     }
 
-    /// A label with 1 % of the records: each label gets half of all weight, its weight is never far
-    /// above what it will be, and it follows when the labels change places.
+    /// A label with a share of 1 %: each label gets half of the total weight, the weight never far
+    /// exceeds its final value, and it follows when the labels change places.
     #[test]
     fn balanced_labels_share_the_weight() {
         let mut importance = Importance::new(ClassWeight::Balanced);
@@ -185,7 +187,7 @@ mod tests {
         assert!((share - 0.5).abs() < 0.02 && largest < 50.0, "{share} {largest}");
         let (share, _) = run(false, 1_200_000);
         assert!((share - 0.5).abs() < 0.02, "{share}");
-        // One that never came.
+        // A label that never occurred.
         (0..3_000_000).for_each(|_| _ = importance.observe(1.0, false));
         assert_eq!(importance.observe(1.0, true), 1000.0);
         assert!(importance.is_sound(ClassWeight::Balanced));

@@ -1,28 +1,28 @@
-//! Individual fairness while learning: a penalty on decisions that depend on a protected column alone
-//! (FEAMOE, A.10).
+//! Individual fairness during learning: a penalty on decisions that depend on a protected column
+//! alone (FEAMOE, A.10).
 //!
-//! The paper adds a constant, 0.4, to the loss of a record that is decided otherwise once its
-//! protected value is replaced. A constant has no gradient, so a record `x` and its flip `x'` with
-//! another decision are pulled together by the smooth form of the same penalty:
+//! The paper adds a constant, 0.4, to the loss of a record whose decision changes when its
+//! protected value is replaced. A constant has no gradient. So a record `x` and its flip `x'` with
+//! another decision are pulled together by a smooth form of the same penalty:
 //!
 //! ```text
 //! E = w [yhat(x) != yhat(x')]  ~  w |q(x) - q(x')|          q = 1 / (1 + exp(-slope (p - threshold)))
 //! dE/dp(x) = w s q'(x)         dE/dp(x') = -w s q'(x')      s = sign(p(x) - p(x'))
 //! ```
 //!
-//! Records that are decided alike cost nothing, as in the paper. Where several values change the
-//! decision, the one whose score is farthest away counts. Decisions are those of the deciding
-//! average (see `mixture`), the pull goes by the weights being trained.
+//! Records whose flips are all decided alike have no penalty, as in the paper. If several values
+//! change the decision, the one whose score is farthest away counts. Decisions are made by the
+//! deciding average (see `mixture`); the penalty acts on the weights being trained.
 //!
-//! *Cost:* two scores for every value tried, and a step more for every unfair record.
+//! *Cost:* two scores for every value tried, and one more step for every unfair record.
 
 use crate::tuned::{Tuned, tuned};
 
-/// Slope of the smooth decision, as that of the fairness targets: scores within about 0.2 of the
-/// threshold are pulled.
+/// Slope of the smooth decision, the same as for the fairness targets. The penalty acts on scores
+/// within about 0.2 of the threshold.
 static SLOPE: Tuned<f32> = tuned!(10.0);
 
-/// The forces `dE/dp` on a record and on its flip, from their scores.
+/// Returns the forces `dE/dp` on a record and on its flip, from their scores.
 pub(super) fn forces(weight: f32, threshold: f32, own: f32, flipped: f32) -> (f32, f32) {
     let sign = if own > flipped { 1.0 } else { -1.0 };
     let slope = |p: f32| {

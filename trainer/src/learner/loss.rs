@@ -1,14 +1,14 @@
-//! Gradients of the losses with respect to the logits of one record.
+//! Gradients of the losses in the logits of one record.
 
 use feamoe_engine::math::LN_2;
 
 use super::options::Loss;
 
-/// Smallest likelihood divided by: a score of exactly 0 or 1 on the wrong side must not give an
-/// infinite step.
+/// Smallest likelihood used as a divisor: a score of exactly 0 or 1 on the wrong side must not give
+/// an infinite step.
 const SMALLEST_LIKELIHOOD: f32 = 1e-12;
 
-/// One record as the forward pass saw it.
+/// One record as seen by the forward pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Forward<'a> {
     /// Share of each expert, K of them.
@@ -20,12 +20,12 @@ pub struct Forward<'a> {
 }
 
 impl Forward<'_> {
-    /// Writes the gradient of the loss in the logits (log2 units: hence the factor ln 2), gate
-    /// lanes then expert lanes.
+    /// Writes the gradient of the loss in the logits, gate lanes first, then expert lanes. Logits
+    /// are in log2 units, hence the factor ln 2.
     ///
     /// With `h_k` the posterior share of expert k, `g_k p(y given x, k) / p(y given x)`, the
-    /// likelihood gives `g_k - h_k` for the gate and `h_k (o_k - y)` for the expert. Expects `2K`
-    /// lanes at least; those past `2K` are left alone.
+    /// likelihood gives `g_k - h_k` for the gate and `h_k (o_k - y)` for the expert. Expects at
+    /// least `2K` lanes and leaves those past `2K` unchanged.
     pub fn loss_gradient(&self, loss: Loss, label: bool, gradient: &mut [f32]) {
         match loss {
             Loss::Nll => {
@@ -48,8 +48,8 @@ impl Forward<'_> {
         }
     }
 
-    /// Adds `weight` times the gradient of `sum_k g_k (y - o_k)^2`: the competitive loss, and how a
-    /// penalty of the paper reaches the logits.
+    /// Adds `weight` times the gradient of `sum_k g_k (y - o_k)^2`: the competitive loss, which the
+    /// penalties of the paper use too.
     pub fn add_competitive_gradient(&self, weight: f32, y: bool, gradient: &mut [f32]) {
         let y = if y { 1.0 } else { 0.0 };
         let weight = LN_2 * weight;
@@ -62,7 +62,7 @@ impl Forward<'_> {
         }
     }
 
-    /// Adds `force` times the gradient of the score: how a fairness force, `dE/dp`, reaches the
+    /// Adds `force` times the gradient of the score. This applies a fairness force, `dE/dp`, to the
     /// logits.
     pub fn add_score_gradient(&self, force: f32, gradient: &mut [f32]) {
         let force = LN_2 * force;
@@ -81,8 +81,8 @@ mod tests {
 
     const EXPERTS: usize = 3;
     const LOGITS: [f64; 2 * EXPERTS] = [0.3, -1.1, 0.6, 1.7, -0.4, -2.2];
-    /// Central differences in f64 with this step are good to about 1e-9; the rest is f32 rounding
-    /// in the kernel.
+    /// Central differences in f64 with this step are accurate to about 1e-9; the rest is f32
+    /// rounding in the kernel.
     const STEP: f64 = 1e-5;
     const TOLERANCE: f64 = 2e-6;
 
@@ -129,8 +129,8 @@ mod tests {
         let mut found = [0.0; 2 * EXPERTS];
         seen.add_score_gradient(-0.7, &mut found);
         check(&found, |z| -0.7 * forward(z).2);
-        // A penalty comes on top of what is there: the paper's eq. 1 of an unprivileged record that
-        // was declined, all penalties.
+        // A penalty is added to the gradient that is already there: the paper's eq. 1, with all
+        // penalties, for an unprivileged record that was declined.
         let (lambda, threshold) = (0.3, 0.5);
         seen.loss_gradient(Loss::Competitive, false, &mut found);
         seen.add_competitive_gradient(lambda + lambda, true, &mut found);

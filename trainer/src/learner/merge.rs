@@ -1,4 +1,5 @@
-//! One learner of several that learned apart, over the same encoding and by the same options.
+//! Merges several learners that learned separately, over the same encoding and with the same
+//! options.
 
 use feamoe_engine::limits::MAX_EXPERTS;
 
@@ -9,34 +10,35 @@ use super::{Calibrator, Controller, FairBy, Follower, GroupThresholds, Importanc
 use crate::encoder::{Encoder, Example, Monotone, NO_GROUP};
 use crate::rows::GroupMap;
 
-/// How several mixtures become one.
+/// How several mixtures are merged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum How {
-    /// All experts side by side, the gate of each part shifted so that it has its share of the
-    /// records.
+    /// All experts side by side. The gate of each part is shifted so that the part gets its share
+    /// of the records.
     #[default]
     Join,
-    /// The mean of the weights, each row by the records that picked it. Experts are matched by
-    /// their numbers: for parts that began with the same mixture, or have one expert.
+    /// The mean of the weights, each weight row averaged by the records that contain it. Experts
+    /// are matched by number: for parts that started from the same mixture, or have one expert.
     Average,
 }
 
-/// One of several learners.
+/// One of the learners to be merged.
 pub(crate) struct Part<'a> {
     pub learner: &'a Learner,
     pub encoder: &'a Encoder,
-    /// Its groups in the union.
+    /// The part's groups in the union of all groups.
     pub groups: &'a GroupMap,
 }
 
 impl Learner {
-    /// Returns one learner of several over the same encoding, with the same options but for the
-    /// seed; averaged ones have the same number of experts. `None` without any. `sample`: records
-    /// of all parts; `most_experts`: as many at most from here on.
+    /// Returns several learners over the same encoding merged into one; `None` if there are none.
+    /// All have the same options except the seed; averaged learners have the same number of
+    /// experts. `sample` holds records of all parts. `most_experts` is the maximum number of
+    /// experts from here on.
     ///
-    /// What counts or averages records is that of all; chosen thresholds are chosen anew by the
-    /// merged scores of the sample. Detectors of drift start anew: what they have seen of the
-    /// single learners says nothing of the loss of this one.
+    /// Counts and averages over records become those of all records. Chosen thresholds are chosen
+    /// again by the merged scores of the sample. Drift detectors are reset: what they have seen of
+    /// the single learners says nothing about the loss of the merged one.
     pub(crate) fn merge(
         parts: &[Part<'_>],
         how: How,
@@ -113,8 +115,8 @@ impl Learner {
         Some(merged)
     }
 
-    /// Makes one expert of the closest two until this number is left, at least 1; `sample`: what
-    /// closeness is measured on. There are no more experts from here on.
+    /// Merges the closest two experts until this number is left, at least 1. `sample` is what
+    /// closeness is measured on. The number left is the maximum from here on.
     pub(crate) fn merge_experts(&mut self, experts: usize, sample: &[Example]) {
         let Self { mixture, events, .. } = self;
         let (record, before) = (mixture.records(), mixture.experts());
@@ -126,7 +128,7 @@ impl Learner {
         }
     }
 
-    /// Chooses thresholds by the scores of a sample, where any are chosen.
+    /// Chooses the thresholds by the scores of a sample, if the learner chooses any.
     fn choose_thresholds(&mut self, sample: &[Example]) {
         let Self { mixture, thresholds, .. } = self;
         if let Some([deciding, exported]) = thresholds {
@@ -143,18 +145,18 @@ impl Learner {
         of_groups.begin_with(&sample.iter().map(needed).collect::<Vec<_>>(), threshold);
     }
 
-    /// Returns whether it was made of several and has learned from no record since.
+    /// Returns whether this learner was merged and has learned from no record since.
     pub(crate) fn is_just_merged(&self) -> bool {
         let last = self.events.newest().iter().rev().take_while(|event| event.record == self.mixture.records());
         last.into_iter().any(|event| matches!(event.kind, EventKind::ShardsMerged { .. }))
     }
 
-    /// Returns the option by which another learner learns otherwise, with both values: of all but
-    /// the seed, and the number of experts, which a merging may have changed.
+    /// Returns the first option in which another learner differs, with both values. Ignores the
+    /// seed and the number of experts, which a merge may have changed.
     pub(crate) fn other_option(&self, other: &Self) -> Option<String> {
         let options = |learner: &Self| {
             let comparable = ValidOptions { seed: 0, experts: None, ..learner.options.clone() };
-            // By their text, which has the shortest digits of a number.
+            // Compares by text, which has the shortest digits of a number.
             let text = serde_json::to_string(&comparable).unwrap_or_default();
             serde_json::from_str::<serde_json::Value>(&text).unwrap_or_default()
         };

@@ -1,32 +1,31 @@
 //! The weights of the mixture, their AdaGrad steps, their running averages, and growth by one
-//! expert; at capacity, two experts become one.
+//! expert; at capacity, two experts are merged.
 //!
-//! The score that leaves the learner is that of *averaged* weights (Polyak and Juditsky 1992):
-//! single steps of the stochastic gradient, and of the fairness forces in it, leave the last
-//! weights noisy. Averages are taken over windows that grow with the stream, so that they follow
-//! drift, and in snapshots, so that they cost a record no more than two rows of weights. There are
-//! two:
+//! The learner scores with *averaged* weights (Polyak and Juditsky 1992): single steps of the
+//! stochastic gradient, including the fairness forces, leave the last weights noisy. The windows of
+//! the averages grow with the stream, so that the averages follow drift. They are updated in
+//! snapshots, so that they cost a record no more than two weight rows. There are two averages:
 //!
-//! - the *deciding* one, over up to `DECIDING_ROWS`, scores the stream and is what the fairness
-//!   controllers see: a long window would delay them;
-//! - the *exported* one, over up to `EXPORTED_ROWS`, smooths out how the controllers swing around
-//!   their targets. On Adult with three targets (20 splits of the training file) the spread of the
-//!   exported model's SPD fell from 0.033 to 0.012, that of AOD from 0.059 to 0.026, and accuracy
-//!   rose by 0.005.
+//! - the *deciding* one, over up to `DECIDING_ROWS` records, scores the stream and is the input of
+//!   the fairness controllers: a long window would delay them;
+//! - the *exported* one, over up to `EXPORTED_ROWS` records, smooths out the swings of the
+//!   controllers around their targets. On Adult with three targets (20 splits of the training file)
+//!   the spread of the exported model's SPD fell from 0.033 to 0.012, that of AOD from 0.059 to
+//!   0.026, and accuracy rose by 0.005.
 //!
 //! **After a drift of the loss** the learner has to be quick, and to keep what it knew, since
 //! concepts return:
 //!
-//! - the averages start anew: the exported one is a copy of the deciding one, and both windows grow
+//! - the averages are reset: the exported one is a copy of the deciding one, and both windows grow
 //!   again (500 to 1,000 records after a change the exported model is within 0.012 of the stream's
 //!   accuracy: `feamoe study --only streams`);
-//! - the expert that is added is the mean of all the others, weighted by use, so that it can take
-//!   over everywhere; they keep what they know while it learns with fresh steps;
-//! - from the first drift on, the steps of the gate's biases no longer shrink, and the deciding
-//!   average follows them within `GATE_RECORDS` records: experts that know a concept which comes
-//!   back get their say within some hundred records. On two concepts of opposite sign, in turn
-//!   every 10,000 records, the log-loss of the first 500 records is 0.91 where the second comes
-//!   first, 0.6 at each return; without all this 1.6, then 1.7 to 1.9.
+//! - the added expert is the mean of all the others, weighted by use, so that it can take over
+//!   everywhere; the others keep what they know while it learns with large steps;
+//! - from the first drift on, the steps of the gate's biases stop shrinking, and the deciding
+//!   average follows them within `GATE_RECORDS` records. Experts that know a returning concept then
+//!   regain their influence within a few hundred records. On two concepts of opposite sign,
+//!   alternating every 10,000 records, the log-loss of the first 500 records is 0.91 when the
+//!   second concept first comes, 0.6 at each return; without these measures 1.6, then 1.7 to 1.9.
 
 use crate::tuned::{Tuned, tuned};
 use feamoe_engine::mixture::{Term, combine, logits, stride, tame};
@@ -49,36 +48,35 @@ mod merge;
 
 pub(super) use merge::{Part, row_shares};
 
-/// First value of the sums of squared gradients: bounds the first step of a weight by `learning
-/// rate / 2` or so.
+/// First value of the sums of squared gradients: it bounds the first step of a weight by about
+/// `learning rate / 2`.
 static FIRST_SQUARE: Tuned<f32> = tuned!(5e-4);
-/// Decay of the weights of the active rows, per record, inside the gradient (so that AdaGrad scales
-/// it): rare rows stay near 0.
+/// Decay of the weights of the active weight rows, per record, inside the gradient (so that AdaGrad
+/// scales it): rare weight rows stay near 0.
 static DECAY: Tuned<f32> = tuned!(7e-4);
 /// Half width of the uniform perturbation of a new expert, in log2 units.
 static PERTURBATION: Tuned<f32> = tuned!(0.05);
-/// Terms of a record up to which each takes the full step; more share it, else the logit of a long
-/// record would overshoot.
+/// A record with at most this number of terms takes the full step in each term. More terms share
+/// that step; otherwise the logit of a long record would overshoot.
 static FULL_STEP_TERMS: Tuned<f32> = tuned!(20.0);
-/// Records between two looks at how close the experts are.
+/// Records between two measurements of how close the experts are.
 static COMPARE_EVERY: Tuned<u64> = tuned!(16);
-/// The deciding average reaches back over this share of the records seen, and over at most
-/// `DECIDING_ROWS` of them.
+/// The deciding average covers this share of the records seen, and at most `DECIDING_ROWS` of them.
 static DECIDING_SHARE: Tuned<f32> = tuned!(1.0 / 32.0);
 static DECIDING_ROWS: Tuned<f32> = tuned!(500.0);
 /// The same for the exported average.
 static EXPORTED_SHARE: Tuned<f32> = tuned!(1.0 / 4.0);
 static EXPORTED_ROWS: Tuned<f32> = tuned!(8000.0);
-/// Weight rows that an average moves per record, at most: averages of a large model are taken less
-/// often, so that the time per record does not grow with the number of levels.
+/// Most weight rows that an average updates per record. The averages of a large model are updated
+/// less often, so that the time per record does not grow with the number of levels.
 pub(super) const MOST_AVERAGED: f32 = 1024.0;
-/// Records since the start that the deciding average reckons with once a drift was a new start:
-/// there is no need to begin at 0.
+/// Records that the deciding average assumes to have seen when it is reset by a drift: it need not
+/// begin at 0.
 static AFTER_DRIFT: Tuned<f32> = tuned!(1600.0);
 /// Largest sum of squares of a gate bias after a drift: its steps stay as large as after a few
 /// records.
 static LARGEST_GATE_SQUARE: Tuned<f32> = tuned!(0.1);
-/// Records that the gate biases of the deciding weights reach back over after a drift.
+/// Records that the gate biases of the deciding weights cover after a drift.
 static GATE_RECORDS: Tuned<f32> = tuned!(5.0);
 
 /// Scratch of a forward pass.
@@ -90,7 +88,7 @@ struct Pass {
 }
 
 impl Pass {
-    /// `shift`: added to the log-odds of every expert.
+    /// Scores a record. `shift` is added to the log-odds of every expert.
     fn run(&mut self, table: &Table, terms: &[Term], experts: usize, shift: f32) -> f32 {
         self.logits.resize(stride(experts), 0.0);
         self.gate.resize(experts, 0.0);
@@ -105,19 +103,20 @@ impl Pass {
     }
 }
 
-/// How much a record counts.
+/// The size of a record's step.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    /// The step of AdaGrad.
+    /// The learning rate of AdaGrad.
     pub learning_rate: f32,
-    /// What its gradient was multiplied by: its root of a weight, which its step takes once more.
+    /// The square root of the record's importance. The gradient was multiplied by it; the step is
+    /// multiplied by it once more.
     pub factor: f32,
-    /// What is added to the force on the score for the rows of protected columns only, times the
-    /// inverse of the factor.
+    /// Added to the force on the score for the weight rows of protected columns only. It is already
+    /// divided by `factor`.
     pub group_force: f32,
 }
 
-/// The mixture while it learns.
+/// The mixture during learning.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Mixture {
     experts: usize,
@@ -128,21 +127,21 @@ pub(super) struct Mixture {
     squares: Table,
     deciding: Table,
     exported: Table,
-    /// Records learned from.
+    /// Number of records learned from.
     records: u64,
-    /// Records at the last snapshot into the averages.
+    /// Number of records at the last snapshot into the averages.
     averaged_at: u64,
-    /// Records at the last drift of the loss.
+    /// Number of records at the last drift of the loss.
     drifted_at: Option<u64>,
-    /// Per expert, the responsibility it took since the last growth.
+    /// Responsibility that each expert took since the last growth.
     usage: Vec<f64>,
     closeness: Closeness,
-    /// Those of the current weights; the averages are of weights that have them in.
+    /// Gains of the current weights. The averages are of weights multiplied by their gains.
     gains: Gains,
-    /// Where the score is to be monotone. All three tables of weights lie in them.
+    /// Cones of the monotone numbers. All three weight tables lie in them.
     #[serde(skip)]
     cones: Cones,
-    /// Whether gains stand still.
+    /// Whether gains are held fixed.
     #[serde(skip)]
     holds_gains: bool,
     /// The terms of the last record, scaled by their gains.
@@ -156,13 +155,14 @@ pub(super) struct Mixture {
     exported_pass: Pass,
     #[serde(skip)]
     gradient: Vec<f32>,
-    /// The gradient for the rows of protected columns; empty if it is that of all.
+    /// The gradient for the weight rows of protected columns; empty if it does not differ from
+    /// `gradient`.
     #[serde(skip)]
     group_gradient: Vec<f32>,
 }
 
 impl Mixture {
-    /// One expert, all weights 0.
+    /// Returns a mixture with one expert and all weights 0.
     pub(super) fn new() -> Self {
         let stride = stride(1);
         Self {
@@ -189,7 +189,8 @@ impl Mixture {
         }
     }
 
-    /// Returns whether a stored mixture can be one: every table has its lanes for the same rows.
+    /// Returns whether a deserialised mixture is valid: every table has its lanes for the same
+    /// weight rows.
     pub(super) fn is_sound(&self) -> bool {
         if !(1..=LearnerOptions::MOST_EXPERTS).contains(&self.experts) {
             return false;
@@ -213,18 +214,18 @@ impl Mixture {
         self.records
     }
 
-    /// The exported weights.
+    /// Returns the exported weights.
     pub(super) fn exported(&self) -> Weights<'_> {
         self.weights_of(&self.exported)
     }
 
-    /// The bias and the rows of the weights and of both averages.
+    /// Returns the bias and the weight rows of the weights and of both averages.
     #[cfg(test)]
     pub(super) fn every_row(&self) -> impl Iterator<Item = &[f32]> {
         [&self.weights, &self.deciding, &self.exported].into_iter().flat_map(Table::slices)
     }
 
-    /// The deciding weights.
+    /// Returns the deciding weights.
     pub(super) fn deciding(&self) -> Weights<'_> {
         self.weights_of(&self.deciding)
     }
@@ -233,8 +234,8 @@ impl Mixture {
         Weights { experts: self.experts, bias: table.bias.view(), rows: table.rows() }
     }
 
-    /// Scores by the deciding weights, with a shift of every expert's log-odds; the engine skips
-    /// rows that no record has named yet.
+    /// Scores by the deciding weights, with a shift of every expert's log-odds. The engine skips
+    /// weight rows that no record has used yet.
     pub(super) fn predict(&self, terms: &[Term], shift: f32) -> f32 {
         Pass::default().run(&self.deciding, terms, self.experts, shift)
     }
@@ -244,9 +245,10 @@ impl Mixture {
         Pass::default().run(&self.exported, terms, self.experts, shift)
     }
 
-    /// Returns the least shift of every expert's log-odds, between `-farthest` and `farthest`, with
-    /// which the exported weights' score of a record reaches the threshold, found to `2^(1 -
-    /// halvings)` of `farthest` and not below; the score grows with it.
+    /// Returns the smallest shift of every expert's log-odds, between `-farthest` and `farthest`,
+    /// with which the score of a record by the exported weights reaches the threshold. The score
+    /// grows with the shift. The result is too large by at most `2^(1 - halvings)` of `farthest`,
+    /// and never too small.
     pub(super) fn needed_shift(&self, terms: &[Term], threshold: f32, farthest: f32, halvings: u32) -> f32 {
         let (mut pass, experts) = (Pass::default(), self.experts);
         _ = pass.run(&self.exported, terms, experts, 0.0);
@@ -266,7 +268,8 @@ impl Mixture {
         high
     }
 
-    /// Follows a change of the encoding; see [`Carry`]. Gains of old rows go into the new ones.
+    /// Carries the weights over to a changed encoding; see [`Carry`]. Gains of old weight rows are
+    /// multiplied into the new ones.
     pub(super) fn carry(&mut self, carry: &Carry) {
         let rows = carry.rows.iter().map(|carried| carried.row as usize + 1).max().unwrap_or(0);
         self.make_room(rows);
@@ -279,7 +282,7 @@ impl Mixture {
         carry.blocks.iter().for_each(|block| self.gains.start(*block));
     }
 
-    /// Holds the weights of these numbers in order from now on.
+    /// Keeps the weights of these numbers monotone from now on.
     pub(super) fn hold(&mut self, cones: Cones) {
         self.make_room(cones.rows());
         self.cones = cones;
@@ -290,14 +293,14 @@ impl Mixture {
         &self.cones
     }
 
-    /// Projects all weights.
+    /// Projects all weights onto the cones.
     fn project(&mut self) {
         for table in [&mut self.weights, &mut self.deciding, &mut self.exported] {
             self.cones.project(table, self.experts);
         }
     }
 
-    /// Makes room for the rows of a record: they start at 0, where they change no score.
+    /// Adds the weight rows of a record: they start at 0, where they change no score.
     fn admit(&mut self, terms: &[Term], blocks: &[Block]) {
         self.gains.admit(terms, blocks);
         self.make_room(terms.iter().map(|term| term.row as usize + 1).max().unwrap_or(0));
@@ -312,8 +315,8 @@ impl Mixture {
         }
     }
 
-    /// Scores a record, by its terms and their blocks, by the deciding and by the current weights,
-    /// in this order.
+    /// Scores a record, by its terms and their blocks. Returns the scores by the deciding and by
+    /// the current weights, in this order.
     pub(super) fn forward(&mut self, terms: &[Term], blocks: &[Block], shift: f32) -> (f32, f32) {
         self.admit(terms, blocks);
         let decisive = self.deciding_pass.run(&self.deciding, terms, self.experts, shift);
@@ -326,13 +329,14 @@ impl Mixture {
         self.exported_pass.run(&self.exported, terms, self.experts, shift)
     }
 
-    /// Steps down the gradient that `fill` writes for the record of the last [`Mixture::forward`].
+    /// Takes a step down the gradient that `fill` writes for the record of the last
+    /// [`Mixture::forward`].
     ///
-    /// AdaGrad (Duchi et al. 2011), per weight: `w -= rate d / sqrt(sum of d^2)`. Cost: `terms *
-    /// stride` square roots and divisions.
+    /// AdaGrad (Duchi et al. 2011), per weight: `w -= rate d / sqrt(sum of d^2)`. Cost:
+    /// `terms * stride` square roots and divisions.
     ///
-    /// With `freeze`, only the gate and the newest expert learn: the weights of the others stand
-    /// still, and so do their averages.
+    /// With `freeze`, only the gate and the newest expert learn: the weights of the others and
+    /// their averages do not change.
     pub(super) fn step(
         &mut self,
         terms: &[Term],
@@ -351,8 +355,8 @@ impl Mixture {
             seen.add_score_gradient(pace.group_force, &mut self.group_gradient);
         }
         for ((usage, g), de) in self.usage.iter_mut().zip(&self.pass.gate).zip(&self.gradient) {
-            // The posterior share, from the gradient of the gate's likelihood; any other loss
-            // counts the same in the long run.
+            // The posterior share, from the gradient of the gate's likelihood; any other loss has
+            // the same sum in the long run.
             *usage += f64::from(g - de);
         }
         self.learn_gains(terms, pace.factor);
@@ -372,15 +376,16 @@ impl Mixture {
         self.take_averages(lanes.as_ref());
     }
 
-    /// Scores terms that are no record of the stream, by the deciding and by the current weights.
+    /// Scores terms that are not a record of the stream, by the deciding and by the current
+    /// weights.
     pub(super) fn glance(&mut self, terms: &[Term]) -> (f32, f32) {
         let decisive = self.deciding_pass.run(&self.deciding, terms, self.experts, 0.0);
         self.gains.scale(terms, &mut self.scaled);
         (decisive, self.deciding_pass.run(&self.weights, &self.scaled, self.experts, 0.0))
     }
 
-    /// Moves the score of terms that are no record of the stream against a force; they are not
-    /// counted. Call it after [`Mixture::step`].
+    /// Moves the score of terms that are not a record of the stream against a force, without
+    /// counting them. Call it after [`Mixture::step`].
     pub(super) fn nudge(&mut self, terms: &[Term], force: f32, learning_rate: f32, freeze: bool) {
         self.gains.scale(terms, &mut self.scaled);
         let probability = self.pass.run(&self.weights, &self.scaled, self.experts, 0.0);
@@ -392,18 +397,18 @@ impl Mixture {
         self.descend(terms, learning_rate, lanes.as_ref());
     }
 
-    /// Returns whether a term of a record is of a protected column.
+    /// Returns whether a term of a record belongs to a protected column.
     pub(super) fn tell_group(&self, terms: &[Term]) -> bool {
         terms.iter().any(|term| self.gains.tells_group(term.row as usize))
     }
 
-    /// Says whether gains stand still: on records that were learned from before, they would follow
-    /// what the rows have learned by heart.
+    /// Sets whether gains are held fixed. On records that were learned from before, gains would
+    /// follow what the weight rows have memorised.
     pub(super) fn hold_gains(&mut self, holds: bool) {
         self.holds_gains = holds;
     }
 
-    /// Learns the gains from the gradient of the record, before its rows are.
+    /// Learns the gains from the gradient of the record, before the weight rows do.
     fn learn_gains(&mut self, terms: &[Term], factor: f32) {
         if self.holds_gains {
             return;
@@ -415,13 +420,13 @@ impl Mixture {
         });
     }
 
-    /// Returns the lanes that learn, where not all do: the gate's and the newest expert's.
+    /// Returns the lanes that learn, the gate's and the newest expert's; `None` if all lanes learn.
     fn learning_lanes(&self, freeze: bool) -> Option<Lanes> {
         let newest = self.experts + self.newest;
         freeze.then_some([0..self.experts, newest..newest + 1])
     }
 
-    /// Steps all rows of the terms down the gradient.
+    /// Takes a step down the gradient in all weight rows of the terms.
     fn descend(&mut self, terms: &[Term], learning_rate: f32, lanes: Option<&Lanes>) {
         #[allow(clippy::cast_precision_loss)] // a record has a few hundred terms at most
         let shared = FULL_STEP_TERMS.get() / (terms.len() as f32 + 1.0);
@@ -435,7 +440,8 @@ impl Mixture {
         }
     }
 
-    /// Gives the weights, squares and gradient of the bias and of each term's row, with its scale.
+    /// Calls `descend` with the weights, squares and gradient of the bias and of each term's weight
+    /// row, and with its scale.
     #[inline]
     fn for_active_rows(&mut self, terms: &[Term], descend: impl Fn(&mut [f32], &mut [f32], &[f32], f32)) {
         let stride = stride(self.experts);
@@ -452,8 +458,8 @@ impl Mixture {
         }
     }
 
-    /// Moves the averages towards the weights by all the records since the last time, where enough
-    /// have passed.
+    /// Moves the averages towards the weights, for all records since the last time, if enough have
+    /// passed.
     #[allow(clippy::cast_precision_loss)] // windows, not counts
     fn take_averages(&mut self, lanes: Option<&Lanes>) {
         let passed = self.records - self.averaged_at;
@@ -476,7 +482,7 @@ impl Mixture {
         self.cones.project(&mut self.exported, self.experts);
     }
 
-    /// Makes place for one more expert, which has to be filled; returns its index.
+    /// Adds the lanes of one more expert, which the caller has to fill. Returns its index.
     pub(super) fn add_expert(&mut self) -> usize {
         for table in [&mut self.deciding, &mut self.exported, &mut self.weights] {
             table.add_expert(self.experts, 0.0);
@@ -488,8 +494,8 @@ impl Mixture {
     }
 
     /// Fills a place with a perturbed copy of the expert that took the most responsibility since
-    /// the last growth; the two halve its gate, so the score hardly moves. Its step sizes start
-    /// afresh. Returns the parent.
+    /// the last growth. The two halve its gate, so the score hardly moves. The copy's step sizes
+    /// are reset. Returns the parent.
     pub(super) fn fill_with_copy(&mut self, expert: usize, seed: u64) -> usize {
         let mut parent = 0;
         let mut most = f64::MIN;
@@ -500,7 +506,7 @@ impl Mixture {
         }
         let gains = &self.gains;
         for (table, has_gains) in [(&mut self.deciding, true), (&mut self.exported, true), (&mut self.weights, false)] {
-            // The same perturbation for all: the averages must stay averages.
+            // The same perturbation for all: the averages must remain averages of the weights.
             let mut random = Pcg64Mcg::seed_from_u64(perturbation_seed(seed, expert, self.records));
             table.for_each_row(self.experts, |row, gate, outputs| {
                 let gain = row.filter(|_| has_gains).map_or(1.0, |row| gains.of(row));
@@ -517,10 +523,10 @@ impl Mixture {
     }
 
     /// Fills a place with the mean of all other experts, weighted by the responsibility they took
-    /// since the last growth; it gets a third of the gate wherever the record lies.
+    /// since the last growth. The new expert gets a third of the gate for any record.
     ///
-    /// The gate of all, `log2(sum_k 2^a_k)`, is around the mean record `sum_k w_k a_k + H(w)`, H
-    /// the entropy of the weights in bits.
+    /// Around the mean record the total gate, `log2(sum_k 2^a_k)`, is `sum_k w_k a_k + H(w)`, where
+    /// H is the entropy of the weights in bits.
     pub(super) fn fill_with_mean(&mut self, expert: usize) {
         self.usage[expert] = 0.0;
         let usage = self.usage.iter().map(|usage| usage.max(0.0));
@@ -539,7 +545,7 @@ impl Mixture {
         self.start(expert);
     }
 
-    /// Starts a new expert: its step sizes, and what is known of all.
+    /// Resets the state of a new expert, its step sizes, and the usage of all experts.
     fn start(&mut self, expert: usize) {
         self.squares.for_each_row(self.experts, |_, gate, outputs| {
             (gate[expert], outputs[expert]) = (FIRST_SQUARE.get(), FIRST_SQUARE.get());
@@ -550,20 +556,20 @@ impl Mixture {
         self.closeness.start(expert);
     }
 
-    /// Starts the averages anew, and keeps the gate's biases quick from now on.
+    /// Resets the averages, and keeps the gate's biases quick from now on.
     pub(super) fn answer_drift(&mut self) {
         self.drifted_at = Some(self.records);
         self.exported = self.deciding.clone();
         self.gains.answer_drift();
     }
 
-    /// Returns whether the experts there are differ, so that one more may pay.
+    /// Returns whether the existing experts differ, so that one more may be useful.
     pub(super) fn experts_differ(&self) -> bool {
         !self.closeness.has_alike()
     }
 
-    /// Makes one expert of the two whose merging moves the score the least; returns the one that is
-    /// both now and the one that is free. [`Merger`] states the weights and the gate.
+    /// Merges the two experts whose merging moves the score the least. Returns the merged expert
+    /// and the place that became free. [`Merger`] describes the weights and the gate.
     pub(super) fn merge_closest(&mut self) -> Option<(usize, usize)> {
         let (merger, _) = self.closeness.cheapest()?;
         let Merger { into, from, .. } = merger;
@@ -578,7 +584,8 @@ impl Mixture {
     }
 }
 
-/// Returns the product of a row with a gradient, by lanes, so that they are taken side by side.
+/// Returns the product of a weight row with a gradient. It sums by lanes, so that they can run in
+/// parallel.
 #[inline]
 fn product(row: &[f32], gradient: &[f32]) -> f32 {
     const LANES: usize = feamoe_engine::mixture::LANE_MULTIPLE;
@@ -593,13 +600,13 @@ fn product(row: &[f32], gradient: &[f32]) -> f32 {
     sums.iter().sum()
 }
 
-/// Uniform in [-1, 1).
+/// Returns a uniform number in [-1, 1).
 #[allow(clippy::cast_precision_loss)] // 24 bits fit
 fn symmetric(random: &mut Pcg64Mcg) -> f32 {
     (random.next_u64() >> 40) as f32 / 8_388_608.0 - 1.0
 }
 
-/// One AdaGrad step on a row.
+/// One AdaGrad step on a weight row.
 #[inline]
 fn descend(weights: &mut [f32], squares: &mut [f32], gradient: &[f32], scale: f32, rate: f32) {
     const LANES: usize = feamoe_engine::mixture::LANE_MULTIPLE;
@@ -613,8 +620,8 @@ fn descend(weights: &mut [f32], squares: &mut [f32], gradient: &[f32], scale: f3
     }
 }
 
-/// One AdaGrad step on some lanes of a row; apart, so that nothing is paid for it where no expert
-/// is frozen.
+/// One AdaGrad step on some lanes of a weight row. It is a separate function so that it costs
+/// nothing while no expert is frozen.
 #[inline(never)]
 fn descend_in(lanes: &Lanes, weights: &mut [f32], squares: &mut [f32], gradient: &[f32], scale: f32, rate: f32) {
     for lane in lanes.iter().cloned().flatten() {
@@ -629,7 +636,7 @@ fn descend_lane(w: &mut f32, s: &mut f32, g: f32, scale: f32, rate: f32) {
     *w -= rate * d / s.sqrt();
 }
 
-/// Returns the seed of a copy's perturbation: no two copies of a run, nor of runs of other seeds,
+/// Returns the seed of a copy's perturbation: no two copies of a run, nor of runs with other seeds,
 /// are perturbed alike (SplitMix64's finaliser, Steele et al. 2014, over all three).
 fn perturbation_seed(seed: u64, expert: usize, records: u64) -> u64 {
     [expert as u64, records].into_iter().fold(seed, |hash, next| {

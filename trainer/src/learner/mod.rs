@@ -1,11 +1,11 @@
 //! The online learner: a mixture of logistic experts under a softmax gate (Jacobs et al. 1991;
-//! FEAMOE, section 3), grown and kept fair as records come.
+//! FEAMOE, section 3). It adds experts and enforces fairness while records arrive.
 //!
-//! Per record, in order: score (by the averaged weights), watch for drift, take note of the
-//! decision, then step down the gradient of the loss plus the fairness forces: those of the targets
-//! (`control`) or the penalties of the paper (`paper`), and the penalty on decisions that depend on a
-//! protected column alone (`individual`). An expert that a policy of growth asks for is added
-//! before the next record.
+//! For each record, in this order: score it (with the averaged weights), watch for drift, register
+//! the decision, then take a gradient step on the loss plus the fairness forces. These are the
+//! forces of the targets (`control`) or the penalties of the paper (`paper`), and the penalty on
+//! decisions that depend on a protected column alone (`individual`). An expert that a growth policy
+//! asks for is added before the next record.
 //!
 //! ```
 //! use feamoe::encoder::Example;
@@ -25,14 +25,14 @@
 //! # }
 //! ```
 //!
-//! The same options and the same examples in the same order give the same weights to the bit, on
-//! any machine.
+//! The same options and the same records in the same order give bit-identical weights on any
+//! machine.
 //!
-//! *What it costs:* a record of `t` terms with K experts reads and writes `2 (t + 1)` rows of 2K
-//! numbers, reads as many again every other record, with as many square roots and divisions; no
-//! allocation once the rows are known. *Memory:* 4 x 4 bytes per lane and row (weights, step sizes,
-//! two averages), whatever the length of the stream; detectors 3.7 kB per protected group; the
-//! newest 1,000 events.
+//! *Cost:* a record of `t` terms with K experts reads and writes `2 (t + 1)` weight rows of 2K
+//! numbers, and reads the same number again every other record. It takes as many square roots and
+//! divisions. Nothing is allocated once the weight rows are known. *Memory:* 4 x 4 bytes per lane
+//! and weight row (weights, step sizes, two averages), whatever the length of the stream; 3.7 kB of
+//! detectors per protected group; the newest 1,000 events.
 
 mod calibration;
 mod control;
@@ -75,26 +75,26 @@ use threshold::Follower;
 pub use threshold::{Objective, Scores, ThresholdError, ThresholdRule};
 pub use weights::Weights;
 
-/// The score of a record, before it was learned from.
+/// The score of a record, computed before the record is learned from.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// p(x), in [0, 1].
     pub probability: f32,
-    /// The score of the weights that would be exported, in [0, 1].
+    /// The score by the weights that would be exported, in [0, 1].
     pub exported: f32,
-    /// The score from which on their decision is favourable.
+    /// Decisions by the exported weights are favourable from this score on.
     pub exported_threshold: f32,
-    /// The score from which on the decision is favourable.
+    /// Decisions by `probability` are favourable from this score on.
     pub threshold: f32,
-    /// Whether it reaches the threshold.
+    /// Whether `probability` reaches `threshold`.
     pub decision: bool,
-    /// Whether another group's value in a protected column alone would have changed the decision;
-    /// false if that was not asked for.
+    /// Whether replacing the value of a protected column alone, by another group's, would have
+    /// changed the decision; false if flips were not requested.
     pub unfair: bool,
 }
 
 impl Prediction {
-    /// Returns whether a stored one can be one.
+    /// Returns whether a deserialised prediction is valid.
     pub(crate) fn is_sound(&self) -> bool {
         let numbers = [self.probability, self.threshold, self.exported, self.exported_threshold];
         numbers.iter().all(|number| (0.0..=1.0).contains(number))
@@ -112,23 +112,23 @@ pub struct Learner {
     watch: Watch,
     grower: Grower,
     events: Events,
-    /// Where the threshold is chosen: that of the stream's decisions, and that of the exported
-    /// weights.
+    /// Present if the threshold is chosen by the learner: first for the decisions of the stream,
+    /// then for the exported weights.
     thresholds: Option<[Follower; 2]>,
-    /// Where scores are moved by more than the log-loss.
+    /// Present if anything besides the log-loss moves the scores.
     calibrator: Option<Calibrator>,
-    /// Where targets are held by thresholds.
+    /// Present if targets are held by thresholds per group.
     group_thresholds: Option<GroupThresholds>,
-    /// Whether the records were learned from before.
+    /// Whether the records to come were already learned from in an earlier pass.
     #[serde(skip)]
     repeats: bool,
 }
 
 impl Learner {
-    /// Returns a learner of one expert that scores everything 0.5, for examples with this number of
-    /// protected attributes.
+    /// Returns a learner with one expert that scores everything 0.5, for records with this number
+    /// of protected attributes.
     ///
-    /// Groups are known as they come; so are rows of weights, which start at 0.
+    /// Groups are added when they first occur. So are weight rows, which start at 0.
     #[must_use]
     pub fn new(options: ValidOptions, attributes: usize) -> Self {
         Self {
@@ -157,17 +157,17 @@ impl Learner {
 
     /// Scores a record, then learns from it and from how it would be decided in other groups.
     ///
-    /// The record counts in the loss on the outcome as its sample weight over the mean of the
-    /// weights so far, times the weight of its label. The forces of targets and penalties, the
-    /// detectors of drift and a chosen threshold take each record once, whatever its weight. A
-    /// record whose weight is not above 0, or not finite, is scored only.
+    /// In the loss on the outcome a record weighs its sample weight, divided by the mean of the
+    /// sample weights so far, times the weight of its label. The forces of targets and penalties,
+    /// the drift detectors and the choice of the threshold count each record once, whatever its
+    /// weight. A record whose weight is not above 0, or not finite, is scored only.
     pub fn learn_one_with(&mut self, example: &Example, flips: &Flips) -> Prediction {
         self.learn_late(example, flips, None)
     }
 
-    /// Like [`Learner::learn_one_with`], from a record that was scored before ([`Learner::score`]),
-    /// when its label was not known: the detectors of drift take that score. Returns the score of
-    /// now.
+    /// Like [`Learner::learn_one_with`], for a record that was scored earlier ([`Learner::score`]),
+    /// before its label was known. The drift detectors take that earlier score. Returns the current
+    /// score.
     pub fn learn_late(&mut self, example: &Example, flips: &Flips, earlier: Option<Prediction>) -> Prediction {
         if !Importance::teaches(example.weight) {
             return self.score(example, flips);
@@ -230,7 +230,7 @@ impl Learner {
         prediction
     }
 
-    /// Scores a record, as the stream is scored, and learns nothing from it.
+    /// Scores a record in the same way as the stream, and learns nothing from it.
     pub fn score(&mut self, example: &Example, flips: &Flips) -> Prediction {
         let (threshold, probability) =
             (self.threshold(), self.mixture.predict(&example.terms, self.shift(&example.groups)));
@@ -240,8 +240,8 @@ impl Learner {
         Prediction { probability, threshold, decision, unfair, exported, exported_threshold }
     }
 
-    /// Finds, of the flips that are decided otherwise, the one whose score is farthest away;
-    /// returns it with its score by the current weights.
+    /// Returns, among the flips that are decided differently, the one whose score is farthest away,
+    /// with its score by the current weights.
     fn unfair_flip<'a>(&mut self, averaged: f32, flips: &'a Flips) -> Option<(&'a [Term], f32)> {
         let threshold = self.threshold();
         let decision = averaged >= threshold;
@@ -258,16 +258,15 @@ impl Learner {
         farthest
     }
 
-    /// Scores a record as the stream is scored, by the deciding average and without the shift of a
-    /// group; rows never learned from add nothing.
+    /// Scores a record in the same way as the stream, by the deciding average and without the shift
+    /// of a group. Weight rows that were never learned add nothing.
     #[must_use]
     pub fn predict(&self, terms: &[Term]) -> f32 {
         self.mixture.predict(terms, 0.0)
     }
 
-    /// Scores a record, by its terms and groups, as the exported model does: by the weights that
-    /// [`Learner::weights`] exports, a longer average than the stream's own, and by its group's
-    /// shift.
+    /// Scores a record, by its terms and groups, as the exported model does: by the weights of
+    /// [`Learner::weights`], a longer average than the stream's own, and with its group's shift.
     #[must_use]
     pub fn predict_exported(&self, terms: &[Term], groups: &[u8]) -> f32 {
         self.mixture.predict_exported(terms, self.shift(groups))
@@ -277,8 +276,8 @@ impl Learner {
         self.group_thresholds.as_ref().map_or(0.0, |thresholds| thresholds.of(groups))
     }
 
-    /// Returns what is added to the log-odds of every expert, in log2 units, by group of the only
-    /// protected attribute; nothing if targets are held by the scores.
+    /// Returns the shift that is added to the log-odds of every expert, in log2 units, by group of
+    /// the only protected attribute; empty if targets are held by the scores.
     #[must_use]
     pub fn shifts(&self) -> &[f32] {
         self.group_thresholds.as_ref().map_or(&[], GroupThresholds::shifts)
@@ -304,7 +303,7 @@ impl Learner {
         });
     }
 
-    /// Adds an expert where one is due; at capacity the two closest become one first, but not for
+    /// Adds an expert if one is due. At capacity the two closest are merged first, except for
     /// [`Growth::every`].
     fn grow_if_due(&mut self) {
         let Self { options, mixture, grower, events, .. } = self;
@@ -333,8 +332,7 @@ impl Learner {
         happened(EventKind::ExpertAdded { expert, parent });
     }
 
-    /// Follows a change of the encoding: what was learned is carried over to the rows that stand for
-    /// it now.
+    /// Follows a change of the encoding: carries what was learned over to the new weight rows.
     pub fn carry(&mut self, carry: &Carry) {
         self.mixture.carry(carry);
         if let Some(calibrator) = &mut self.calibrator {
@@ -342,21 +340,21 @@ impl Learner {
         }
     }
 
-    /// Makes the score monotone in these numbers from now on, by their rows, and no longer in any
-    /// others: after the encoding was fitted, after each change that it was carried over, and with
-    /// a learner that was stored. Weights that break the order are moved to the nearest that do
-    /// not.
+    /// Makes the score monotone in these numbers from now on, and in no others, through their
+    /// weight rows. Call it after the encoding was fitted, after each [`Learner::carry`], and on a
+    /// learner that was stored. Weights that break the order are moved to the nearest ones that
+    /// keep it.
     pub fn hold(&mut self, monotone: Vec<Monotone>) {
         self.mixture.hold(Cones::new(monotone));
     }
 
-    /// Says that the records to come were learned from before, or not: gains are learned from new
-    /// ones only.
+    /// Sets whether the records to come were already learned from. Gains and calibration learn from
+    /// new records only.
     pub fn set_repeats(&mut self, repeats: bool) {
         self.repeats = repeats;
     }
 
-    /// Returns whether a stored learner can be one, for this number of protected attributes.
+    /// Returns whether a deserialised learner is valid for this number of protected attributes.
     pub(crate) fn is_sound(&self, attributes: usize) -> bool {
         let ValidOptions { targets, penalties, .. } = &self.options;
         self.options.is_sound()
@@ -381,28 +379,29 @@ impl Learner {
         self.options.freeze = freeze;
     }
 
-    /// Returns whether [`Learner::observe_distance`] is of use: where the recourse burden is a
+    /// Returns whether [`Learner::observe_distance`] is needed: whether the recourse burden is a
     /// target.
     #[must_use]
     pub fn wants_distances(&self) -> bool {
         self.controller.holds_recourse()
     }
 
-    /// Takes note of how far a declined record, by its groups and its score ([`Learner::predict`]),
-    /// is from the decision boundary, in standard deviations. A sample will do.
+    /// Adds the distance of a declined record to the decision boundary, in standard deviations. The
+    /// record is given by its groups and its score ([`Learner::predict`]). A sample of the records
+    /// suffices.
     pub fn observe_distance(&mut self, groups: &[u8], probability: f32, distance: f32) {
         self.controller.observe_distance(groups, self.threshold(), probability, distance);
     }
 
-    /// Returns whether probabilities are calibrated apart from the score that decides, so that
-    /// [`Learner::calibrate`] is of use: where fairness, a loss of its own or the weights of labels
-    /// move the score.
+    /// Returns whether probabilities are calibrated separately from the score that decides, so that
+    /// [`Learner::calibrate`] is needed: if fairness, a loss other than the log-loss, or class
+    /// weights move the score.
     #[must_use]
     pub fn calibrates(&self) -> bool {
         self.calibrator.is_some()
     }
 
-    /// Learns what a score means from a record that was not learned from yet, by its score of the
+    /// Learns to calibrate from a record that was not learned from yet, by its score by the
     /// exported weights.
     pub fn calibrate(&mut self, example: &Example, score: f32) {
         if !Importance::teaches(example.weight) {
@@ -420,26 +419,25 @@ impl Learner {
         }
     }
 
-    /// Returns the calibrated probability of a record by its score of the exported weights: that
-    /// score where nothing is calibrated.
+    /// Returns the calibrated probability of a record, by its score by the exported weights; that
+    /// score itself if nothing is calibrated.
     #[must_use]
     pub fn calibrated(&self, terms: &[Term], score: f32) -> f32 {
         self.calibrator().map_or(score, |calibrator| calibrator.averaged(terms, score))
     }
 
-    /// Returns what calibrates, where it pays.
+    /// Returns the calibrator, if it lowers the log-loss.
     pub(crate) fn calibrator(&self) -> Option<&Calibrator> {
         self.calibrator.as_ref().filter(|calibrator| calibrator.pays())
     }
 
-    /// Returns the score from which on the stream's decisions are favourable, as of the records so
-    /// far.
+    /// Returns the decision threshold of the stream, as of the records so far.
     #[must_use]
     pub fn threshold(&self) -> f32 {
         self.threshold_of(|[deciding, _]| deciding)
     }
 
-    /// Returns the same for the exported weights.
+    /// Returns the decision threshold of the exported weights.
     #[must_use]
     pub fn exported_threshold(&self) -> f32 {
         self.threshold_of(|[_, exported]| exported)
@@ -452,19 +450,19 @@ impl Learner {
         }
     }
 
-    /// Returns the recourse burden gap that a group is steered by, by index of attribute and group;
-    /// NaN before there are distances of both.
+    /// Returns the recourse burden gap that steers a group, by index of attribute and group; NaN
+    /// until there are distances of both groups.
     #[must_use]
     pub fn recourse_gap(&self, place: [usize; 2]) -> f32 {
         self.controller.recourse_gap(place)
     }
 
-    /// Returns the weights that decide, a shorter average than those that are exported.
+    /// Returns the weights that decide, a shorter average than the exported ones.
     pub(crate) fn deciding_weights(&self) -> Weights<'_> {
         self.mixture.deciding()
     }
 
-    /// Returns the options it was made with.
+    /// Returns the options that the learner was made with.
     #[must_use]
     pub fn options(&self) -> &ValidOptions {
         &self.options
@@ -482,19 +480,19 @@ impl Learner {
         self.mixture.records()
     }
 
-    /// Returns how a target is being held for a group, by index of attribute and group.
+    /// Returns how a target is held for a group, by index of attribute and group.
     #[must_use]
     pub fn steering(&self, measure: Measure, place: [usize; 2]) -> Steering {
         self.controller.steering(measure, place, &self.options.targets)
     }
 
-    /// Returns what happened.
+    /// Returns the events so far.
     #[must_use]
     pub fn events(&self) -> &Events {
         &self.events
     }
 
-    /// Returns the exported weights; rows past the end were never learned from.
+    /// Returns the exported weights. Weight rows past the end were never learned.
     #[must_use]
     pub fn weights(&self) -> Weights<'_> {
         self.mixture.exported()

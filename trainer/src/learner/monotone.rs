@@ -1,36 +1,38 @@
-//! Monotone numbers: columns in whose value the score may only rise, or only fall.
+//! Monotone numbers: columns in which a higher value may only raise the score, or only lower it.
 //!
 //! The score is `p = sum_k g_k sigmoid(a_k)`. It is monotone in a number x if no gate `g_k` depends
-//! on x and every expert's log-odds `a_k` are monotone in x. Both are properties of single rows of
-//! weights ([`Monotone`]), for each number on its own:
+//! on x and every expert's log-odds `a_k` are monotone in x. For each number both are properties of
+//! its own weight rows ([`Monotone`]):
 //!
 //! - its line and its bins have weight 0 in every gate lane;
 //! - in every expert lane the line's weight does not point the wrong way, and the bins' weights are
 //!   ordered.
 //!
-//! Such weights are a convex cone: sums of them and products with a gain of at least 0 lie in it
-//! again. So do the averages, merged experts, and the table that a number becomes at export.
+//! Such weights form a convex cone: it contains their sums and their products with a gain of at
+//! least 0. So averages, merged experts and the table that replaces a number at export are monotone
+//! too.
 //!
-//! The row of a missing value is free, in the gates too: a missing value has no place in the order.
+//! The weight row of a missing value is free, in the gates too: a missing value has no place in the
+//! order.
 //!
 //! **While learning**, each step is followed by a projection. The step has moved one bin of a
 //! number, so it suffices to pool that bin with the neighbours that it has passed, at their mean
-//! (pool adjacent violators, Ayer et al. 1955). The mean is weighted by the roots of AdaGrad's sums
-//! of squares, which makes it the projection in the norm of the steps (Duchi et al. 2011, eq. 3): a
-//! rare bin follows a frequent one rather than the reverse. Other changes of weights (perturbed
-//! copies, averages whose rounding may swap neighbours, a fit of the encoding) are followed by a
-//! projection of all bins.
+//! (pool adjacent violators, Ayer et al. 1955). The mean is weighted by the square roots of
+//! AdaGrad's sums of squares, which makes it the projection in the norm of the steps (Duchi et al.
+//! 2011, eq. 3): a rare bin follows a frequent one rather than the reverse. Other changes of
+//! weights (perturbed copies, averages whose rounding may swap neighbours, a new fit of the
+//! encoding) are followed by a projection of all bins.
 //!
-//! **Calibrated probabilities** are monotone too: the calibrator has no rows for such numbers, and
-//! its slope is at least 0.
+//! **Calibrated probabilities** are monotone too: the calibrator has no weight rows for such
+//! numbers, and its slope is at least 0.
 //!
 //! **In the engine** every operation from value to log-odds is monotone in `f32` as well, rounding
-//! included; `log1p` is so at every number of 0 or more. The last step is not quite: `sigmoid`
+//! included (`log1p` for numbers of 0 or more). The last step is not quite monotone: `sigmoid`
 //! falls by one unit in the last place (6e-8) at 10 of the 786 million `f32` log-odds between 1e-12
 //! and 126 in magnitude. Ignored tests of the engine count both (`the_sigmoid_hardly_ever_falls`,
-//! `log1p_never_falls`). The integer kernel has no such place.
+//! `log1p_never_falls`). The integer kernel has no such exception.
 //!
-//! **What it costs.** Adult, mean of six random splits of adult.data, 80 % to learn from. With
+//! **Cost.** Adult, mean of six random splits of adult.data, training on 80 %, with
 //! `monotone = { "education-num" = "up", "hours-per-week" = "up" }` in trainer/schemas/adult.toml
 //! (`feamoe train` with `--seed 1` to `6`, then `feamoe evaluate` on the rest):
 //!
@@ -40,16 +42,16 @@
 //! | `--epochs 5` | 0.2765, 0.2759 | 0.8718, 0.8721 |
 //! | `--fair spd=0.05` | 0.2800, 0.2803 | 0.8580, 0.8585 |
 //!
-//! Where a monotone column has a steep step, its 16 bins cost about as much as the order does: see
-//! the test `monotone::what_the_data_say_anyway_costs_little`. In time a record takes a few
-//! comparisons a monotone number and expert.
+//! If a monotone column has a steep step, its 16 bins cost about as much as the order does: see the
+//! test `monotone::what_the_data_say_anyway_costs_little`. Each record takes a few comparisons per
+//! monotone number and expert.
 
 use feamoe_engine::mixture::{Term, stride};
 
 use super::table::Table;
 use crate::encoder::Monotone;
 
-/// The rows of all monotone numbers, in ascending order.
+/// The weight rows of all monotone numbers, in ascending order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cones(Vec<Monotone>);
 
@@ -63,12 +65,12 @@ impl Cones {
         self.0.is_empty()
     }
 
-    /// Returns the number of rows up to the last one held.
+    /// Returns the number of weight rows up to the last monotone one.
     pub(super) fn rows(&self) -> usize {
         self.0.iter().map(|cone| cone.bins.end.max(cone.line + 1) as usize).max().unwrap_or(0)
     }
 
-    /// Returns whether a row is held.
+    /// Returns whether a weight row belongs to a monotone number.
     pub(super) fn hold(&self, row: u32) -> bool {
         self.of(row).is_some()
     }
@@ -78,7 +80,8 @@ impl Cones {
         self.0.get(following.checked_sub(1)?).filter(|cone| row == cone.line || cone.bins.contains(&row))
     }
 
-    /// Projects the weights after a step on the rows of these terms; `squares`: AdaGrad's sums.
+    /// Projects the weights after a step on the weight rows of these terms. `squares` are AdaGrad's
+    /// sums.
     pub(super) fn settle(&self, weights: &mut Table, squares: &Table, terms: &[Term], experts: usize) {
         let ([_, weights], [_, squares]) = (weights.slices_mut(), squares.slices());
         let stride = stride(experts);
@@ -132,10 +135,10 @@ fn clear_gates(weights: &mut [f32], row: u32, experts: usize) {
     weights[start..start + experts].fill(0.0);
 }
 
-/// Sets the first of some places, and those after it that exceed their common mean, to that mean.
+/// Sets the first of the places, and those after it that exceed their common mean, to that mean.
 ///
-/// `places` lead away from the first; beyond it their values times `sign` do not rise. `trust`
-/// weighs the mean.
+/// `places` lead away from the first place; beyond it their values times `sign` do not rise.
+/// `trust` is the weight of a place in the mean.
 fn pool(values: &mut [f32], trust: impl Fn(usize) -> f32, sign: f32, mut places: impl Iterator<Item = usize> + Clone) {
     let all = places.clone();
     let Some(first) = places.next() else { return };
@@ -148,7 +151,7 @@ fn pool(values: &mut [f32], trust: impl Fn(usize) -> f32, sign: f32, mut places:
         let trust = trust(place);
         total += trust;
         let moved = mean + (value - mean) * (trust / total);
-        // Rounding must not carry the mean past a value that it is a mean of.
+        // Rounding must not carry the mean past a value that is part of it.
         mean = if sign * moved < sign * value { moved } else { value };
         pooled += 1;
     }
@@ -165,7 +168,7 @@ mod tests {
     const EXPERTS: usize = 2;
     const BINS: u32 = 7;
 
-    /// Numbers in [-1, 1) in a fixed disorder.
+    /// Numbers in [-1, 1) in a fixed irregular order.
     fn numbers(seed: u32) -> impl Iterator<Item = f32> {
         (1_u32..)
             .map(move |i| (i.wrapping_mul(2_654_435_769).wrapping_add(seed * 40_503) >> 8) as f32 / 8_388_608.0 - 1.0)
@@ -201,8 +204,8 @@ mod tests {
         })
     }
 
-    /// Pool adjacent violators by definition: every value becomes the largest mean, over where it
-    /// may begin, of the smallest mean, over where it may end (Barlow et al. 1972).
+    /// Pool adjacent violators by definition: every value becomes the largest, over all starts, of
+    /// the smallest mean over all ends (Barlow et al. 1972).
     fn isotonic(values: &[f32], weights: &[f32]) -> Vec<f64> {
         let mean = |from: usize, to: usize| {
             let both = values[from..=to].iter().zip(&weights[from..=to]);

@@ -1,4 +1,4 @@
-//! The learner's options: unchecked as they are set, checked once before use.
+//! The learner's options: unchecked while they are set, checked once before use.
 
 use feamoe_engine::fairness::Measure;
 use feamoe_engine::limits::{MAX_EXPERTS, MAX_LOGIT};
@@ -20,24 +20,24 @@ pub enum Loss {
     Competitive,
 }
 
-/// How much the records of either label weigh in the loss.
+/// How much the records of each label weigh in the loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClassWeight {
-    /// The same.
+    /// Records of both labels weigh the same.
     #[default]
     Equal,
-    /// Those of the rarer label more: `n / (2 n_y)` for label y, so that both labels have half of
-    /// all weight.
+    /// Records of the rarer label weigh more: `n / (2 n_y)` for label y, so that each label has
+    /// half of the total weight.
     Balanced,
 }
 
 /// How targets are held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FairBy {
-    /// By what the scores learn: no group is asked for at decision time.
+    /// By the scores: the group is not needed at decision time.
     #[default]
     Score,
-    /// By a threshold for each group, see [`LearnerOptions::fair_by`].
+    /// By a threshold for each group; see [`LearnerOptions::fair_by`].
     Threshold,
 }
 
@@ -57,7 +57,7 @@ pub struct LearnerOptions(ValidOptions);
 /// Options within their ranges.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ValidOptions {
-    /// `None`: as many as pay.
+    /// `None`: the learner chooses the number.
     pub(super) experts: Option<usize>,
     pub(super) growth: Growth,
     pub(super) loss: Loss,
@@ -69,7 +69,7 @@ pub struct ValidOptions {
     pub(super) freeze: bool,
     pub(super) class_weight: ClassWeight,
     pub(super) penalties: Penalties,
-    /// Penalty on an individually unfair decision; `None` if none is looked for.
+    /// Penalty on an individually unfair decision; `None` if such decisions are not looked for.
     pub(super) individual: Option<f32>,
 }
 
@@ -107,28 +107,29 @@ const _: () = assert!(
 );
 
 impl LearnerOptions {
-    /// Experts that a learner holds at most: the sum of a gate of more could overflow.
+    /// Maximum number of experts of a learner: with more, the sum of a gate could overflow.
     pub const MOST_EXPERTS: usize = 128;
-    /// Experts at most where their number is left to the learner.
+    /// Maximum number of experts if the learner chooses their number.
     pub const EXPERTS: usize = 12;
     /// Default of [`LearnerOptions::learning_rate`].
     pub const LEARNING_RATE: f32 = 0.2;
 
-    /// Sets the number of experts the mixture may grow to: 1 to [`LearnerOptions::MOST_EXPERTS`].
-    /// More experts fit finer interactions; each adds its share to the cost of a record and to the
-    /// size of the blob, which holds [`MAX_EXPERTS`] at most: a mixture of more cannot be exported.
+    /// Sets the maximum number of experts: 1 to [`LearnerOptions::MOST_EXPERTS`]. More experts fit
+    /// finer interactions; each one adds to the time per record and to the size of the blob. The
+    /// blob holds at most [`MAX_EXPERTS`], so a mixture with more cannot be exported.
     ///
-    /// `None`, the default: as many as pay, at most [`LearnerOptions::EXPERTS`]. As long as two
-    /// experts answer nearly alike, none is added by count; a drift adds one all the same.
+    /// With `None`, the default, the learner chooses the number, at most
+    /// [`LearnerOptions::EXPERTS`]. While two experts answer nearly alike, [`Growth::every`] adds
+    /// none; a drift still adds one.
     #[must_use]
     pub fn experts(mut self, experts: impl Into<Option<usize>>) -> Self {
         self.0.experts = experts.into();
         self
     }
 
-    /// Sets when an expert is added: default every 500 records and on drift. Rarer growth leaves
-    /// each expert more records alone; growth on drift, at capacity, makes room by merging the two
-    /// closest.
+    /// Sets when an expert is added: by default every 500 records and on drift. Rarer growth gives
+    /// each expert more records before the next one is added. At capacity, growth on drift makes
+    /// room by merging the two closest experts.
     #[must_use]
     pub fn growth(mut self, growth: Growth) -> Self {
         self.0.growth = growth;
@@ -142,9 +143,9 @@ impl LearnerOptions {
         self
     }
 
-    /// Sets the step of AdaGrad in log2 units: above 0 and at most 1, default 0.2. Records of more
-    /// than 20 terms share it: their step is 20 / terms of it. Raise it for short or fast drifting
-    /// streams, lower it for noisy ones.
+    /// Sets the learning rate of AdaGrad in log2 units: above 0 and at most 1, default 0.2. For
+    /// records of more than 20 terms it is multiplied by 20 / terms. Raise it for short or fast
+    /// drifting streams, lower it for noisy ones.
     #[must_use]
     pub fn learning_rate(mut self, learning_rate: f32) -> Self {
         self.0.learning_rate = learning_rate;
@@ -164,8 +165,8 @@ impl LearnerOptions {
         self.threshold_rule(ThresholdRule::Fixed(threshold))
     }
 
-    /// Sets the score from which on a decision is favourable, or what it is chosen for while the
-    /// stream goes on.
+    /// Sets the score from which on a decision is favourable, or the objective that it is chosen
+    /// for while the stream runs.
     #[must_use]
     pub fn threshold_rule(mut self, rule: ThresholdRule) -> Self {
         self.0.threshold = rule;
@@ -182,10 +183,10 @@ impl LearnerOptions {
         self
     }
 
-    /// Sets how the targets are held, default by the scores. Thresholds for each group, in effect,
-    /// leave the mixture to the outcomes and need no time to settle, but ask for the group at
-    /// decision time, which law may forbid; they hold measures of decisions (not the burdens), of
-    /// one protected attribute that the model sees.
+    /// Sets how the targets are held, by default by the scores. With thresholds for each group the
+    /// mixture learns from the outcomes alone and needs no time to settle. But the group must be
+    /// known at decision time, which law may forbid. Thresholds hold measures of decisions (not the
+    /// burdens), for one protected attribute that is a feature of the model.
     #[must_use]
     pub fn fair_by(mut self, fair_by: FairBy) -> Self {
         self.0.fair_by = fair_by;
@@ -193,25 +194,25 @@ impl LearnerOptions {
     }
 
     /// Sets whether only the gate and the newest expert learn, default false. Older experts then
-    /// keep what they know for when it returns, and cannot follow what has changed.
+    /// keep what they know in case it returns, but cannot follow changes.
     #[must_use]
     pub fn freeze(mut self, freeze: bool) -> Self {
         self.0.freeze = freeze;
         self
     }
 
-    /// Sets how much the records of either label weigh, default [`ClassWeight::Equal`]. Balanced
-    /// labels let a rare outcome be predicted at a threshold of 0.5; the score then is no
-    /// probability, and probabilities are calibrated apart from it. The numbers of the labels are
-    /// those of the stream so far, faded over 100,000 records; no label weighs more than 1,000.
+    /// Sets how much the records of each label weigh, default [`ClassWeight::Equal`]. Balanced
+    /// labels let a rare outcome be predicted at a threshold of 0.5. The score is then not a
+    /// probability, and probabilities are calibrated separately. The label counts are those of the
+    /// stream so far, faded over 100,000 records. A label weighs at most 1,000.
     #[must_use]
     pub fn class_weight(mut self, class_weight: ClassWeight) -> Self {
         self.0.class_weight = class_weight;
         self
     }
 
-    /// Sets the penalties of the FEAMOE paper, none by default. They are another way to be fair
-    /// than targets: not both. A larger increment buys a smaller gap with accuracy.
+    /// Sets the penalties of the FEAMOE paper, none by default. They are an alternative to targets
+    /// and exclude them. A larger increment gives a smaller gap and less accuracy.
     #[must_use]
     pub fn penalties(mut self, penalties: Penalties) -> Self {
         self.0.penalties = penalties;
@@ -219,8 +220,8 @@ impl LearnerOptions {
     }
 
     /// Sets the penalty on a decision that changes when a protected column alone is changed: 0 to
-    /// 1, the paper's is 0.4 (A.10). At 0 such decisions are counted only. Not looked for by
-    /// default: each record then costs a score for every value that another group has.
+    /// 1; the paper uses 0.4 (A.10). At 0 such decisions are only counted. They are not looked for
+    /// by default, because each record then takes one score for every value of the other groups.
     #[must_use]
     pub fn individual(mut self, weight: f32) -> Self {
         self.0.individual = Some(weight);
@@ -230,7 +231,7 @@ impl LearnerOptions {
     /// Checks every option.
     ///
     /// # Errors
-    /// The first option outside its range, with what was found and what is allowed.
+    /// [`OptionError`] for the first option outside its range.
     pub fn check(self) -> Result<ValidOptions, OptionError> {
         let v = self.0;
         let most = v.most_experts();
@@ -281,31 +282,30 @@ impl LearnerOptions {
 }
 
 impl ValidOptions {
-    /// Returns whether stored options can be some.
+    /// Returns whether deserialised options are within their ranges.
     pub(super) fn is_sound(&self) -> bool {
         LearnerOptions(self.clone()).check().is_ok()
     }
 
-    /// Returns the number of experts the mixture may grow to; `None` if that is left to the
-    /// learner.
+    /// Returns the maximum number of experts; `None` if the learner chooses it.
     #[must_use]
     pub fn experts(&self) -> Option<usize> {
         self.experts
     }
 
-    /// Returns the number of experts the mixture may grow to, whoever chose it.
+    /// Returns the maximum number of experts, whether it was set or left to the learner.
     #[must_use]
     pub fn most_experts(&self) -> usize {
         self.experts.unwrap_or(LearnerOptions::EXPERTS)
     }
 
-    /// Returns whether an expert is added by count only where those there are differ.
+    /// Returns whether [`Growth::every`] adds an expert only if the existing ones differ.
     pub(super) fn asks_whether_experts_pay(&self) -> bool {
-        // The paper's experts come by the clock: its penalties weigh more with each.
+        // The paper adds experts at fixed intervals: its penalties grow with each expert.
         self.experts.is_none() && self.penalties == Penalties::NONE && self.loss == Loss::Nll
     }
 
-    /// Returns the score from which on a decision is favourable, or what it is chosen for.
+    /// Returns the decision threshold, or the objective that it is chosen for.
     #[must_use]
     pub fn threshold(&self) -> ThresholdRule {
         self.threshold
@@ -329,7 +329,7 @@ impl ValidOptions {
         self.loss
     }
 
-    /// Returns the step of AdaGrad.
+    /// Returns the learning rate of AdaGrad.
     #[must_use]
     pub fn learning_rate(&self) -> f32 {
         self.learning_rate
@@ -341,19 +341,20 @@ impl ValidOptions {
         self.freeze
     }
 
-    /// Returns how much the records of either label weigh.
+    /// Returns how much the records of each label weigh.
     #[must_use]
     pub fn class_weight(&self) -> ClassWeight {
         self.class_weight
     }
 
-    /// Returns the paper's penalties, if there are some.
+    /// Returns the paper's penalties; `None` if there are none.
     #[must_use]
     pub fn penalties(&self) -> Option<Penalties> {
         (self.penalties != Penalties::NONE).then_some(self.penalties)
     }
 
-    /// Returns the penalty on an individually unfair decision; `None` if none is looked for.
+    /// Returns the penalty on an individually unfair decision; `None` if such decisions are not
+    /// looked for.
     #[must_use]
     pub fn individual(&self) -> Option<f32> {
         self.individual
@@ -365,14 +366,15 @@ impl ValidOptions {
         self.seed
     }
 
-    /// Returns whether decisions are looked for that depend on a protected column alone: whether
-    /// the learner wants [`Flips`](crate::encoder::Flips).
+    /// Returns whether the learner needs [`Flips`](crate::encoder::Flips): whether it looks for
+    /// decisions that depend on a protected column alone.
     #[must_use]
     pub fn wants_flips(&self) -> bool {
         self.individual.is_some() || self.growth.unfair > 0
     }
 
-    /// Returns whether anything but the log-loss moves scores, so that they are no probabilities.
+    /// Returns whether anything besides the log-loss moves scores, so that they are not
+    /// probabilities.
     pub(super) fn distorts(&self) -> bool {
         !self.targets.is_empty()
             || self.penalties != Penalties::NONE
@@ -381,12 +383,13 @@ impl ValidOptions {
             || self.class_weight == ClassWeight::Balanced
     }
 
-    /// Returns the targets that are held this way.
+    /// Returns the targets that are held by `fair_by`.
     pub(super) fn targets_of(&self, fair_by: FairBy) -> &[(Measure, f32)] {
         if self.fair_by == fair_by { &self.targets } else { &[] }
     }
 
-    /// Starts to hold the targets by thresholds, where they are to be.
+    /// Returns thresholds per group that hold the targets; `None` if the targets are held by the
+    /// scores.
     pub(super) fn holds_by_thresholds(&self) -> Option<GroupThresholds> {
         (self.fair_by == FairBy::Threshold).then(|| GroupThresholds::new(&self.targets))
     }

@@ -1,8 +1,8 @@
-//! The fairness of the FEAMOE paper: penalties on single decisions that weigh more with every
-//! expert (section 3.1, Algorithm 1).
+//! The fairness method of the FEAMOE paper: penalties on single decisions whose weight grows with
+//! every expert (section 3.1, Algorithm 1).
 //!
-//! Per record, with `yhat` the decision of the weights being trained, `u` any unprivileged group
-//! and `r` the reference of its attribute:
+//! For each record, with `yhat` the decision of the weights being trained, `u` any unprivileged
+//! group and `r` the reference group of its attribute:
 //!
 //! ```text
 //! E_spd    = [u, yhat=0] sum_k g_k (1 - o_k)^2 + [r, yhat=1] sum_k g_k o_k^2
@@ -11,22 +11,23 @@
 //! E        = E_acc + l1 E_spd + l2 E_aod + l3 E_burden          l = increment (experts - 1)
 //! ```
 //!
-//! The first expert learns for accuracy alone, each one added raises the weight of each penalty by
-//! its increment. The cells' weights, with C cells and N records of the attribute so far, give
-//! every cell the same say in the error rates; for two groups it is the paper's `N / (4 N_ay)`.
+//! The first expert learns for accuracy alone. Each added expert raises the weight of each penalty
+//! by its increment. With C cells and N records of the attribute so far, the cells' weights give
+//! every cell the same influence on the error rates. For two groups the weight is the paper's
+//! `N / (4 N_ay)`.
 //!
-//! - *Several groups*: every unprivileged group is `u`, each a pair of cells of its own.
-//! - *Several attributes* (beyond the paper): a record's penalties are the mean over the attributes
-//!   that it has a group in. A group's penalty holds only while its running rates are below those
-//!   of its reference, and the reference's is scaled by the share of the other records whose group
-//!   is behind it. A sum outweighs the accuracy loss after a few experts. The mean alone reversed
-//!   small gaps: women of Diabetes-130 were selected 2.5 times as often as men (without penalties
-//!   1.1 times). A reference penalised in full while any group is behind pays for the noise of the
-//!   smallest ones.
+//! - *Several groups*: every unprivileged group is a `u` with a pair of cells of its own.
+//! - *Several attributes* (beyond the paper): the penalties of a record are the mean over the
+//!   attributes in which it has a group. A group's penalty applies only while its running rates are
+//!   below those of its reference group. The penalty of the reference group is scaled by the share
+//!   of the other records whose group is behind it. A sum outweighs the accuracy loss after a few
+//!   experts. The mean alone reversed small gaps: women of Diabetes-130 were selected 2.5 times as
+//!   often as men (without penalties 1.1 times). Penalising the reference group in full while any
+//!   group is behind lets the noise in the smallest groups decide.
 //!
-//! *Limits:* penalties push one way, also past parity, and no gap is named: which increment gives
-//! which gap is found by trying. Targets (`control`) do not have this limit. *Cost:* a few
-//! operations a record and attribute, 16 bytes a group.
+//! *Limits:* penalties push in one direction, even past parity, and no gap can be set: the
+//! increment for a wanted gap has to be found by trying. Targets (`control`) do not have this
+//! limit. *Cost:* a few operations per record and attribute, 16 bytes per group.
 
 use crate::tuned::{Tuned, tuned};
 use std::fmt;
@@ -37,16 +38,16 @@ use serde::{Deserialize, Serialize};
 use crate::encoder::NO_GROUP;
 use crate::rows::GroupMap;
 
-/// Largest weight of a cell. A rarer one counts as 1 % of two groups: the first record of a group
-/// in a million would otherwise undo what was learned.
+/// Largest weight of a cell: a rarer cell counts as 1 % of two groups. Otherwise the first record
+/// of a group in a million would undo what was learned.
 static LARGEST_CELL_WEIGHT: Tuned<f32> = tuned!(25.0);
 
-/// Step of the running rates: about the last 500 records of a cell.
+/// Step of the running rates, which cover about the last 500 records of a cell.
 static FADING: Tuned<f32> = tuned!(0.002);
 
-/// The penalties that are added to the accuracy loss, each with its increment: by how much every
-/// expert added raises its weight, above 0 and at most [`Penalties::LARGEST_INCREMENT`]. None by
-/// default.
+/// The penalties that are added to the accuracy loss, none by default. Each has an increment, by
+/// which every added expert raises the penalty's weight: above 0 and at most
+/// [`Penalties::LARGEST_INCREMENT`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Penalties {
     /// Statistical parity (FEAMOE1).
@@ -58,17 +59,17 @@ pub struct Penalties {
 }
 
 impl Penalties {
-    /// The default increment: the paper's on Adult.
+    /// The default increment: the one the paper uses on Adult.
     pub const INCREMENT: f32 = 0.02;
-    /// The largest increment: beyond it the paper found models of poor accuracy (A.3).
+    /// The largest increment. Above it the paper found models of poor accuracy (A.3).
     pub const LARGEST_INCREMENT: f32 = 0.1;
-    /// All of them at the default increment: the regime FEAMOE.
+    /// All penalties at the default increment: the regime FEAMOE.
     pub const ALL: Self =
         Self { spd: Some(Self::INCREMENT), aod: Some(Self::INCREMENT), burden: Some(Self::INCREMENT) };
-    /// None of them: the regime MOE.
+    /// No penalties: the regime MOE.
     pub const NONE: Self = Self { spd: None, aod: None, burden: None };
 
-    /// Returns the names with the increments, in a fixed order.
+    /// Returns the names with their increments, in a fixed order.
     fn named(&self) -> [(&'static str, Option<f32>); 3] {
         [("spd", self.spd), ("aod", self.aod), ("burden", self.burden)]
     }
@@ -87,7 +88,7 @@ impl Penalties {
         }
     }
 
-    /// Returns the increment of each penalty, as [`Increment`] reads it.
+    /// Returns the increments of the penalties, in the form that [`Increment`] reads.
     #[must_use]
     pub fn increment(&self) -> Increment {
         match self.increments().next() {
@@ -99,7 +100,7 @@ impl Penalties {
     /// Returns the same penalties with these increments.
     ///
     /// # Errors
-    /// [`PenaltiesError::OtherNames`] where the increments name other penalties.
+    /// [`PenaltiesError::OtherNames`] if the increments name other penalties.
     pub fn with(self, increment: Increment) -> Result<Self, PenaltiesError> {
         match increment {
             Increment::Same(same) => {
@@ -123,13 +124,13 @@ impl fmt::Display for Penalties {
     }
 }
 
-/// By how much every expert added raises the weight of the penalties: one number for all, or one
-/// for each, as in `spd=0.02,aod=0.01`.
+/// By how much every added expert raises the weight of the penalties: one number for all, or one
+/// for each, such as `spd=0.02,aod=0.01`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Increment {
     /// The same for every penalty.
     Same(f32),
-    /// One for each penalty that there is.
+    /// One for each enabled penalty.
     Each(Penalties),
 }
 
@@ -166,25 +167,25 @@ impl FromStr for Increment {
     }
 }
 
-/// Why a list of penalties, or of their increments, was not understood.
+/// Why a list of penalties, or of their increments, could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PenaltiesError {
-    /// No such penalty.
+    /// The penalty does not exist.
     #[error("found penalty `{0}`, expected any of spd,aod,burden, or none")]
     Unknown(String),
-    /// A penalty named again.
+    /// A penalty is named twice.
     #[error("{0} is named twice")]
     Twice(String),
-    /// Text that is no increment.
+    /// The text is not an increment.
     #[error("found `{0}`, expected a number such as 0.02, or one for each penalty: spd=0.02,aod=0.01")]
     NoIncrement(String),
-    /// Increments of other penalties than there are.
+    /// The increments name other penalties than the enabled ones.
     #[error("increment: found one for {found}, expected one for each of the penalties {expected}")]
     OtherNames {
         /// The penalties that the increments name.
         found: String,
-        /// The penalties that there are.
+        /// The enabled penalties.
         expected: String,
     },
 }
@@ -192,7 +193,7 @@ pub enum PenaltiesError {
 impl FromStr for Penalties {
     type Err = PenaltiesError;
 
-    /// Reads a list such as `spd,burden`, or `none`; each has the default increment.
+    /// Reads a list such as `spd,burden`, or `none`. Each penalty has the default increment.
     fn from_str(text: &str) -> Result<Self, PenaltiesError> {
         let mut penalties = Self::NONE;
         if text.trim() == "none" {
@@ -216,7 +217,7 @@ impl Penalties {
     }
 }
 
-/// What the penalties ask of one record.
+/// The effect of the penalties on one record.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Pull {
     /// Weight of the competitive loss towards the decision that the record did not get.
@@ -225,7 +226,7 @@ pub struct Pull {
     pub force: f32,
 }
 
-/// The records of a group with a label.
+/// The records of a group with one label.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Cell {
     records: u64,
@@ -248,8 +249,8 @@ impl Cell {
     }
 }
 
-/// Returns the share of favourable decisions on a group, and the sum of those of its labels: the
-/// true and the false positive rate.
+/// Returns the share of favourable decisions in a group, and the sum of the shares at each label:
+/// the true plus the false positive rate.
 fn rates(cells: &[Cell; 2]) -> [f32; 2] {
     let [unfavourable, favourable] = *cells;
     let records = unfavourable.records as f32 + favourable.records as f32;
@@ -258,8 +259,8 @@ fn rates(cells: &[Cell; 2]) -> [f32; 2] {
 }
 
 /// Returns, for statistical parity and for average odds, the share of the records outside the
-/// reference whose group has had fewer favourable decisions than the reference. For a group other
-/// than the reference that is 1 or 0: whether it is behind itself.
+/// reference group whose group has a lower rate than it. For a group other than the reference group
+/// that is 1 or 0: whether the group itself is behind.
 fn behind(cells: &[[Cell; 2]], group: usize) -> [f32; 2] {
     let reference = cells.first().map_or([f32::NAN; 2], rates);
     let (mut behind, mut all) = ([0.0; 2], 0.0);
@@ -273,7 +274,7 @@ fn behind(cells: &[[Cell; 2]], group: usize) -> [f32; 2] {
     behind.map(|behind| if all > 0.0 { behind / all } else { 0.0 })
 }
 
-/// The penalties of a learner with what they count.
+/// The penalties of a learner, with the counts they need.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Paper {
     penalties: Penalties,
@@ -282,13 +283,13 @@ pub struct Paper {
 }
 
 impl Paper {
-    /// Starts to count, for this number of protected attributes.
+    /// Returns penalties without counts, for this number of protected attributes.
     #[must_use]
     pub fn new(penalties: Penalties, attributes: usize) -> Self {
         Self { penalties, cells: vec![Vec::new(); attributes] }
     }
 
-    /// Returns whether a stored state can be one that was made of these.
+    /// Returns whether a deserialised state is valid for these penalties and attributes.
     pub(super) fn is_sound(&self, penalties: Penalties, attributes: usize) -> bool {
         self.penalties == penalties && self.cells.len() == attributes
     }
@@ -298,7 +299,8 @@ impl Paper {
         self.cells.len()
     }
 
-    /// Returns that of all records of several of the same penalties, whose groups are united.
+    /// Returns the counts of all parts together. They have the same penalties; their groups are
+    /// united.
     pub(super) fn merge(parts: &[(&Self, &GroupMap)]) -> Option<Self> {
         let (first, _) = parts.first()?;
         let mut merged = Self::new(first.penalties, first.cells.len());
@@ -314,7 +316,7 @@ impl Paper {
         Some(merged)
     }
 
-    /// Counts a record and returns what its penalties ask, with this number of experts.
+    /// Counts a record and returns the effect of the penalties on it, with this number of experts.
     #[allow(clippy::cast_precision_loss)] // experts and shares need no more than 24 bits
     pub fn observe(&mut self, groups: &[u8], label: bool, decision: bool, experts: usize) -> Pull {
         let mut pull = Pull::default();
@@ -330,8 +332,8 @@ impl Paper {
             attributes += 1;
             let weight = count(cells, usize::from(*group), label, decision);
             let is_reference = *group == 0;
-            // The reference accepted, any other group declined: the decisions that a gap is made
-            // of.
+            // A gap consists of the reference being accepted and any other group being declined.
+            // Other decisions have no penalty.
             if decision != is_reference {
                 continue;
             }
@@ -418,13 +420,13 @@ mod tests {
             }
         };
         records(&mut paper);
-        // 50 of the 1,000 are of group 1 and positive: 1000 / (4 * 50) = 5; 600 of group 0 and
-        // negative.
+        // Of 1,000 records, 50 are of group 1 with the favourable label: 1000 / (4 * 50) = 5; 600
+        // are of group 0 with the other label.
         let rare = paper.clone().observe(&[1], true, false, 2).squares;
         assert!((rare - ONE * 5.0).abs() < 0.03 * rare, "{rare}");
         let common = paper.observe(&[0], false, true, 2).squares;
         assert!((common - ONE * 1000.0 / 2400.0).abs() < 0.03 * common, "{common}");
-        // A cell of one in a thousand has the largest weight, no more.
+        // A cell of one in a thousand has the largest weight.
         let first = paper.observe(&[2], true, false, 2).squares;
         assert!((first - ONE * LARGEST_CELL_WEIGHT.get()).abs() < 1e-6, "{first}");
     }
@@ -433,22 +435,22 @@ mod tests {
     fn penalties_of_several_attributes_are_averaged_while_a_group_is_worse_off() {
         let penalties = Penalties { spd: Some(ONE), ..Penalties::NONE };
         let mut paper = Paper::new(penalties, 3);
-        // References are accepted, others declined. What the first one asks for is of no matter:
-        // there is nobody yet to be compared with.
+        // References are accepted, others declined. The result of the first record does not matter:
+        // there is no other group to compare with yet.
         let _ = paper.observe(&[0, 0, 0], true, true, 2);
         assert_eq!(paper.observe(&[1, 2, NO_GROUP], true, false, 2).squares, ONE);
         assert_eq!(paper.observe(&[1, 2, 0], true, false, 2).squares, 2.0 * ONE / 3.0);
         assert_eq!(paper.observe(&[0, 0, NO_GROUP], true, true, 2).squares, ONE);
         // The third attribute has no other group.
         assert_eq!(paper.observe(&[0, 0, 0], true, true, 2).squares, 2.0 * ONE / 3.0);
-        // From here on the first attribute's group is accepted, until it is better off.
+        // From here on the group of the first attribute is accepted, until it is better off.
         for _ in 0..1_000 {
             let _ = paper.observe(&[1, NO_GROUP, NO_GROUP], true, true, 2);
             let _ = paper.observe(&[0, NO_GROUP, NO_GROUP], true, false, 2);
         }
         assert_eq!(paper.observe(&[1, NO_GROUP, NO_GROUP], true, false, 2).squares, 0.0);
         assert_eq!(paper.observe(&[0, NO_GROUP, NO_GROUP], true, true, 2).squares, 0.0);
-        // One attribute alone: as in the paper, whoever is worse off.
+        // With one attribute alone the penalty holds for whoever is worse off, as in the paper.
         let mut alone = Paper::new(penalties, 1);
         let _ = alone.observe(&[1], true, true, 2);
         assert_eq!(alone.observe(&[0], true, true, 2).squares, ONE);

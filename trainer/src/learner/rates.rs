@@ -1,4 +1,4 @@
-//! Fading rates of the decisions, by group and label: what the fairness controllers see.
+//! Fading rates of the decisions, by group and label: the input of the fairness controllers.
 
 use crate::tuned::{Tuned, tuned};
 use serde::{Deserialize, Serialize};
@@ -7,25 +7,23 @@ use feamoe_engine::fairness::Rates;
 
 use crate::rows::GroupMap;
 
-/// Step of a rate at the records of its cell: an average over about 100 of them, however rare they
-/// are.
+/// Step of a rate per record of its cell: an average over about 100 of them, however rare they are.
 static STEP: Tuned<f32> = tuned!(0.02);
-/// Step of the averages behind a distance: log-odds and distances spread more widely than
-/// decisions.
+/// Step of the averages behind a distance: log-odds and distances vary more than decisions.
 static SLOW_STEP: Tuned<f32> = tuned!(0.005);
-/// Smallest part of a shift that a mean distance answers with.
+/// Smallest part of a shift by which a mean distance is assumed to respond.
 static SMALLEST_ANSWER: Tuned<f32> = tuned!(0.2);
-/// Where records are no longer counted: one more would not change the number.
+/// The count of records stops here: in `f32`, adding 1 would not change the number.
 const MOST_COUNTED: f32 = 16_777_216.0;
-/// Growth of the unit that records are weighed with: shares of groups and labels fade over 10,000
+/// Growth of the unit in which records are weighted: shares of groups and labels fade over 10,000
 /// records.
 static UNIT_GROWTH: Tuned<f32> = tuned!(1.0 + 1e-4, 1.0 + 5e-5, 1.0 + 2e-4);
-/// Where the unit is brought back to 1, far from overflow.
+/// Unit at which it is reset to 1, far from overflow.
 const LARGEST_UNIT: f32 = 1e6;
 /// Smallest share of a cell used as a divisor.
 const SMALLEST_SHARE: f32 = 1e-4;
 
-/// An average with step `max(STEP, 1 / n)`: the plain mean first, fading later.
+/// An average with step `max(STEP, 1 / n)`: the plain mean at first, a fading one later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Fading {
     pub mean: f32,
@@ -40,7 +38,7 @@ impl Fading {
         self.mean += step * (value - self.mean);
     }
 
-    /// Returns the mean of several by the records behind each.
+    /// Returns the mean of several, weighted by the records behind each.
     pub fn merge(parts: impl Iterator<Item = Self> + Clone) -> Self {
         let count: f64 = parts.clone().map(|part| f64::from(part.count)).sum();
         if count == 0.0 {
@@ -75,18 +73,18 @@ pub(super) struct Scored {
     pub below: f32,
     /// Density of the kernel behind [`Scored::nearness`], per unit of score.
     pub density: f32,
-    /// Natural log-odds from the deciding score up to the threshold, 0 for one past it; `None` if
-    /// nobody asks for distances.
+    /// Natural log-odds that the deciding score lacks to the threshold, 0 if it is past it; `None`
+    /// if distances are not needed.
     pub log_odds: Option<f32>,
 }
 
-/// What is known of one group.
+/// The statistics of one group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Group {
     /// Faded number of records, by label.
     mass: [f32; 2],
     positive: Fading,
-    /// Positive decisions among the records of each label: FPR, TPR.
+    /// Favourable decisions among the records of each label: FPR, TPR.
     pub decided: [Fading; 2],
     burden: Fading,
     /// Response of each label's decision rate to a unit threshold force on records of each label.
@@ -100,17 +98,17 @@ pub(super) struct Group {
     pub recourse: Recourse,
 }
 
-/// How far the declined records of a group are from the boundary: a ratio estimate. Distances are
-/// dear, so they are measured on a sample; the log-odds of all of them say how the mean moves
-/// meanwhile. Empty where nobody asks for it.
+/// The distance of the declined records of a group to the boundary: a ratio estimate. Distances are
+/// expensive, so they are measured on a sample; the log-odds of all declined records show how the
+/// mean moves in between. Empty if the recourse burden is not a target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Recourse {
-    /// Log-odds up to the threshold.
+    /// Log-odds that a declined record lacks to the threshold.
     log_odds: Fading,
-    /// The same and the distance, of the records of the sample.
+    /// The same log-odds, and the distance, for the records of the sample.
     sampled_log_odds: Fading,
     pub distance: Fading,
-    /// Share of the declined records that a unit of log-odds lifts over the threshold.
+    /// Share of the declined records that a shift by one unit of log-odds lifts over the threshold.
     lifted: Fading,
     /// Response of each label's decision rate, and of the burden, to a shift of the log-odds.
     pub rate_response: [Fading; 2],
@@ -132,13 +130,13 @@ impl Recourse {
         }
     }
 
-    /// Takes note of a declined record of the sample.
+    /// Adds a declined record of the sample.
     pub fn observe_distance(&mut self, log_odds: f32, distance: f32) {
         self.sampled_log_odds.observe_slowly(log_odds);
         self.distance.observe_slowly(distance);
     }
 
-    /// Returns the distance that a unit of log-odds is worth.
+    /// Returns the distance per unit of log-odds.
     fn worth(&self) -> f32 {
         if self.sampled_log_odds.mean > 0.0 { self.distance.mean / self.sampled_log_odds.mean } else { 0.0 }
     }
@@ -148,16 +146,16 @@ impl Recourse {
         self.log_odds.mean * self.worth()
     }
 
-    /// Returns the answer of the mean distance to a shift of the log-odds: all come nearer, but the
-    /// nearest leave the mean.
+    /// Returns the response of the mean distance to a shift of the log-odds: all records come
+    /// nearer, but the nearest leave the mean.
     pub fn response(&self) -> f32 {
         self.worth() * (1.0 - self.lifted.mean * self.log_odds.mean).max(SMALLEST_ANSWER.get())
     }
 }
 
 impl Group {
-    /// A force `f` moves a score by about `f p (1 - p)`; a decision rate moves by that times the
-    /// density of scores at the threshold.
+    /// Adds a record. A force `f` moves a score by about `f p (1 - p)`; a decision rate moves by
+    /// that times the density of scores at the threshold.
     fn observe(&mut self, s: &Scored) {
         let label = usize::from(s.label);
         let decision = s.decisive >= s.threshold;
@@ -167,8 +165,8 @@ impl Group {
             self.burden.observe(s.threshold - s.decisive);
         }
         let variance = s.current * (1.0 - s.current);
-        // What the features say about the label: a force on one label's records also moves the
-        // other's that look alike.
+        // The features' evidence on the label: a force on the records of one label also moves
+        // similar records of the other label.
         let likely = [1.0 - s.current, s.current];
         if let Some(cell) = self.decided.get_mut(label) {
             cell.observe(decided);
@@ -192,7 +190,7 @@ impl Group {
         }
     }
 
-    /// Returns what is known of a group by several, each with the unit of its masses.
+    /// Returns the statistics of one group from several parts, each with the unit of its masses.
     fn merge(parts: &[(&Self, f32)]) -> Self {
         let united = |of: &dyn Fn(&Self) -> Fading| Fading::merge(parts.iter().map(|(group, _)| of(group)));
         let by_label = |of: &dyn Fn(&Self, usize) -> Fading| [0, 1].map(|label| united(&|group| of(group, label)));
@@ -228,12 +226,12 @@ impl Group {
         }
     }
 
-    /// Returns the answer of the group's mean score to a unit burden force.
+    /// Returns the response of the group's mean score to a unit burden force.
     pub(super) fn score_response(&self) -> f32 {
         self.burden_response.mean * (1.0 - self.positive.mean)
     }
 
-    /// Returns the records behind the least known rate that a gap uses.
+    /// Returns the number of records behind the rate of each label and behind the burden.
     pub(super) fn least_count(&self) -> [f32; 3] {
         let [negative, positive] = self.decided;
         [negative.count, positive.count, self.burden.count]
@@ -244,7 +242,8 @@ impl Group {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Groups {
     groups: Vec<Group>,
-    /// What a record weighs now, in the unit of the masses: growing it fades all that came before.
+    /// The current weight of a record, in the unit of the masses. Its growth fades all earlier
+    /// records.
     unit: f32,
     total: f32,
 }
@@ -276,7 +275,7 @@ impl Groups {
         }
     }
 
-    /// Returns what several know of an attribute whose groups are united.
+    /// Returns the groups of an attribute from several parts, united by their group maps.
     pub(super) fn merge(attribute: usize, parts: &[(&Self, &GroupMap)]) -> Self {
         let spread: Vec<(Vec<Group>, f32)> =
             parts.iter().map(|(part, groups)| (groups.spread(attribute, &part.groups), part.unit)).collect();
@@ -301,7 +300,7 @@ impl Groups {
         self.groups.len()
     }
 
-    /// Returns the share of all records that are in this group and have label 0, label 1.
+    /// Returns the shares of all records that are in this group and have label 0 and label 1.
     pub(super) fn shares(&self, group: &Group) -> [f32; 2] {
         group.mass.map(|mass| (mass / self.total).max(SMALLEST_SHARE))
     }
@@ -338,7 +337,7 @@ mod tests {
         assert!(groups.get(1).map(|g| groups.shares(g)).unwrap_or_default()[1] > 0.9);
     }
 
-    /// The sample's ratio of distance to log-odds, times the log-odds of all.
+    /// The sample's ratio of distance to log-odds, times the log-odds of all declined records.
     #[test]
     fn the_recourse_burden_is_a_ratio_estimate() {
         let mut recourse = Recourse::default();
@@ -359,12 +358,12 @@ mod tests {
         for log_odds in [1.0, 3.0, 3.0, 5.0] {
             recourse.observe(&scored, log_odds);
         }
-        // One past the threshold.
+        // A record past the threshold.
         scored.current = 0.9;
         recourse.observe(&scored, 0.0);
         assert!((recourse.burden() - 3.0 * 0.4).abs() < 1e-6, "{}", recourse.burden());
-        // A unit of log-odds lifts 2 * 0.09 of the declined over the threshold: they were at 0 and
-        // no longer draw the mean down.
+        // A unit of log-odds lifts 2 * 0.09 of the declined records over the threshold. They were
+        // at distance 0 and no longer lower the mean.
         assert!((recourse.response() - 0.4 * (1.0 - 0.18 * 3.0)).abs() < 1e-6, "{}", recourse.response());
     }
 

@@ -1,4 +1,4 @@
-//! The tables of a mixture: one number for each lane of the bias and of every row of weights.
+//! The tables of a mixture: one number for each lane of the bias and of every weight row.
 
 use std::ops::Range;
 
@@ -8,26 +8,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::encoder::{Carried, Carry};
 
-/// Largest weight, in log2 units, that a feature takes into a new encoding. A lane past it shrinks
-/// as a whole: its shape stays, and a logit of 64 is certain as it is.
+/// Largest weight, in log2 units, that a feature carries into a new encoding. A larger lane is
+/// shrunk as a whole: its shape stays, and a logit of 64 is certain anyway.
 ///
-/// Gains start anew at 1 there. On a stream that one feature decides, they come near their limit of
-/// 8 after every fit. Without this bound, weights grow eightfold each time: to a million after
-/// forty fits, where 32-bit sums of them are wrong in the fourth decimal of the score.
+/// A new encoding resets gains to 1. On a stream that one feature decides, gains come near their
+/// limit of 8 after every fit. Without this bound, weights grow eightfold each time: to a million
+/// after forty fits, where 32-bit sums of them are wrong in the fourth decimal of the score.
 const LARGEST_CARRIED: f32 = 64.0;
 
-/// A bias and rows of lanes, laid out as the engine's weights: the gate's lane of every expert, the
-/// expert's own, then those that make the stride whole. The kernels run over slices of it.
+/// A bias and weight rows of lanes, in the layout of the engine's weights: one gate lane per
+/// expert, one lane of its own per expert, then padding up to the stride. The kernels run over
+/// slices of it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(try_from = "Stored", into = "Stored")]
 pub(super) struct Table {
-    /// One number a lane: stride of them.
+    /// One number per lane, as many as the stride.
     pub bias: Array1<f32>,
-    /// Rows times stride, in row-major order.
+    /// Weight rows times stride, in row-major order.
     rows: Array2<f32>,
 }
 
-/// As it is stored.
+/// The stored form of a [`Table`].
 #[derive(Deserialize, Serialize)]
 struct Stored {
     bias: Vec<f32>,
@@ -50,34 +51,34 @@ impl From<Table> for Stored {
     }
 }
 
-/// The lanes of a row that learn where older experts are frozen: those of the gate, and that of the
-/// newest expert.
+/// The lanes of a weight row that learn while older experts are frozen: those of the gate, and that
+/// of the newest expert.
 pub(super) type Lanes = [Range<usize>; 2];
 
 impl Table {
-    /// Returns a bias of this value in every lane, without rows.
+    /// Returns a table with this value in every lane of the bias, and without weight rows.
     pub(super) fn new(stride: usize, value: f32) -> Self {
         Self { bias: Array1::from_elem(stride, value), rows: Array2::zeros((0, stride)) }
     }
 
-    /// Returns the rows: rows times stride.
+    /// Returns the weight rows, in the shape weight rows times stride.
     pub(super) fn rows(&self) -> ArrayView2<'_, f32> {
         self.rows.view()
     }
 
-    /// Returns the numbers of the bias, and those of the rows in row-major order.
+    /// Returns the numbers of the bias, and those of the weight rows in row-major order.
     #[inline]
     pub(super) fn slices(&self) -> [&[f32]; 2] {
         [self.bias.as_slice(), self.rows.as_slice()].map(Option::unwrap_or_default)
     }
 
-    /// Like [`Table::slices`], to change them.
+    /// Like [`Table::slices`], but mutable.
     #[inline]
     pub(super) fn slices_mut(&mut self) -> [&mut [f32]; 2] {
         [self.bias.as_slice_mut(), self.rows.as_slice_mut()].map(Option::unwrap_or_default)
     }
 
-    /// Grows the table to `count` rows; new ones are filled with `value`.
+    /// Grows the table to `count` weight rows; new ones are filled with `value`.
     pub(super) fn grow(&mut self, count: usize, value: f32) {
         let [rows, stride] = [self.rows.nrows(), self.rows.ncols()];
         let mut flat = std::mem::take(&mut self.rows).into_raw_vec_and_offset().0;
@@ -87,8 +88,8 @@ impl Table {
         }
     }
 
-    /// Moves every number by `step` of the way to `other`'s times the gain of its row; where there
-    /// are lanes, only theirs.
+    /// Moves every number by `step` of the way to `other`'s number times the gain of its weight
+    /// row; if `lanes` is given, only in these lanes.
     pub(super) fn move_towards(&mut self, other: &Self, step: f32, gain: impl Fn(usize) -> f32, lanes: Option<&Lanes>) {
         let stride = self.bias.len().max(1);
         let whole = [0..stride, 0..0];
@@ -106,8 +107,8 @@ impl Table {
         }
     }
 
-    /// Writes the rows and the bias after a change of the encoding, of old rows times their gains.
-    /// New rows are shrunk where they are past [`LARGEST_CARRIED`].
+    /// Writes the weight rows and the bias after a change of the encoding, from old weight rows
+    /// times their gains. New weight rows are shrunk where they exceed [`LARGEST_CARRIED`].
     pub(super) fn carry(&mut self, carry: &Carry, gain: impl Fn(u32) -> f32) {
         let stride = self.bias.len().max(1);
         let [_, old] = self.slices();
@@ -133,7 +134,7 @@ impl Table {
         self.write(rows);
     }
 
-    /// Writes the step sizes of rows after a change of the encoding; `first` for new rows.
+    /// Writes the step sizes of weight rows after a change of the encoding; `first` for new ones.
     pub(super) fn carry_steps(&mut self, carry: &Carry, first: f32) {
         let stride = self.bias.len().max(1);
         let [_, old] = self.slices();
@@ -154,8 +155,8 @@ impl Table {
         }
     }
 
-    /// Calls `change` with the id, the gate lanes and the expert lanes of every row; the bias has no
-    /// id.
+    /// Calls `change` with the id, the gate lanes and the expert lanes of every weight row. The
+    /// bias has no id.
     pub(super) fn for_each_row(
         &mut self,
         experts: usize,
@@ -170,8 +171,8 @@ impl Table {
         }
     }
 
-    /// Returns the lanes of all experts of some tables, which have these numbers of them, side by
-    /// side; `value` where a table has no such row, and past the last lane.
+    /// Returns the lanes of all experts of several tables side by side. Each table comes with its
+    /// number of experts. `value` fills weight rows that a table lacks, and the padding.
     pub(super) fn side_by_side(parts: &[(&Self, usize)], value: f32) -> Self {
         let experts = parts.iter().map(|(_, experts)| experts).sum();
         let rows = parts.iter().map(|(table, _)| table.rows.nrows()).max().unwrap_or(0);
@@ -191,8 +192,8 @@ impl Table {
         joined
     }
 
-    /// Returns the mean of some tables of the same lanes, each with its weight in the bias and in
-    /// every row, which sum to 1.
+    /// Returns the mean of several tables with the same lanes. Each comes with its weight in the
+    /// bias and its weights in the weight rows; the weights of all tables sum to 1.
     pub(super) fn mean(parts: &[(&Self, f64, &[f64])]) -> Self {
         let Some((first, ..)) = parts.first() else { return Self::new(0, 0.0) };
         let (width, count) = (first.bias.len(), first.rows.nrows());
@@ -218,15 +219,15 @@ impl Table {
         mean
     }
 
-    /// Adds what the numbers of another table of the same shape are past `first`.
+    /// Adds the numbers of another table of the same shape, minus `first`.
     pub(super) fn add_past(&mut self, other: &Self, first: f32) {
         for (own, other) in self.slices_mut().into_iter().zip(other.slices()) {
             own.iter_mut().zip(other).for_each(|(own, other)| *own += other - first);
         }
     }
 
-    /// Returns the sum of every gate lane at a record that picks the rows
-    /// with these scales.
+    /// Returns the sum of every gate lane at a record that contains the weight rows with these
+    /// scales.
     pub(super) fn gates_at(&self, experts: usize, scales: impl Iterator<Item = f64>) -> Vec<f64> {
         let [bias, rows] = self.slices();
         let mut gates: Vec<f64> = bias.iter().take(experts).map(|weight| f64::from(*weight)).collect();
@@ -236,7 +237,7 @@ impl Table {
         gates
     }
 
-    /// Copies a row to another.
+    /// Copies a weight row to another.
     pub(super) fn copy_row(&mut self, from: usize, to: usize) {
         let stride = self.bias.len();
         let [_, rows] = self.slices_mut();
@@ -245,7 +246,7 @@ impl Table {
         }
     }
 
-    /// Takes out the lanes of an expert; `value` past the last lane.
+    /// Removes the lanes of an expert. `value` fills the padding.
     pub(super) fn remove_expert(&mut self, experts: usize, expert: usize, value: f32) {
         let left = experts - 1;
         let mut fewer = Self::new(stride(left), value);
@@ -263,8 +264,8 @@ impl Table {
         *self = fewer;
     }
 
-    /// Inserts the lanes of one more expert in every row, filled with `value`, as are those past
-    /// the last.
+    /// Inserts the lanes of one more expert in every weight row. `value` fills them and the
+    /// padding.
     pub(super) fn add_expert(&mut self, experts: usize, value: f32) {
         let wider = |old: ArrayView2<'_, f32>| {
             let mut wider = Array2::from_elem((old.nrows(), stride(experts + 1)), value);

@@ -10,7 +10,7 @@ use crate::encoder::{Block, NO_GROUP};
 use crate::schema::Direction;
 
 const THRESHOLD: f32 = 0.5;
-/// Rows of weights that the stream uses.
+/// Weight rows that the stream uses.
 const ROWS: usize = 6;
 
 /// Two numbers, one of them shifted by group, a categorical proxy of the group, and a label that
@@ -70,7 +70,7 @@ fn predicts_before_it_learns() {
     for (record, example) in stream(2, 1000).iter().enumerate() {
         let before = learner.predict(&example.terms);
         let prediction = learner.learn_one(example);
-        // The record before which an expert is added is scored with it.
+        // If an expert is added before a record, the record is scored with it.
         if record % 300 != 0 {
             assert_eq!(prediction.probability.to_bits(), before.to_bits(), "record {record}");
         }
@@ -159,7 +159,8 @@ fn a_stored_learner_goes_on_to_the_same_bytes() {
     assert_eq!(bits(&straight), bits(&stored));
 }
 
-/// The lanes of every table, weights and averages, of one expert, and the others.
+/// Returns the lanes of one expert in every table, weights and averages, and the lanes of the
+/// others.
 fn lanes_of(learner: &Learner, expert: usize) -> [Vec<u32>; 2] {
     let experts = learner.experts();
     let stride = feamoe_engine::mixture::stride(experts);
@@ -224,7 +225,7 @@ fn with_freeze_an_expert_stands_still_once_the_next_is_added() {
     let mut stood = Vec::new();
     for (record, example) in stream(8, 1200).iter().enumerate() {
         learner.learn_one(example);
-        // 300, 600 and 900 records in, an expert was added before this one was learned from.
+        // After 300, 600 and 900 records, an expert was added before the next one was learned from.
         if record == 301 {
             stood = lanes_of(&learner, 0)[0].clone();
         }
@@ -233,8 +234,8 @@ fn with_freeze_an_expert_stands_still_once_the_next_is_added() {
     assert_eq!(lanes_of(&learner, 0)[0], stood);
 }
 
-/// Prequential counts by group, accuracy, and mean score minus base rate by group, over the records
-/// from `first` on.
+/// Returns the prequential counts by group, the accuracy, and the mean score minus base rate by
+/// group, over the records from `first` on.
 fn measure(options: LearnerOptions, records: usize, first: usize) -> ([Counts; 2], f32, [f32; 2]) {
     let mut learner = learner(options);
     let mut counts = [Counts::new(), Counts::new()];
@@ -296,8 +297,8 @@ fn every_penalty_of_the_paper_narrows_its_gap() {
     assert!(all.iter().zip(free).all(|(all, free)| *all < 0.8 * free), "{all:?}, free {free:?}");
 }
 
-/// Growth, perturbed copies, means, mergers, forces and averages: after every record, every table
-/// is in order, whatever the label says.
+/// Covers growth, perturbed copies, means, mergers, forces and averages: after every record, every
+/// table is in order, whatever the label is.
 #[test]
 fn monotone_rows_are_in_order_after_every_record() {
     const BINS: u32 = 6;
@@ -314,7 +315,7 @@ fn monotone_rows_are_in_order_after_every_record() {
             learner.hold(vec![monotone(direction)]);
             let sign = direction.sign();
             for (record, mut example) in stream(seed, 1_500).into_iter().enumerate() {
-                // The label follows the number, up to the middle of the stream, then the reverse.
+                // The label follows the number up to the middle of the stream, then the reverse.
                 let bin = (example.terms[0].scale + 2.0).clamp(0.0, 3.9) * BINS as f32 / 4.0;
                 example.label ^= record > 750;
                 example.terms.push(Term { row: 6, scale: example.terms[0].scale });

@@ -1,8 +1,8 @@
-//! The decision threshold: a number, or what an objective asks for as the stream goes on.
+//! The decision threshold: a fixed number, or chosen for an objective while the stream runs.
 //!
-//! An objective is read off the recent scores with their outcomes, faded over 5,000 records, in
-//! bins of the log-odds. A fixed threshold ages: with base rates that drift, or fairness forces
-//! that move scores, the score from which on a decision pays is no longer where it was.
+//! An objective is evaluated on the recent scores with their outcomes, faded over 5,000 records, in
+//! bins of the log-odds. A fixed threshold ages: if base rates drift, or fairness forces move
+//! scores, the best threshold moves too.
 
 use crate::tuned::{Tuned, tuned};
 use std::fmt;
@@ -14,22 +14,23 @@ use serde::{Deserialize, Serialize};
 /// What a threshold is chosen for.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Objective {
-    /// The most right decisions.
+    /// The largest number of correct decisions.
     Accuracy,
     /// The largest mean of true positive and true negative rate.
     Balanced,
-    /// The least cost, where a false negative costs this number of false positives; above 0.
+    /// The lowest cost, where a false negative costs as much as this number of false positives;
+    /// above 0.
     Cost(f32),
     /// This share of favourable decisions; inside (0, 1).
     Select(f32),
 }
 
-/// The threshold asked for.
+/// How the threshold is set.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ThresholdRule {
     /// This score, inside (0, 1).
     Fixed(f32),
-    /// What the objective asks for.
+    /// The score that is best for the objective.
     Auto(Objective),
 }
 
@@ -40,7 +41,7 @@ impl Default for ThresholdRule {
 }
 
 impl ThresholdRule {
-    /// Returns whether its numbers are in their ranges.
+    /// Returns whether the numbers of the rule are in their ranges.
     pub(super) fn is_valid(self) -> bool {
         let is_share = |share: f32| share > 0.0 && share < 1.0;
         match self {
@@ -51,7 +52,7 @@ impl ThresholdRule {
     }
 }
 
-/// Why a threshold was not understood.
+/// Why a threshold could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "found `{0}`, expected a number above 0 and below 1, auto:accuracy, auto:balanced, auto:cost=R (a false negative costs R false positives, R above 0) \
@@ -90,7 +91,7 @@ impl fmt::Display for ThresholdRule {
     }
 }
 
-/// Bins of the log-odds, natural, from `-REACH` to `REACH`.
+/// Bins of the natural log-odds, from `-REACH` to `REACH`.
 const BINS: usize = 512;
 const REACH: f32 = 8.0;
 /// Bins per unit of the log-odds.
@@ -99,7 +100,8 @@ const PER_UNIT: f32 = BINS as f32 / (2.0 * REACH);
 /// Scores by log-odds and outcome.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// Weight of the records of each bin, with the other and with the favourable outcome.
+    /// Weight of the records of each bin: first with the other outcome, then with the favourable
+    /// one.
     bins: Vec<[f64; 2]>,
 }
 
@@ -125,10 +127,10 @@ impl Scores {
         }
     }
 
-    /// Returns the log-odds that the objective asks for; `None` if an outcome that it needs did not
-    /// occur.
+    /// Returns the log-odds that are best for the objective; `None` if an outcome that it needs did
+    /// not occur.
     ///
-    /// Of several nearly as good ones their middle: the best of a noisy curve is any of them.
+    /// Returns the middle of several nearly equal candidates, because the curve is noisy.
     fn choose(&self, objective: Objective) -> Option<f32> {
         let sum = |label: usize| self.bins.iter().map(|bin| bin[label]).sum::<f64>();
         let (negatives, positives) = (sum(0), sum(1));
@@ -143,7 +145,7 @@ impl Scores {
             Objective::Cost(ratio) => (f64::from(ratio) * tp - fp) / ((1.0 + f64::from(ratio)) * all),
             Objective::Select(share) => -((tp + fp) / all - f64::from(share)).abs(),
         };
-        // From the highest score down: what is selected with the threshold below this bin.
+        // From the highest score down: what is selected if the threshold is below this bin.
         let mut selected = [0.0; 2];
         let mut gains = Vec::with_capacity(BINS);
         for (edge, bin) in self.bins.iter().enumerate().rev() {
@@ -160,7 +162,7 @@ impl Scores {
         (count > 0.0).then(|| edges / count / PER_UNIT - REACH)
     }
 
-    /// Returns the threshold that the objective asks for; `None` if an outcome that it needs did
+    /// Returns the threshold that is best for the objective; `None` if an outcome that it needs did
     /// not occur.
     #[must_use]
     pub fn threshold(&self, objective: Objective) -> Option<f32> {
@@ -168,16 +170,16 @@ impl Scores {
     }
 }
 
-/// A threshold this much below the best gain is nearly as good.
+/// Largest loss of gain, against the best threshold, at which a threshold is nearly as good.
 static NEARLY_AS_GOOD: Tuned<f64> = tuned!(5e-4);
-/// Growth of a record's weight: scores fade over 5,000 records.
+/// Growth of the weight of a record: scores fade over 5,000 records.
 static GROWTH: Tuned<f64> = tuned!(1.0 + 2e-4, 1.0 + 1e-4, 1.0 + 4e-4);
-/// Where the weight is brought back to 1, far from overflow.
+/// Weight at which it is reset to 1, far from overflow.
 const LARGEST_WEIGHT: f64 = 1e6;
-/// Records before the first choice, and between two.
+/// Records before the first choice, and between two choices.
 static FIRST: Tuned<u64> = tuned!(256);
 static EVERY: Tuned<u64> = tuned!(64);
-/// Part of the way to the choice that the threshold goes.
+/// Part of the way to the chosen threshold that each update moves.
 static STEP: Tuned<f32> = tuned!(0.2);
 
 /// A threshold that follows the stream.
@@ -195,12 +197,12 @@ impl Follower {
         Self { objective, scores: Scores::default(), weight: 1.0, records: 0, log_odds: 0.0 }
     }
 
-    /// Returns the threshold as of the records so far: 0.5 at first.
+    /// Returns the threshold as of the records so far; 0.5 at first.
     pub fn value(&self) -> f32 {
         logistic(self.log_odds)
     }
 
-    /// Takes in a score with its outcome.
+    /// Adds a score with its outcome.
     pub fn observe(&mut self, label: bool, probability: f32) {
         if self.weight > LARGEST_WEIGHT {
             let scale = 1.0 / self.weight;
@@ -219,20 +221,19 @@ impl Follower {
         }
     }
 
-    /// Returns one that has seen as many records as several of the same objective, whose scores are
-    /// not known: see [`Follower::begin_with`].
+    /// Returns a follower that has seen as many records as several parts with the same objective.
+    /// Its scores are left empty: see [`Follower::begin_with`].
     pub fn merge(parts: &[&Self]) -> Option<Self> {
         let mut merged = Self::new(parts.first()?.objective);
         merged.records = parts.iter().map(|part| part.records).fold(0, u64::saturating_add);
         Some(merged)
     }
 
-    /// Takes the scores and outcomes of a sample for those of its records, as if it had seen
-    /// nothing else, and chooses by them.
+    /// Replaces all scores and outcomes by those of a sample, and chooses the threshold by them.
     #[allow(clippy::cast_precision_loss)] // a count
     pub fn begin_with(&mut self, sample: impl ExactSizeIterator<Item = (bool, f32)>) {
         self.scores = Scores::default();
-        // Of records past those that count, hardly anything is left.
+        // Records older than the fading window have hardly any weight left.
         let seen = (self.records as f64).min(1.0 / (GROWTH.get() - 1.0));
         let each = seen / sample.len().max(1) as f64;
         self.weight = 1.0;
@@ -240,7 +241,7 @@ impl Follower {
         self.log_odds = self.scores.choose(self.objective).unwrap_or(0.0).clamp(-REACH, REACH);
     }
 
-    /// Returns whether a stored one can be one of this objective.
+    /// Returns whether a deserialised follower is valid for this objective.
     pub fn is_sound(&self, objective: Objective) -> bool {
         let mut weights = self.scores.bins.iter().flatten();
         self.objective == objective
@@ -260,7 +261,7 @@ fn logistic(x: f32) -> f32 {
 mod tests {
     use super::*;
 
-    /// Scores that are right: of those at p, a share of p is favourable.
+    /// Calibrated scores: among records with score p, a share of p is favourable.
     fn calibrated(scores: &[f32]) -> Scores {
         let mut all = Scores::default();
         for score in scores {
@@ -278,7 +279,7 @@ mod tests {
         for (objective, expected) in [
             (Objective::Accuracy, 0.5),
             (Objective::Balanced, 0.5),
-            // Indifferent where R p = 1 - p.
+            // Both decisions cost the same where R p = 1 - p.
             (Objective::Cost(3.0), 0.25),
             (Objective::Cost(1.0 / 9.0), 0.9),
             (Objective::Select(0.2), 0.8),

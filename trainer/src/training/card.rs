@@ -1,4 +1,4 @@
-//! What a model's card says of the run that made it.
+//! Builds a model's card: the description of the run that made it.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::learner::{ClassWeight, FairBy, Loss, ValidOptions};
 use crate::model::card::{Card, Gap, Measured, Target};
 use targets::TargetReport;
 
-/// Makes the card of the model as it is now.
+/// Returns the card of the current model.
 pub(super) fn card(trainer: &Trainer, encoding: &encoder::Options, passes: Passes, weight: Option<&str>) -> Card {
     let total = trainer.prequential().summary().total;
     #[allow(clippy::cast_possible_truncation)] // as precise as it is read
@@ -79,7 +79,7 @@ fn options(
 }
 
 fn gap(gaps: &GroupGaps) -> Gap {
-    // JSON has no infinity: a ratio to nobody selected is not stated.
+    // JSON has no infinity, so an infinite ratio is left out.
     let is_stated = |measure: &Measure| gaps.magnitude(*measure).is_some() && gaps.measure(*measure).is_finite();
     let judged = Measure::ALL.into_iter().filter(is_stated);
     Gap {

@@ -53,15 +53,16 @@ use crate::training::weight::check_newer;
 
 /// First bytes of a checkpoint.
 pub const MAGIC: [u8; 4] = *b"FEAC";
-/// Version of the format, the only one that is read. 1: the first. 2: of rows that are kept, the
-/// typed values of the columns in use and nothing else. 3: the experts' responsibilities in f64. 4:
-/// where each file began. 5: the decisions of the exported weights, the rows' order, a chosen
-/// threshold. 6: the passes, the decisions after several of them, the name of the outcome, what
-/// calibrates, thresholds for each group, the share of known groups. 7: how numbers and dates are
-/// written, words for *no value* by column, groups that are made, what the cells of features were.
-/// 8: sample weights, class weights, labels that are late. 9: what scores the first rows, marks of
-/// blocks, the schema as text, so that a key more is no other layout. 10: whether the encoding is
-/// held. 11: that runs were merged; older events are counted as one.
+/// Version of the format, the only one that is read. 1: the first. 2: kept rows are the typed
+/// values of the columns in use. 3: the experts' responsibilities in f64. 4: where each file
+/// begins. 5: the decisions of the exported weights, the rows' order, a chosen threshold. 6: the
+/// passes, the decisions after several of them, the name of the outcome, the calibration,
+/// thresholds for each group, the share of known groups. 7: how numbers and dates are written,
+/// words for *no value* by column, intersections, counts of the cells of features. 8: sample
+/// weights, class weights, label delay. 9: the draft that scores the first rows, marks of blocks,
+/// the schema as text, so that a new key does not change the layout. 10: whether the encoding is
+/// held. 11: the number of merged shards; dropped events are a single count. 12: an increment for
+/// each penalty.
 pub const VERSION: u16 = 12;
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 48;
@@ -184,7 +185,7 @@ impl Checkpoint<'_> {
         if length > MOST_BYTES {
             return Err(refuse(CheckpointError::TooLong { found: length, limit: MOST_BYTES }));
         }
-        // One byte more shows that there are too many.
+        // One more byte detects a file that is too long.
         read(&mut file, &mut bytes, length.saturating_add(1))?;
         Self::from_bytes(&bytes).map_err(refuse)
     }
@@ -274,11 +275,11 @@ mod tests {
     use crate::training::{self, Options, Saving, Trainer};
     use feamoe_engine::fairness::Measure;
 
-    /// First bytes of the hash of all names of fields, in their places: it changes with the layout.
-    /// Then raise [`VERSION`] (once a release) and put the new value here.
+    /// First bytes of a hash over the paths of all fields: it changes with the layout. If it does,
+    /// raise [`VERSION`] (once per release) and put the new value here.
     const LAYOUT: [u8; 4] = [20, 182, 204, 133];
 
-    /// Writes the path of every field.
+    /// Collects the path of every field.
     fn paths(value: &Value, path: &str, all: &mut BTreeSet<String>) {
         match value {
             Value::Object(fields) => {

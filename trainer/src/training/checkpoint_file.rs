@@ -1,5 +1,5 @@
-//! The file of a checkpoint. One process at a time writes it, and only replaces a version that it
-//! knows.
+//! The file of a checkpoint. Only one process at a time writes it, and it replaces only a version
+//! that it knows.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};

@@ -123,7 +123,7 @@ impl Config {
     /// # Errors
     /// [`Error::Input`] for an unknown key, or a value of another kind.
     pub fn from_json(text: &str) -> Result<Self, Error> {
-        // Parsed through a value, since a position in text that no user wrote would only confuse.
+        // Parses through a value: a position in text that no user wrote would only confuse.
         let read = serde_json::from_str::<serde_json::Value>(text).and_then(serde_json::from_value);
         read.map_err(|error| Error::Input(format!("options: {error}")))
     }
@@ -131,7 +131,7 @@ impl Config {
     /// Reads a configuration file, like [`Config::from_toml`].
     ///
     /// # Errors
-    /// [`Error::Read`]; those of [`Config::from_toml`].
+    /// [`Error::Read`], and the errors of [`Config::from_toml`].
     pub fn open(path: &Path) -> Result<Self, Error> {
         Self::from_toml(&path.display().to_string(), &read_toml(path, "options")?)
     }
@@ -145,7 +145,8 @@ impl Config {
         toml::from_str(text).map_err(|error| not_toml(file, text, &error))
     }
 
-    /// Returns the options that differ from the default, as [`Config::from_toml`] reads them.
+    /// Returns the options that differ from the default, in the form that [`Config::from_toml`]
+    /// reads.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let default = Self::default();
@@ -191,10 +192,10 @@ impl Config {
         table.to_string()
     }
 
-    /// Returns the penalties with their increments, if there are some.
+    /// Returns the penalties with their increments; `None` if there are none.
     ///
     /// # Errors
-    /// [`Error::Input`] where increments and penalties are of other names.
+    /// [`Error::Input`] if increments and penalties have different names.
     pub fn penalties(&self) -> Result<Option<Penalties>, Error> {
         let penalties = match (self.penalties, self.increment) {
             (penalties, None) => return Ok(penalties),
@@ -210,8 +211,8 @@ impl Config {
     /// Checks the options.
     ///
     /// # Errors
-    /// [`Error::Input`] for the first that is outside its range, with what was found and what is
-    /// allowed.
+    /// [`Error::Input`] for the first option outside its range, with the found and the allowed
+    /// value.
     pub fn options(&self) -> Result<Options, Error> {
         let refuse = |message: String| Err(Error::Input(message));
         let penalties = self.penalties()?;
@@ -235,7 +236,7 @@ impl Config {
         for (measure, limit) in &self.fair {
             learner = learner.target(*measure, *limit);
         }
-        // A learner holds more, a model file does not.
+        // A learner can hold more experts than a model file.
         within("experts", self.experts.unwrap_or(1), 1..=MAX_EXPERTS)?;
         within("bins", self.bins, 0..=MAX_BINS)?;
         within("warmup", self.warmup, 1..=MOST_WARMUP)?;
@@ -259,12 +260,12 @@ impl Config {
     }
 }
 
-/// Returns the number that the shortest decimals of an f32 stand for.
+/// Returns a number in TOML with the shortest decimals of an f32.
 fn decimals(x: f32) -> toml::Value {
     toml::Value::Float(x.to_string().parse().unwrap_or(f64::NAN))
 }
 
-/// Rows that the encoding is first fitted on, at most: they are kept in memory.
+/// Largest number of rows that the encoding is first fitted on: they are kept in memory.
 const MOST_WARMUP: usize = 1 << 24;
 
 fn within<T: PartialOrd + Display>(option: &str, found: T, range: RangeInclusive<T>) -> Result<(), Error> {
@@ -343,7 +344,7 @@ fn increment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Increm
         .map_err(D::Error::custom)
 }
 
-/// Reads targets in the order that they are named in.
+/// Reads targets, in the order of the document.
 fn targets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(Measure, f32)>, D::Error> {
     struct Targets;
 

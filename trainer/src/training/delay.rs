@@ -1,12 +1,12 @@
-//! Labels that come late: rows that wait, with the scores they got when they came.
+//! Late labels: rows wait for their labels, with the scores from when they arrived.
 //!
-//! Row t is scored when it comes, by the model that has learned from the rows up to t - N - 1, and
-//! learned from once row t + N has come and was scored, as if it came only then. What is reported
-//! of the stream (prequential measures, detectors of drift) takes the score of its arrival: that
-//! was the decision. What steers the model (gradients, targets, a chosen threshold, calibration)
-//! takes the score of the model that it steers.
+//! With a label delay of N rows, row t is scored when it arrives, by the model that has learned
+//! from the rows up to t - N - 1. It is learned from after row t + N has arrived and was scored, as
+//! if it had arrived only then. Reports about the stream (prequential measures, drift detectors)
+//! use the score of its arrival, which was the decision. Everything that steers the model
+//! (gradients, targets, a chosen threshold, calibration) uses the score of the current model.
 //!
-//! *Memory:* N rows of typed cells, and 24 bytes for each.
+//! *Memory:* N rows of typed cells, and 24 bytes for each of them.
 
 use std::collections::VecDeque;
 
@@ -16,10 +16,10 @@ use crate::error::Error;
 use crate::learner::Prediction;
 use crate::rows::{Buffer, GroupMap, Row};
 
-/// The largest number of rows that a label can be late by.
+/// The largest label delay, in rows.
 pub const MOST_DELAY: u32 = 100_000;
 
-/// Checks how many rows labels are late by.
+/// Checks the range of a label delay in rows.
 pub(super) fn check(rows: u32) -> Result<(), Error> {
     if rows <= MOST_DELAY {
         return Ok(());
@@ -30,22 +30,22 @@ pub(super) fn check(rows: u32) -> Result<(), Error> {
 /// Rows whose labels are not known yet, oldest first.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Delay {
-    /// Rows that a label is late by.
+    /// The label delay in rows.
     rows: u32,
     waiting: Buffer,
     arrivals: VecDeque<Prediction>,
-    /// That the rows take in memory.
+    /// Memory that the rows take, in bytes.
     #[serde(skip)]
     bytes: usize,
 }
 
 impl Delay {
-    /// Starts without rows that wait, in an empty buffer.
+    /// Returns a delay without waiting rows, in an empty buffer.
     pub(super) fn new(rows: u32, waiting: Buffer) -> Self {
         Self { rows, waiting, arrivals: VecDeque::new(), bytes: 0 }
     }
 
-    /// Returns the rows that wait in several, of the same delay, whose groups are united.
+    /// Returns the waiting rows of several parts with the same delay, with their groups united.
     pub(super) fn merge(parts: &[(&Self, &GroupMap)]) -> Option<Self> {
         let (first, _) = parts.first()?;
         let mut merged = Self::new(first.rows, first.waiting.only(std::iter::empty()));
@@ -57,25 +57,25 @@ impl Delay {
         Some(merged)
     }
 
-    /// Returns the rows that a label is late by.
+    /// Returns the label delay in rows.
     #[must_use]
     pub fn rows(&self) -> u32 {
         self.rows
     }
 
-    /// Changes how many rows labels are late by: those that wait longer are learned from when the
-    /// next row comes.
+    /// Changes the label delay. Rows that wait longer than it are learned from when the next row
+    /// arrives.
     pub(super) fn set_rows(&mut self, rows: u32) {
         self.rows = rows;
     }
 
-    /// Returns the number of rows that wait.
+    /// Returns the number of waiting rows.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.arrivals.len()
     }
 
-    /// Returns whether a row is learned from at once.
+    /// Returns whether every row is learned from at once.
     #[inline]
     pub(super) fn is_none(&self) -> bool {
         self.rows == 0 && self.arrivals.is_empty()
@@ -92,35 +92,35 @@ impl Delay {
         self.arrivals.push_back(arrival);
     }
 
-    /// Says what was said of the rows that came last, of which those that wait are the last.
+    /// Replaces the predictions on the waiting rows by the last ones of `said`.
     pub(super) fn say(&mut self, said: &[Prediction]) {
         let pairs = self.arrivals.iter_mut().rev().zip(said.iter().rev());
         pairs.for_each(|(arrival, said)| *arrival = *said);
     }
 
-    /// Returns the oldest row, with what was said of it.
+    /// Returns the oldest row, with its prediction from when it arrived.
     pub(super) fn oldest(&self) -> Option<(Row<'_>, Prediction)> {
         self.waiting.row(0).zip(self.arrivals.front().copied())
     }
 
-    /// Takes the oldest row out.
+    /// Removes the oldest row.
     pub(super) fn pop(&mut self) {
         self.bytes -= self.waiting.bytes_of(0);
         self.waiting.pop();
         self.arrivals.pop_front();
     }
 
-    /// Returns the bytes that the rows take in memory.
+    /// Returns the memory that the rows take, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Resumes a stored one.
+    /// Restores the state that is not stored.
     pub(super) fn resume(&mut self) {
         self.bytes = self.waiting.bytes();
     }
 
-    /// Returns whether a stored delay can be one; see [`Buffer`].
+    /// Returns whether a deserialised delay is valid; see [`Buffer`].
     pub(super) fn is_sound(&self, columns: usize, attributes: usize) -> bool {
         self.rows <= MOST_DELAY
             && self.arrivals.len() == self.waiting.len()

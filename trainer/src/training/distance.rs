@@ -1,11 +1,11 @@
-//! Distances to the decision boundary while learning: they steer a target on the recourse burden.
+//! Distances to the decision boundary during learning: they steer a target on the recourse burden.
 //!
-//! The engine measures them ([`feamoe_engine::recourse`]): the deciding weights are laid out as a
-//! blob in memory, and the nearest favourable record is searched for. One distance takes about a
-//! hundred times as long as learning from a record. So only every `EVERY`-th record is measured,
-//! more of the first ones, and a search ends early; the log-odds of all other declined records say
-//! how the mean moves meanwhile (see `learner::rates`). No distance is measured without such a
-//! target.
+//! The engine measures the distances ([`feamoe_engine::recourse`]): the deciding weights are laid
+//! out as a blob in memory, and the search finds the nearest favourable record. One distance takes
+//! about a hundred times as long as learning from a record. So only every `EVERY`-th record is
+//! measured, the first records more often, and a search ends early. The log-odds of all other
+//! declined records show how the mean moves in between (see `learner::rates`). Without such a
+//! target no distance is measured.
 
 use crate::tuned::{Tuned, tuned};
 use feamoe_engine::recourse::Rules;
@@ -18,8 +18,8 @@ use crate::training::export::{Source, snapshot};
 
 /// Every n-th record is measured if it is declined.
 const EVERY: u64 = 128;
-/// The same among the first records: too few distances are known there. With a third as many the
-/// median gap on COMPAS rose from 0.06 to 0.15 (12 orders, target 0.05).
+/// Every n-th of the first records is measured, because few distances are known then. With a third
+/// as many the median gap on COMPAS rose from 0.06 to 0.15 (12 orders, target 0.05).
 static EVERY_AT_FIRST: Tuned<u64> = tuned!(16);
 /// Number of first records.
 static AT_FIRST: Tuned<u64> = tuned!(8_192);
@@ -37,13 +37,13 @@ pub(crate) struct Gauge {
 }
 
 impl Gauge {
-    /// Returns a gauge where a target of the learner needs one.
+    /// Returns a gauge; `None` if no target of the learner needs one.
     pub(crate) fn new(learner: &Learner) -> Option<Self> {
         learner.wants_distances().then(|| Self { recourse: Box::new(HostRecourse::new()) })
     }
 
-    /// Reports the distance of an example to the learner if its turn has come, it is declined, and
-    /// it has a recourse.
+    /// Reports the distance of an example to the learner if the example is due for measuring, is
+    /// declined, and has a recourse.
     pub(crate) fn look_at(&mut self, example: &Example, encoder: &Encoder, learner: &mut Learner) {
         let every = if learner.rows_seen() < AT_FIRST.get() { EVERY_AT_FIRST.get() } else { EVERY };
         if !learner.rows_seen().is_multiple_of(every) {
@@ -58,8 +58,8 @@ impl Gauge {
         }
     }
 
-    /// Returns `None` without a recourse, and also if the weights cannot be laid out: then there is
-    /// no model to steer.
+    /// Returns the distance of a record to the decision boundary; `None` without a recourse, or if
+    /// the weights cannot be laid out: then there is no model to steer.
     fn distance(&mut self, values: &[Value], encoder: &Encoder, learner: &Learner) -> Option<f32> {
         let weights = learner.deciding_weights();
         let threshold = learner.threshold();
@@ -79,7 +79,7 @@ impl Gauge {
 /// Sets the values of a record; `None` if the blob has no such level.
 fn fill(record: &mut HostRecord<'_>, values: &[Value]) -> Option<()> {
     for (feature, value) in values.iter().enumerate() {
-        // A note of a value that is clamped: it is scored as that.
+        // The engine may report that a value was clamped; it is then scored as the clamped value.
         let _ = record.set_value(FeatureIndex(feature), *value).ok()?;
     }
     Some(())
@@ -108,13 +108,12 @@ mod tests {
         assert!(Gauge::new(&learner(LearnerOptions::default().target(Measure::RecourseBurden, 0.1))).is_some());
     }
 
-    /// What the engine is asked about is the very record: its values score there as the learner
-    /// scores their terms.
+    /// The engine gets the same record: its values score there as the learner scores their terms.
     #[test]
     fn values_score_as_their_terms() {
         let mut csv = Vec::new();
         write_csv(&mut csv, LendingStream::new(1).take(1_500)).unwrap();
-        // Missing numbers and categories, too.
+        // Missing numbers and categories are included.
         let text = String::from_utf8(csv).unwrap().replace(",employed,", ",,").replace("0,", ",");
         let schema = Schema::from_toml("s.toml", SCHEMA).unwrap();
         let stream =

@@ -1,4 +1,4 @@
-//! One encoding for several runs: that of an earlier run, held as it is.
+//! One encoding for several runs: the encoding of an earlier run, held fixed.
 
 use crate::encoder::{self, Encoder};
 use crate::error::{Error, list};
@@ -6,8 +6,8 @@ use crate::schema::Schema;
 use crate::training::checkpoint::{Checkpoint, Stage};
 
 /// The encoding of an earlier run, for runs whose states are to be merged later: with it, every run
-/// has the same weight rows. A run holds it: numbers are not fitted again where their values move,
-/// and levels that the earlier run did not meet count as unseen.
+/// has the same weight rows. A run holds it fixed: numbers are not fitted again if their values
+/// move, and levels that did not occur in the earlier run count as unseen.
 #[derive(Clone, Debug)]
 pub struct Encoding {
     schema: Schema,
@@ -19,7 +19,7 @@ impl Encoding {
     /// Takes the encoding of a run.
     ///
     /// # Errors
-    /// [`Error::Input`] where the run had too few rows to fit one.
+    /// [`Error::Input`] if the run had too few rows to fit one.
     pub fn of(checkpoint: &Checkpoint<'_>) -> Result<Self, Error> {
         let Stage::Learning(encoder) = &checkpoint.stage else {
             return Err(Error::Input(format!(
@@ -34,14 +34,14 @@ impl Encoding {
         })
     }
 
-    /// Returns how it was fitted.
+    /// Returns the options that the encoding was fitted with.
     #[must_use]
     pub fn options(&self) -> &encoder::Options {
         &self.options
     }
 
-    /// Returns an encoder for a run over these columns, of which these are features; `file` stands
-    /// for the source in messages.
+    /// Returns an encoder for a run over these columns; `features` are the columns of its features,
+    /// and `file` names the source in messages.
     pub(super) fn encoder(
         &self,
         schema: &Schema,

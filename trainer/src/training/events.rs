@@ -1,4 +1,4 @@
-//! What happened to the mixture and to the encoding, with the names that groups and features have.
+//! Reports the events of the mixture and of the encoding, with the names of groups and features.
 
 use serde::Serialize;
 
@@ -91,7 +91,7 @@ pub struct Size {
 }
 
 impl EventReport {
-    /// Names the groups by the attributes of the stream.
+    /// Reports an event; groups are named by the attributes of the stream.
     fn new(event: &Event, attributes: &[Attribute]) -> Self {
         let mut report = Self { row: event.record, event: event.kind.name(), ..Self::default() };
         report.cause = match event.cause {
@@ -154,7 +154,7 @@ impl EventReport {
     }
 }
 
-/// Returns what happened to the mixture and to the encoding, oldest first.
+/// Returns the events of the mixture and of the encoding, oldest first.
 #[must_use]
 pub fn events(trainer: &Trainer) -> Vec<EventReport> {
     let attributes: Vec<Attribute> = trainer.attributes().cloned().collect();

@@ -1,8 +1,8 @@
-//! Export of a learned model as a blob, checked before it counts as done.
+//! Export of a learned model as a blob, with a check of the blob.
 //!
 //! The bytes are read back through the engine, and a sample of the training rows is scored by both:
-//! the learner from its own weights, the engine from the raw cells. A difference above
-//! [`TOLERANCE`] is an error; so is a background record that does not score as its row.
+//! the learner uses its own weights, the engine the raw cells. A difference above [`TOLERANCE`] is
+//! an error. So is a background record whose score differs from that of its row.
 
 use feamoe_engine::LoadError;
 use feamoe_engine::format::Provenance;
@@ -17,19 +17,19 @@ use crate::model::card::Card;
 use crate::model::{AlignedBytes, Content, EncodeError, HostModel};
 use crate::rows::{Merged, Reservoir, merged};
 
-/// Largest difference in p between learner and blob. Both sum some dozens of f32 in another order,
-/// and centring rounds each weight once: a few 1e-6 in a logit of moderate size; a mistake in the
-/// layout moves scores by far more.
+/// Largest difference in p between learner and blob. They sum some dozens of f32 in different
+/// orders, and centring rounds each weight once. That gives a few 1e-6 in a logit of moderate size;
+/// a mistake in the layout moves scores by far more.
 pub const TOLERANCE: f32 = 5e-5;
 
-/// What an export needs to know of a learner.
+/// The parts of a learner that an export needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
-    /// The encoder that made the learner's rows.
+    /// The encoder that made the learner's weight rows.
     pub encoder: &'a Encoder,
     /// The weights to export.
     pub weights: Weights<'a>,
-    /// What makes probabilities of their scores, where that is not the scores themselves.
+    /// Turns scores into probabilities; `None` if the scores are the probabilities.
     pub calibrator: Option<&'a Calibrator>,
     /// Decision threshold.
     pub threshold: f32,
@@ -42,16 +42,16 @@ pub struct Source<'a> {
 /// A checked blob.
 #[derive(Clone, Debug)]
 pub struct Export {
-    /// The file's bytes.
+    /// The bytes of the file.
     pub bytes: AlignedBytes,
     /// Its checksum.
     pub crc32: u32,
-    /// Rows that learner and engine both scored.
+    /// Number of rows that learner and engine both scored.
     pub checked_rows: u64,
-    /// Largest difference in p over them.
+    /// Largest difference in p over these rows.
     pub largest_difference: f32,
     /// Messages about columns that changed since the encoding was fitted: in the sample of the
-    /// rows, 32-bit floats no longer hold their numbers apart.
+    /// rows, their numbers are no longer distinct as 32-bit floats.
     pub warnings: Vec<String>,
 }
 
@@ -59,10 +59,10 @@ pub struct Export {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportError {
-    /// Past the limits of the format.
+    /// The model exceeds the limits of the format.
     #[error(transparent)]
     Encode(#[from] EncodeError),
-    /// The engine refused what was written.
+    /// The engine refused the written bytes.
     #[error("the engine refuses the exported model; nothing was written. This is a bug in feamoe, please report it")]
     Refused(#[from] LoadError),
     /// A row could not be read again.
@@ -80,10 +80,10 @@ pub enum ExportError {
         line: u64,
         /// The learner's score.
         learner: f32,
-        /// The engine's.
+        /// The engine's score.
         engine: f32,
     },
-    /// The score is not monotone in a column in which the schema wants it.
+    /// The score is not monotone in a column, although the schema requires it.
     #[error(
         "column {column:?}: the exported model is not monotone in it, which features.monotone requires; nothing was written. This is a bug in feamoe, \
          please report it"
@@ -92,7 +92,7 @@ pub enum ExportError {
         /// The column.
         column: String,
     },
-    /// A background record is not the row it was made from.
+    /// The score of a background record differs from that of its row.
     #[error(
         "{file}:{line}: the row has another score in the model's background; nothing was written. This is a bug in feamoe, please report it"
     )]
@@ -104,10 +104,10 @@ pub enum ExportError {
     },
 }
 
-/// Returns a model as it is, not checked against its learner, and without names.
+/// Returns a model without names and without a check against its learner.
 ///
 /// # Errors
-/// If it is past the limits of the format.
+/// [`EncodeError`] if the model exceeds the limits of the format.
 pub(crate) fn snapshot(source: &Source<'_>) -> Result<AlignedBytes, EncodeError> {
     content(source).to_bytes(false)
 }
@@ -132,8 +132,8 @@ fn content(source: &Source<'_>) -> Content {
 }
 
 /// Lays out, encodes, reads back and checks a model with its card and the reservoir's background.
-/// `predict` gives the learner's score of an encoded row, and its calibrated probability; `column`
-/// finds a column of the reservoir's rows.
+/// `predict` returns the learner's score of an encoded row, and its calibrated probability.
+/// `column` finds a column of the reservoir's rows.
 ///
 /// # Errors
 /// See [`ExportError`].
@@ -151,7 +151,7 @@ pub fn export(
         return Err(ExportError::NotMonotone { column: column.to_owned() });
     }
     let bytes = content.to_bytes(true)?;
-    // Bound by the names of a model that has no background yet.
+    // The columns are bound by the names of a model that has no background yet.
     let binding = Binding::new(&HostModel::load(bytes.as_slice())?, &column)?;
     let binding = binding.with_bad_cells(source.encoder.bad_cells());
     for row in reservoir.background() {
@@ -163,7 +163,7 @@ pub fn export(
     let (mut checked_rows, mut largest_difference) = (0, 0.0_f32);
     for row in reservoir.rows() {
         binding.fill(&row, &mut record)?;
-        // A record of this very model: it cannot be another's.
+        // The record was made for this model, so scoring it cannot fail for being another model's.
         let engine = model
             .score(&record)
             .map_or([f32::NAN; 2], |score| [score.probability, model.calibrated(&record, &score).unwrap_or(f32::NAN)]);

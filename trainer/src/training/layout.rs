@@ -1,24 +1,27 @@
-//! Lays a learner's rows of weights out as the engine reads them: contiguous by feature, centred on
-//! the training mean, standardisation folded in.
+//! Lays out a learner's weight rows in the engine's order: contiguous by feature, centred on the
+//! training mean, with the standardisation folded in.
 //!
-//! A number with bins: every bin picks a point of the line, its hats and itself; their sum
-//! becomes the bin's one row, and the line is left empty. The line of a *sloped* number stays.
+//! For a number with bins, every bin selects a point of the line, its hats, and the bin itself.
+//! Their sum becomes the bin's only weight row, and the line is left empty. The line of a *sloped*
+//! number stays.
 //!
-//! A line that stays, as that of a number without bins: the learner's linear row multiplies `s =
-//! (t(x) - mean) / sd` with the mean and sd of the rows it was fitted on. With `s_mean` the mean of
-//! `s` where the number was present:
+//! For a line that stays, or that of a number without bins, the learner's linear weight row
+//! multiplies `s = (t(x) - mean) / sd`, with the mean and sd of the rows it was fitted on. Let
+//! `s_mean` be the mean of `s` over the records with the number present:
 //!
 //! ```text
-//! present:  w s        =  (w / sd) (t(x) - centre)  +  (w s_mean - m)   +  m         centre = mean + sd s_mean
-//! missing:  r_missing  =                               (r_missing - m)  +  m         m = mean of the second summand over all records
+//! present:  w s        =  (w / sd) (t(x) - centre)  +  (w s_mean - m)   +  m
+//! missing:  r_missing  =                               (r_missing - m)  +  m
+//!
+//! centre = mean + sd s_mean         m = mean of the second summand over all records
 //! ```
 //!
-//! Rows are written less the mean `m` over all training records, which moves into the bias: the sum
-//! stays the same. The centre is rounded to f32 first and `s_mean` taken from what is left, so that
-//! this holds where that rounding is coarse (a time in seconds since 1970 has steps of 128). Rows
-//! that no training record picked become 0: an average, instead of a weight that was never learned;
-//! a level that occurred once, when it was new, gets the content of the unseen row, which that
-//! record picked.
+//! The mean `m` over all training records is subtracted from the weight rows and added to the bias,
+//! so the sum does not change. The centre is first rounded to f32, and `s_mean` is computed from
+//! the rounded centre, so that this holds if the rounding is coarse (a time in seconds since 1970
+//! has steps of 128). Weight rows that no training record contains become 0: an average, instead of
+//! a weight that was never learned. A level that occurred once, when it was new, gets the content
+//! of the unseen row, which that record used.
 
 use feamoe_engine::mixture::{Term, stride};
 use feamoe_engine::schema::Kind;
@@ -28,7 +31,7 @@ use crate::encoder::{self, Encoder};
 use crate::learner::{Calibrator, Weights};
 use crate::model::FeatureContent;
 
-/// Features, bias, rows and edges in the engine's order.
+/// Features, bias, weight rows and edges in the engine's order.
 pub(super) struct Layout {
     pub features: Vec<FeatureContent>,
     pub bias: Vec<f32>,
@@ -37,15 +40,15 @@ pub(super) struct Layout {
     pub deviations: Vec<f32>,
 }
 
-/// A row of which each record picks one.
+/// One of several weight rows, of which each record picks one.
 struct LookedUp {
-    /// Training records that picked it.
+    /// Number of training records that picked it.
     picked: f64,
     /// Whether its weights were learned.
     is_learned: bool,
-    /// The learner's rows that it is made of, with their scales.
+    /// The learner's weight rows that it consists of, with their scales.
     parts: Vec<(u32, f64)>,
-    /// Whether the number is present: then the linear part's mean is added.
+    /// Whether the number is present; if so, the linear part's mean is added.
     present: bool,
 }
 
@@ -85,8 +88,8 @@ pub(super) fn lay_out(encoder: &Encoder, weights: Weights<'_>) -> Layout {
     layout
 }
 
-/// Lays out what calibrates, as the engine's section is drawn: slope, bias, rows. They are laid out
-/// as the lane of an expert would be.
+/// Lays out the calibration as the engine's section expects it: slope, bias, weight rows. The
+/// weight rows are laid out like the lane of a single expert.
 pub(super) fn lay_out_calibration(encoder: &Encoder, calibrator: &Calibrator) -> Vec<f32> {
     let ([slope, bias], stride) = (calibrator.line(), stride(1));
     let lane = |value: f32| std::iter::once(value).chain(std::iter::repeat_n(0.0, stride - 1));
@@ -117,8 +120,8 @@ impl Writer<'_, '_> {
         Kind::Number { transform, low, high, centre, bins: u16::try_from(bins).unwrap_or(u16::MAX) }
     }
 
-    /// Lays out a number with bins: each bin's rows become one, and no line is left unless it is
-    /// sloped. Returns its centre and its bins.
+    /// Lays out a number with bins: each bin gets one weight row, and no line is left unless the
+    /// number is sloped. Returns the number's centre and the number of bins.
     fn bins(&mut self, number: &encoder::Number) -> (f32, usize) {
         let (centre, shift) = if number.is_sloped() {
             self.slope(number)
@@ -137,7 +140,7 @@ impl Writer<'_, '_> {
         (centre, number.n_bins())
     }
 
-    /// Writes the line of a number; returns its centre, and what the line adds there.
+    /// Writes the line of a number. Returns its centre, and the line's contribution there.
     #[allow(clippy::cast_possible_truncation)]
     fn slope(&mut self, number: &encoder::Number) -> (f32, Vec<f64>) {
         let present = self.present(number);
@@ -147,22 +150,23 @@ impl Writer<'_, '_> {
         self.rows.extend(linear.iter().map(|weight| (weight / sd) as f32));
         let centre = (mean + mean_scale * sd) as f32;
         let centre_scale = (f64::from(centre) - mean) / sd;
-        // The sum makes 0 of -0, which the padding of a row must not be.
+        // Adding 0 turns -0 into 0: the padding of a weight row must not be -0.
         (centre, linear.iter().map(|weight| weight * centre_scale + 0.0).collect())
     }
 
-    /// Lays out a number without bins; returns its centre and the rows of *present*, 0 or 1.
+    /// Lays out a number without bins. Returns its centre, and the number of weight rows for
+    /// *present*: 0 or 1.
     fn line(&mut self, number: &encoder::Number) -> (f32, usize) {
         let (centre, shift) = self.slope(number);
         let present = self.present(number);
-        // A record with the number present needs a row where others lacked it: else missing rows
-        // would shift the mean.
+        // If other records lack the number, a record that has it needs a weight row too; otherwise
+        // the missing row would shift the mean.
         let looked_up = [
             self.own(number.missing_row()),
             LookedUp { picked: present, is_learned: true, parts: Vec::new(), present: true },
         ];
         let written = self.looked_up(&looked_up, &shift);
-        // That row is 0 if nothing was missing: then it needs no place in the blob.
+        // That weight row is 0 if nothing was missing, and then needs no place in the blob.
         let has_row = self.mass(number.missing_row()) > 0.0;
         if !has_row {
             self.rows.truncate(written + self.stride);
@@ -184,14 +188,14 @@ impl Writer<'_, '_> {
         Kind::Category { levels: u16::try_from(category.levels().len()).unwrap_or(u16::MAX) }
     }
 
-    /// A row that is one of the learner's.
+    /// Returns an entry with a single weight row of the learner.
     fn own(&self, row: u32) -> LookedUp {
         let picked = self.mass(row);
         LookedUp { picked, is_learned: picked > 0.0, parts: vec![(row, 1.0)], present: false }
     }
 
-    /// Writes rows of which each record picks one, centred, and moves their mean into the bias;
-    /// `shift` is added where a row says *present*. Returns where they start.
+    /// Writes weight rows of which each record picks one, centred, and moves their mean into the
+    /// bias. `shift` is added to entries with the number present. Returns where they start.
     #[allow(clippy::cast_possible_truncation)]
     fn looked_up(&mut self, looked_up: &[LookedUp], shift: &[f64]) -> usize {
         let start = self.rows.len();
@@ -209,9 +213,10 @@ impl Writer<'_, '_> {
         start
     }
 
-    /// Returns the weights of a row.
+    /// Returns the weights of an entry.
     fn content(&self, row: &LookedUp, shift: &[f64]) -> Vec<f64> {
-        // Sums from 0: a shift can be -0 in the lanes of the padding, which are to be 0 to the bit.
+        // Summing from 0 matters: in the padding lanes a shift can be -0, but they must be 0 to the
+        // bit.
         let mut content = vec![0.0; self.stride];
         if row.present {
             content.iter_mut().zip(shift).for_each(|(sum, shift)| *sum += shift);
@@ -222,13 +227,13 @@ impl Writer<'_, '_> {
         content
     }
 
-    /// Returns a row of the learner; zeros for one it never learned.
+    /// Returns a weight row of the learner; zeros for one that it never learned.
     fn row(&self, id: u32) -> impl Iterator<Item = f64> + use<'_> {
         let rows = self.weights.rows;
         (0..self.stride).map(move |lane| rows.get([id as usize, lane]).copied().map_or(0.0, f64::from))
     }
 
-    /// Returns the training records that have a number.
+    /// Returns the number of training records that have the number.
     fn present(&self, number: &encoder::Number) -> f64 {
         self.rows_seen() - self.mass(number.missing_row())
     }
@@ -251,8 +256,8 @@ mod tests {
     use crate::schema::Schema;
     use crate::training::{Options, Trainer};
 
-    /// Numbers without bins, some missing, of streams whose mean moves up or down: the engine
-    /// refuses a lane of padding that is not 0 to the bit.
+    /// Numbers without bins, some missing, in streams whose mean moves up or down. The engine
+    /// refuses a padding lane that is not 0 to the bit.
     #[test]
     fn a_line_that_is_centred_again_leaves_the_padding_zero() {
         for seed in 0..8_u32 {

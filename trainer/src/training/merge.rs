@@ -1,21 +1,22 @@
-//! Several runs over parts of the data, *shards*, become one: where the data cannot come to one
-//! machine, the learner goes to them.
+//! Merges runs over parts of the data, called *shards*: if the data cannot be moved to one machine,
+//! the learner moves to the data.
 //!
-//! All runs share one encoding ([`Encoding`](super::Encoding)). What they have learned is merged as
-//! [`How`] says; what they have counted and measured is added up, groups united by name, as if each
-//! shard had followed the one before. Detectors of drift start anew. The same shards in the same
-//! order give the same bytes.
+//! All runs share one encoding ([`Encoding`](super::Encoding)). Their learners are merged as
+//! [`How`] says. Their counts and measures are added up, with groups united by name, as if each
+//! shard had followed the one before. Drift detectors are reset. The same shards in the same order
+//! give the same bytes.
 //!
-//! A shard that lacks a group, or has hardly any rows of it, has held no target for it: no gap was
-//! to be seen. Such shards are refused unless the merged run learns from rows of all shards
-//! afterwards, which *polishes* it, and these have the group.
+//! A shard that lacks a group, or has hardly any rows of it, has held no target for it, because it
+//! saw no gap. Such shards are refused unless the merged run afterwards learns from rows of all
+//! shards, which *polishes* it, and these rows contain the group.
 //!
-//! What a target is worth is known once the merged model has decided rows that it had not learned
-//! from: those that polish it, or those of an evaluation. Until then no target is judged.
+//! Whether a target is met is known only after the merged model has decided on rows that it had not
+//! learned from: the rows that polish it, or those of an evaluation. Until then no target is
+//! judged.
 //!
-//! Experts are merged down to the number asked for before the run is polished: what that costs is
-//! learned again (Adult in four shards by education, 4 experts: a log-loss of 0.2794 for 0.2848 the
-//! other way round; by hash 0.2800 for 0.2821).
+//! Experts are merged down to the requested number before the run is polished, so that the
+//! polishing makes up for the loss (Adult in four shards by education, 4 experts: a log-loss of
+//! 0.2794, against 0.2848 in the other order; by hash 0.2800 against 0.2821).
 //!
 //! Merging is for data that cannot move. Parts of a small stream learn less than one run over all
 //! of it. Adult with `spd=0.05`, the encoding of its first 6,000 rows, polished with the first
@@ -31,7 +32,7 @@
 //! | two shards by sex, joined and polished | 0.8569 | 0.2770 | -0.032 |
 //!
 //! Polishing takes as many rows as a target takes to settle: by sex the SPD was -0.11 after 5,000.
-//! With only the gate and the newest expert learning it was worse (by hash 0.8550 and 0.2872).
+//! With only the gate and the newest expert learning, it was worse (by hash 0.8550 and 0.2872).
 
 use std::borrow::Cow;
 
@@ -50,10 +51,10 @@ use crate::rows::{Attribute, GroupMap, Input, NoUnion, Place, Reservoir, ResumeF
 /// How shards are merged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Merging {
-    /// How their mixtures become one.
+    /// How the mixtures are merged.
     pub how: How,
-    /// Experts at most: the closest ones are merged. Past the capacity of a mixture, those of each
-    /// shard are merged first.
+    /// Maximum number of experts: the closest ones are merged. Above the capacity of a mixture,
+    /// those of each shard are merged first.
     pub experts: Option<usize>,
     /// Whether the merged run will learn from rows of all shards: only then may a shard lack a
     /// group that has a target.
@@ -73,38 +74,38 @@ pub enum MergeError {
         /// The shard.
         shard: usize,
     },
-    /// A shard learned in another way than the first one.
+    /// A shard has other settings or columns than the first one.
     #[error("shard {shard} and the first differ in their {what}")]
     Differs {
         /// The shard.
         shard: usize,
-        /// What differs; of an option with both values, that of the first last.
+        /// What differs; for an option both values, the first shard's last.
         what: String,
     },
-    /// A shard's encoding is not that of the others, or is one that it may fit again.
+    /// A shard does not share the encoding of the others, or may fit its encoding again.
     #[error("shard {shard} has its own encoding, but all shards must share the encoding of one earlier run")]
     Encoding {
         /// The shard.
         shard: usize,
     },
-    /// Means of experts need as many in every shard.
+    /// Averaging needs the same number of experts in every shard.
     #[error(
         "shard {shard} has {found} experts and the first has {expected}, but averaging needs equal numbers; join them instead"
     )]
     Experts {
         /// The shard.
         shard: usize,
-        /// Its experts.
+        /// Its number of experts.
         found: usize,
-        /// Those of the first shard.
+        /// The number of experts of the first shard.
         expected: usize,
     },
-    /// The experts of all shards are more than a mixture holds.
+    /// The shards together have more experts than a mixture holds.
     #[error("the shards have {found} experts together, but a mixture holds at most {limit}")]
     TooManyExperts {
-        /// All experts.
+        /// Number of all experts.
         found: usize,
-        /// Those that a mixture holds.
+        /// Number of experts that a mixture holds.
         limit: usize,
     },
     /// There are more shards than a mixture holds experts.
@@ -112,17 +113,17 @@ pub enum MergeError {
         "found {found} shards, but a mixture holds at most {limit} experts; merge some of the shards first, and then the results"
     )]
     TooManyShards {
-        /// The shards.
+        /// Number of shards.
         found: usize,
-        /// Experts that a mixture holds.
+        /// Number of experts that a mixture holds.
         limit: usize,
     },
     /// More rows wait for their labels than a run keeps.
     #[error("{found} rows of the shards wait for their labels, but a run keeps at most {limit}")]
     Waiting {
-        /// Rows of all shards that wait.
+        /// Waiting rows of all shards.
         found: usize,
-        /// Rows that may wait.
+        /// Largest number of waiting rows.
         limit: usize,
     },
     /// A shard has hardly any rows of a group that has a target.
@@ -139,7 +140,7 @@ pub enum MergeError {
         /// Rows of the group in the shard.
         found: u64,
     },
-    /// Nor have the rows that were to make up for it.
+    /// The rows to polish with lack a group that a shard lacks too.
     #[error(
         "the rows to polish with have {found} rows of group {group:?} of {attribute:?}, which has a target and is missing in shard {shard}; expected at least {expected}"
     )]
@@ -152,7 +153,7 @@ pub enum MergeError {
         group: String,
         /// Rows of the group.
         found: u64,
-        /// As many are the least.
+        /// The smallest number that is enough.
         expected: u64,
     },
     /// The shards have more groups than an attribute can have.
@@ -161,7 +162,7 @@ pub enum MergeError {
         /// The protected attribute.
         attribute: String,
     },
-    /// The schema lists no unfavourable outcome, and the shards have several.
+    /// The schema does not list the other outcome, and the shards have several labels for it.
     #[error(
         "the shards have several labels besides the favourable outcome, expected one; list them under target.negative"
     )]
@@ -169,13 +170,13 @@ pub enum MergeError {
     /// The state of a shard cannot be resumed, or the merged run cannot learn.
     #[error(transparent)]
     Run(#[from] Error),
-    /// The merged state contradicts itself: a fault in this crate.
+    /// The merged state is inconsistent: a bug in this crate.
     #[error(transparent)]
     State(#[from] CheckpointError),
 }
 
 impl MergeError {
-    /// Returns the number of the shard that it is about, if it is about one.
+    /// Returns the number of the shard in this error, if it names one.
     pub fn shard(&mut self) -> Option<&mut usize> {
         match self {
             Self::Empty { shard }
@@ -188,7 +189,7 @@ impl MergeError {
         }
     }
 
-    /// Calls the shards by other numbers than their places: by those given, one for each.
+    /// Renumbers the shards: `numbers` holds the new number for each place.
     #[must_use]
     pub fn numbered(mut self, numbers: &[usize]) -> Self {
         if let Some(shard) = self.shard()
@@ -210,7 +211,7 @@ impl From<NoUnion> for MergeError {
 }
 
 impl Checkpoint<'_> {
-    /// Merges the states of several runs into that of one, as [`Trainer::merge`] does.
+    /// Merges the states of several runs into one, like [`Trainer::merge`].
     ///
     /// # Errors
     /// See [`MergeError`].
@@ -223,7 +224,7 @@ impl Checkpoint<'_> {
         let encoders: Vec<&Encoder> = encoders.collect::<Result<_, _>>()?;
         for ((other, encoder), shard) in shards.iter().zip(&encoders).zip(1..) {
             first.check_shard(other, shard)?;
-            // One that is not held may be another after the next row.
+            // An encoding that is not held may change with the next row.
             let is_held = encoder.is_held() || shards.len() == 1;
             if !is_held || !encoder.is_same_encoding(encoders[0]) {
                 return Err(MergeError::Encoding { shard });
@@ -285,7 +286,7 @@ impl Checkpoint<'_> {
         Ok(encoder)
     }
 
-    /// Checks that another state can be merged with this one, by what both were begun with.
+    /// Checks that another state can be merged with this one: same schema, columns and options.
     fn check_shard(&self, other: &Self, shard: usize) -> Result<(), MergeError> {
         let differs = |what: &str, is_same: bool| (!is_same).then(|| what.to_owned());
         let what = differs("schemas", self.schema == other.schema)
@@ -298,7 +299,7 @@ impl Checkpoint<'_> {
     }
 }
 
-/// A group that a shard has too few rows of to have held a target for it.
+/// A group of which a shard has too few rows to have held a target for it.
 struct Absent<'a> {
     shard: usize,
     attribute: usize,
@@ -307,11 +308,13 @@ struct Absent<'a> {
     rows: u64,
 }
 
-/// The part of its rows, if they were spread evenly, that a group needs in every shard.
+/// Every shard needs this share of the rows of a group that it would have if they were spread
+/// evenly.
 const LEAST_PART: f64 = 0.25;
 
-/// Returns the groups that can be judged over all shards, but that single ones have hardly any rows
-/// of: fewer than a judgement takes, and than a quarter of their share. None without targets.
+/// Returns the groups that can be judged over all shards, but of which a single shard has hardly
+/// any rows: too few to judge, and less than a quarter of its share. Returns none if there are no
+/// targets.
 #[allow(clippy::cast_precision_loss)] // counts
 fn absent_groups<'a>(
     first: &Checkpoint<'_>,
@@ -339,7 +342,8 @@ fn absent_groups<'a>(
     absent.filter(move |_| has_targets)
 }
 
-/// Returns the learners of the shards, as far as they fit one mixture.
+/// Returns the learners of the shards. For joining, experts are merged until one mixture can hold
+/// all; for averaging, all shards must have the same number of experts.
 fn fitting<'a>(
     shards: &'a [Checkpoint<'_>],
     encoders: &[&Encoder],
@@ -375,7 +379,7 @@ fn fitting<'a>(
     Ok(learners)
 }
 
-/// Returns the sample of the rows as examples.
+/// Returns the sample of the rows, encoded.
 fn sample(reservoir: &Reservoir, encoder: &Encoder) -> Result<Vec<Example>, Error> {
     let example = |row| {
         let mut example = Example::default();
@@ -385,7 +389,7 @@ fn sample(reservoir: &Reservoir, encoder: &Encoder) -> Result<Vec<Example>, Erro
 }
 
 impl Trainer {
-    /// Returns one trainer of several that learned apart, from other rows: see
+    /// Merges several trainers that learned separately, from different rows: see
     /// [`training::merge`](crate::training::merge).
     ///
     /// # Errors
@@ -396,9 +400,9 @@ impl Trainer {
     }
 }
 
-/// Merges shards, and lets the merged run learn from `polish` in one pass; without, the run is that
-/// of the shards alone. `saving`: as for [`resume`](super::resume). Notes of the run say where rows
-/// seem to count twice.
+/// Merges shards, and lets the merged run learn from `polish` in one pass. If `polish` is empty,
+/// the run is the merged shards alone. `saving` is as for [`resume`](super::resume). The notes of
+/// the run say where rows seem to count twice.
 ///
 /// # Errors
 /// See [`MergeError`].
@@ -435,7 +439,7 @@ pub fn run(
     Ok(run)
 }
 
-/// Checks that the rows that were learned from after merging have the groups that shards lack.
+/// Checks that the rows learned from after the merge have the groups that shards lack.
 fn check_polish(shards: &[Checkpoint<'_>], before: &Place, after: &Place) -> Result<(), MergeError> {
     let Some(first) = shards.first() else { return Ok(()) };
     let places: Vec<&Place> = shards.iter().map(|shard| &shard.place).collect();
@@ -456,7 +460,7 @@ fn check_polish(shards: &[Checkpoint<'_>], before: &Place, after: &Place) -> Res
     Ok(())
 }
 
-/// Says what is strange about the rows of the shards.
+/// Returns notes about shards that were stopped early, or that share rows.
 fn notes(shards: &[Checkpoint<'_>]) -> Vec<String> {
     let mut notes = Vec::new();
     for (index, shard) in shards.iter().enumerate() {

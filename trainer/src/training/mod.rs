@@ -1,10 +1,10 @@
-//! One training run: rows from the stream, encoded, learned from in one or more passes, measured
-//! prequentially; and resuming an earlier one.
+//! One training run: rows of the stream are encoded, learned from in one or more passes, and
+//! measured prequentially. An earlier run can be resumed.
 //!
-//! Resuming ([`resume`]) from the checkpoint of a run over A with newer data B gives what one run
-//! over A and B gives, to the bit, wherever the run was interrupted. Runs of several passes, or in
-//! an order of their own, are stored once they are done; newer data are then learned from in a
-//! single pass.
+//! Resuming ([`resume`]) from the checkpoint of a run over A with newer data B gives the same bits
+//! as one run over A and B, wherever the run was interrupted. Runs with several passes, or with
+//! shuffled rows, are stored once they are finished; they then learn from newer data in a single
+//! pass.
 
 mod card;
 pub mod checkpoint;
@@ -59,57 +59,59 @@ use weight::without_weight;
 
 /// Rows between two reports of progress.
 const REPORT_EVERY: u64 = 8192;
-/// Part of the rows that only the first of several passes learns from, where fairness moves scores
-/// or the number of passes is to be found: probabilities are calibrated on them, and models are
-/// judged on them. A target that is
-/// met on rows learned from again and again is missed on new ones.
+/// Share of the rows that only the first of several passes learns from, if fairness moves scores or
+/// the number of passes is chosen by the run. Probabilities are calibrated on these rows, and
+/// models are judged on them: a target that is met on rows learned from repeatedly is missed on new
+/// ones.
 const RESERVED_PART: f64 = 0.1;
 
-/// How a run goes over the data.
+/// The options of a run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The learner's.
+    /// The options of the learner.
     pub learner: ValidOptions,
-    /// The encoder's.
+    /// The options of the encoder.
     pub encoder: encoder::Options,
-    /// The encoding of an earlier run, to be held as it is, so that states of several runs can be
-    /// merged; its options are those of `encoder`.
+    /// The encoding of an earlier run, to be held fixed so that states of several runs can be
+    /// merged. Its options must be those of `encoder`.
     pub encoding: Option<Arc<Encoding>>,
     /// Passes over the data, at least 1.
     pub epochs: u32,
-    /// End with the pass whose model has the smallest log-loss on one row in ten, which only the
-    /// first pass learns from; after `epochs` passes at most.
+    /// Whether to end with the pass whose model has the smallest log-loss on one row in ten, which
+    /// only the first pass learns from; at the latest after `epochs` passes.
     pub stops_early: bool,
-    /// Keep all rows in memory and learn from them in an order drawn by the seed, another one in
-    /// each pass.
+    /// Whether to keep all rows in memory and learn from them in an order drawn by the seed, which
+    /// differs between passes.
     pub shuffle: bool,
-    /// Seed of the order; the learner has the same.
+    /// Seed of the order, the same as the learner's.
     pub seed: u64,
-    /// Rows of a prequential window.
+    /// Number of rows of a prequential window.
     pub window: u64,
-    /// Rows drawn from the first pass that go into the model, for explanations to compare with.
+    /// Number of rows drawn from the first pass that are stored in the model, as the background of
+    /// explanations.
     pub background: u16,
-    /// Learn from one part of the rows only, to judge on the other.
+    /// Learn only from one part of the rows, so that the other part can be used to judge.
     pub split: Option<Split>,
-    /// Column of the sample weights, numbers of at least 0; it is no feature. A row of weight 2
-    /// counts as two rows in the loss, relative to the mean weight so far; one of weight 0 is
+    /// Column of the sample weights, numbers of at least 0; it is not a feature. A row of weight 2
+    /// counts as two rows in the loss, relative to the mean weight so far. A row of weight 0 is
     /// counted and left out. Measures count every row once.
     pub weight: Option<String>,
-    /// Rows that labels are late by, at most [`MOST_DELAY`](delay::MOST_DELAY): a row is scored
-    /// when it comes, and learned from once as many more have come. 0 for at once; more only for a
+    /// Label delay in rows, at most [`MOST_DELAY`](delay::MOST_DELAY): a row is scored when it
+    /// arrives, and learned from after this many more rows have arrived. A delay above 0 needs a
     /// single pass in the order of the data.
     pub label_delay: u32,
 }
 
 impl Options {
-    /// Passes at most where their number is to be found.
+    /// Maximum number of passes if the run chooses their number.
     pub const MOST_EPOCHS: u32 = 20;
 
-    /// Background rows where nobody chose: a mean over them is within 3 % of its spread, in as many
-    /// bytes as a model of usual size.
+    /// Default number of background rows: a mean over them is within 3 % of its spread, and they
+    /// take as many bytes as a model of usual size.
     pub const BACKGROUND: u16 = 1000;
 
-    /// One pass in the order of the data, with the encoder's defaults and windows of 1,000 rows.
+    /// Returns options for one pass in the order of the data, with the encoder's defaults and
+    /// windows of 1,000 rows.
     #[must_use]
     pub fn new(learner: ValidOptions) -> Self {
         let seed = learner.seed();
@@ -158,7 +160,7 @@ pub struct Progress<'a> {
 /// the run with [`Error::Interrupted`].
 pub type OnProgress<'a> = &'a mut dyn FnMut(&Progress<'_>) -> ControlFlow<()>;
 
-/// An [`OnProgress`] that never ends a run.
+/// An [`OnProgress`] callback that never ends a run.
 pub fn unwatched(_: &Progress<'_>) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
@@ -222,7 +224,7 @@ impl Run {
     }
 }
 
-/// This crate's version as numbers.
+/// Returns this crate's version as numbers.
 fn version() -> (u16, u16, u16) {
     let part = |text: &str| text.parse().unwrap_or(0);
     (
@@ -232,12 +234,12 @@ fn version() -> (u16, u16, u16) {
     )
 }
 
-/// Seconds of wall time.
+/// Durations in seconds of wall time, and the memory of the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Timing {
-    /// The whole run.
+    /// The time of the whole run.
     pub total: f64,
-    /// Only learning; known only if the rows were in memory first.
+    /// The time of learning only; known only if the rows were in memory first.
     pub learning: Option<f64>,
     /// Size of the rows in memory, in bytes; 0 if they were streamed.
     pub rows_in_memory_bytes: usize,
@@ -285,7 +287,7 @@ pub fn run_saving(
     while reader.advance()? {
         let before = trainer.rows();
         trainer.learn(&reader.record())?;
-        // Rows that are kept are not learned from yet.
+        // Kept rows are not learned from yet.
         if trainer.rows() > before || options.shuffle && trainer.counts().read.is_multiple_of(REPORT_EVERY) {
             report(&trainer, on_progress)?;
         }
@@ -320,7 +322,7 @@ pub fn run_saving(
                 }
                 report(&trainer, on_progress)?;
             }
-            // If there were too few rows to end the start.
+            // Needed if there were too few rows to fit the encoder.
             trainer.fit()?;
             if early_stop.ends(&mut trainer, epoch) {
                 break;
@@ -332,7 +334,8 @@ pub fn run_saving(
         timing.learning = Some(learning.elapsed().as_secs_f64());
     } else {
         trainer.fit()?;
-        // What is done with each row of a reading, learned from again or reserved.
+        // Reads the data again. `take` gets each row, and whether it is reserved instead of learned
+        // from.
         let read_again =
             |trainer: &mut Trainer,
              epoch: u32,
@@ -419,8 +422,8 @@ fn check_passes(inputs: &[Input], options: &Options) -> Result<(), Error> {
     }
 }
 
-/// Opens the data after earlier ones of these columns (none: there were none) and of this digest;
-/// no other columns are read than are learned from.
+/// Opens the data that follow earlier ones with these columns and this digest; `columns` is empty
+/// if there are no earlier ones. Reads only the columns that are needed.
 fn open(
     inputs: &[Input],
     schema: &Schema,
@@ -438,7 +441,7 @@ fn open(
     Ok(source)
 }
 
-/// Learns from all records, once.
+/// Learns from all records in a single pass.
 fn over(
     mut trainer: Trainer,
     mut reader: Reader<'_>,
@@ -446,8 +449,8 @@ fn over(
     on_progress: OnProgress<'_>,
     started: Instant,
 ) -> Result<Run, Error> {
-    // As soon as there is something to store: whatever an earlier run left in its place must not be
-    // taken for this one.
+    // The first checkpoint is stored as soon as something was learned: a file that an earlier run
+    // left in its place must not be mistaken for this run's.
     let mut is_stored = trainer.encoder().is_some() && trainer.rows() > 0;
     let mut paused_at = trainer.counts().read;
     let store_and_stop = |trainer: &mut Trainer, reader: &Reader<'_>, saving: &mut Option<Saving<'_>>| {
@@ -473,7 +476,7 @@ fn over(
             }
             more => more?,
         };
-        // Whoever is asked to stop may find the data cut off: that is not their end.
+        // When the run is asked to stop, the data may be cut off; that is not the end of the data.
         if !more {
             store_and_stop(&mut trainer, &reader, &mut saving)?;
             break;
@@ -504,7 +507,7 @@ fn over(
     Ok(Run { trainer, unfitted, timing, notes: reader.source().notes() })
 }
 
-/// Says how far the run is, every few thousand rows.
+/// Reports the progress of the run, every few thousand rows.
 #[inline]
 fn report(trainer: &Trainer, on_progress: OnProgress<'_>) -> Result<(), Error> {
     if trainer.rows().is_multiple_of(REPORT_EVERY) && on_progress(&trainer.progress()).is_break() {
@@ -523,8 +526,8 @@ mod tests {
     use crate::learner::LearnerOptions;
     use crate::rows::Records;
 
-    /// What depends on the order of the rows, the encoder included, is as if the file had been
-    /// shuffled: the spread over seeds is that of shuffled files.
+    /// Everything that depends on the order of the rows, the encoder included, is as if the file
+    /// had been shuffled: the spread over seeds equals that over shuffled files.
     #[test]
     fn shuffling_is_training_on_a_shuffled_file() {
         let mut text = Vec::new();

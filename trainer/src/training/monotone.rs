@@ -1,5 +1,5 @@
-//! Checks that a model about to be exported is monotone where the schema asks for it, by its
-//! weights alone: no promise rests on how they were learned.
+//! Checks that a model about to be exported is monotone where the schema asks for it. The check
+//! uses the weights alone, so the guarantee does not depend on how they were learned.
 
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::Kind;
@@ -8,11 +8,12 @@ use crate::model::Content;
 use crate::schema::Direction;
 
 /// Returns the name of the first feature in which the score, or its calibrated probability, does
-/// not change as its direction says. `directions`: one a feature, `None` for any change.
+/// not change in the required direction. `directions` has one entry per feature; `None` allows any
+/// change.
 ///
-/// A number's rows are the line, *missing*, then the bins in ascending order. The score is monotone
-/// if the line has no weight in the gate and points the right way in every expert, and if the bins
-/// have one weight in each gate lane and ordered ones in each expert's.
+/// The weight rows of a number are the line, *missing*, then the bins in ascending order. The score
+/// is monotone if the line has no weight in the gate and the right sign in every expert, and if the
+/// bins have one common weight in each gate lane and ordered weights in each expert lane.
 pub(super) fn broken<'c>(content: &'c Content, directions: &[Option<Direction>]) -> Option<&'c str> {
     let stride = stride(content.experts);
     let (line, calibration) = content.calibration.split_at_checked(2).unwrap_or_default();
@@ -53,7 +54,7 @@ mod tests {
     const BINS: u16 = 4;
     const STRIDE: usize = 4;
 
-    /// Two experts, a category, a number that may do anything, and one that the score rises in.
+    /// Returns two experts, a category, a free number, and a number in which the score must rise.
     fn content() -> Content {
         let number = Kind::Number { transform: Transform::Identity, low: 0.0, high: 9.0, centre: 1.0, bins: BINS };
         let feature = |name: &str, kind| FeatureContent { name: name.to_owned(), kind, levels: Vec::new() };
@@ -91,7 +92,7 @@ mod tests {
         assert_eq!(broken(&Content { calibration: Vec::new(), ..content() }, &UP), None);
     }
 
-    /// Every weight that matters, moved the wrong way by the least there is.
+    /// Every relevant weight, moved the wrong way by the smallest possible amount.
     #[test]
     fn a_single_weight_in_the_wrong_place_is_found() {
         let at = |row: usize, lane: usize| (9 + row) * STRIDE + lane;
@@ -108,7 +109,7 @@ mod tests {
             content.calibration[place] = weight;
             assert_eq!(broken(&content, &UP), Some("held"), "calibration {place}: {weight}");
         }
-        // The row of a missing value is free.
+        // The weight row of a missing value is free.
         for lane in 0..STRIDE {
             let mut content = content();
             content.rows[at(1, lane)] = -99.0;

@@ -1,12 +1,12 @@
-//! Whether rows come sorted: by their outcome, by the groups of a protected attribute, or by a
-//! feature, such as a date.
+//! Detects whether rows arrive sorted: by their outcome, by the groups of a protected attribute, or
+//! by a feature, such as a date.
 //!
-//! One pass over sorted rows learns the last block, and its prequential measures are those of a
-//! model that only repeats the last outcome. In random order `n` values with shares `p` change
+//! A single pass over sorted rows learns the last block, and its prequential measures are those of
+//! a model that only repeats the last outcome. In random order `n` values with shares `p` change
 //! about `n (1 - sum of p^2)` times from one row to the next (the runs test of Wald and Wolfowitz
-//! 1940); rows that change a tenth as often are sorted. Of the values of a feature that differ from
-//! the one before, about half are larger; where it is less than a twentieth, or more than nineteen,
-//! the rows are sorted by it.
+//! 1940). Rows that change less than a tenth as often count as sorted. Among the values of a
+//! feature that differ from the previous one, about half are larger. If the share is below one in
+//! twenty, or above nineteen in twenty, the rows count as sorted by that feature.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,9 +14,9 @@ use std::cmp::Ordering;
 
 use crate::rows::{GroupMap, NO_GROUP, Row};
 
-/// Fewer expected changes say nothing.
+/// With fewer expected changes, no order can be detected.
 const LEAST_EXPECTED: f64 = 50.0;
-/// Part of the expected changes below which rows are sorted.
+/// Share of the expected changes below which rows count as sorted.
 const SORTED_BELOW: f64 = 0.1;
 
 /// Counts how often one value follows another.
@@ -43,7 +43,8 @@ impl Runs {
         }
     }
 
-    /// Adds the rows of another part of the data. One of a single value says nothing of the order.
+    /// Adds the rows of another part of the data. A part with a single value shows nothing about
+    /// the order.
     fn add(&mut self, other: &Self) {
         if other.changes > 0 {
             self.changes = self.changes.saturating_add(other.changes);
@@ -71,7 +72,7 @@ struct Steps {
 }
 
 impl Steps {
-    /// Rows that went both ways this often are not sorted, whatever comes.
+    /// Returns whether the rows moved both ways so often that they can no longer count as sorted.
     fn is_settled(&self) -> bool {
         self.up.min(self.down) as f64 >= LEAST_EXPECTED && !self.is_sorted()
     }
@@ -100,7 +101,7 @@ impl Steps {
     }
 }
 
-/// What the rows may be sorted by.
+/// The statistics by which sorted rows are detected.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Order {
     outcomes: Runs,
@@ -146,7 +147,7 @@ impl Order {
         }
     }
 
-    /// Looks at the features of a row, which are in these columns.
+    /// Counts the features of a row, which are in these columns.
     #[inline]
     pub(super) fn observe_features(&mut self, row: &Row<'_>, columns: &[usize]) {
         if self.features.len() < columns.len() {
@@ -160,7 +161,7 @@ impl Order {
         }
     }
 
-    /// Returns the features that the rows are sorted by, by their number.
+    /// Returns the indices of the features that the rows are sorted by.
     pub(super) fn sorted_by_features(&self) -> impl Iterator<Item = usize> + '_ {
         self.features.iter().enumerate().filter(|(_, steps)| steps.is_sorted()).map(|(feature, _)| feature)
     }

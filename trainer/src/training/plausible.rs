@@ -11,12 +11,11 @@ use serde::ser::{self, Serialize, Serializer};
 /// Fields whose floats may be NaN or infinite: a cell that holds such a number, or a place if there
 /// is no number yet.
 const MAY_BE_ENDLESS: [&str; 3] = ["cells", "extent", "last_number"];
-/// Fields whose integers are no counts: hashes and seeds, and options that may be as large as
-/// somebody likes.
+/// Fields whose integers are not counts: hashes and seeds, and options without an upper limit.
 const NO_COUNTS: [&str; 5] = ["every", "hash", "length", "seed", "unfair"];
 
-/// A count lies below this, read or written: sums of thousands of them do not wrap, and what was
-/// written can be read.
+/// Every count is below this limit, when read and when written. So sums of thousands of counts do
+/// not wrap, and a written state can be read.
 const LIMIT: u64 = 1 << 48;
 
 /// Returns the field of the first number that no run produces.
@@ -25,7 +24,7 @@ pub(super) fn first_odd(state: &impl Serialize) -> Option<&'static str> {
     state.serialize(&mut walk).err().map(|Odd(field)| field)
 }
 
-/// The field of a number that is odd.
+/// The field of an implausible number.
 #[derive(Debug)]
 struct Odd(&'static str);
 
@@ -43,7 +42,7 @@ impl ser::Error for Odd {
     }
 }
 
-/// Walks through a state; knows the field that it is in.
+/// Visits a state, and tracks the current field.
 struct Walk {
     field: &'static str,
 }
@@ -65,7 +64,7 @@ impl Walk {
     }
 }
 
-/// What has nothing to check.
+/// Accepts a value of these types without a check.
 macro_rules! pass {
     ($($name:ident: $type:ty),*) => {
         $(fn $name(self, _: $type) -> Result<(), Odd> {
@@ -86,7 +85,7 @@ impl Serializer for &mut Walk {
     type SerializeStructVariant = Self;
 
     pass!(serialize_bool: bool, serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64);
-    // Of 128 bits there are no counts: states of generators.
+    // There are no 128-bit counts, only states of random generators.
     pass!(serialize_u128: u128, serialize_i128: i128, serialize_u8: u8, serialize_u16: u16, serialize_u32: u32, serialize_char: char, serialize_str: &str);
     pass!(serialize_bytes: &[u8], serialize_unit_struct: &'static str);
 
@@ -161,7 +160,7 @@ impl Serializer for &mut Walk {
     }
 }
 
-/// Sequences and the like: each element by itself, in the same field.
+/// Sequences and similar types: each element is checked, in the same field.
 macro_rules! elements {
     ($($part:ident: $method:ident),*) => {
         $(impl ser::$part for &mut Walk {
@@ -182,7 +181,7 @@ macro_rules! elements {
 elements!(SerializeSeq: serialize_element, SerializeTuple: serialize_element, SerializeTupleStruct: serialize_field);
 elements!(SerializeTupleVariant: serialize_field);
 
-/// Structs: each field under its name.
+/// Structs: each field is checked under its own name.
 macro_rules! fields {
     ($($part:ident),*) => {
         $(impl ser::$part for &mut Walk {

@@ -21,7 +21,7 @@ pub struct Tally {
     log_loss: f64,
     /// Per attribute, per group.
     groups: Vec<Vec<Decisions>>,
-    /// Records looked at for individual fairness, and the unfair ones.
+    /// Records checked for individual fairness, and the unfair ones among them.
     flipped: u64,
     unfair: u64,
 }
@@ -48,8 +48,8 @@ impl Tally {
         }
     }
 
-    /// Counts whether the record was decided individually unfairly; one without any group is not
-    /// judged.
+    /// Counts whether the decision on a record was individually unfair. A record without any group
+    /// is not counted.
     pub fn observe_individual(&mut self, unfair: bool, groups: &[u8]) {
         if groups.iter().any(|group| *group != NO_GROUP) {
             self.flipped += 1;
@@ -57,7 +57,7 @@ impl Tally {
         }
     }
 
-    /// Adds another stretch.
+    /// Adds the counts of another stretch.
     pub fn merge(&mut self, other: &Self) {
         self.all.merge(&other.all);
         self.log_loss += other.log_loss;
@@ -76,13 +76,13 @@ impl Tally {
         }
     }
 
-    /// Returns it with the groups of a union.
+    /// Returns the tally with its groups mapped into a union.
     fn united(&self, groups: &GroupMap) -> Self {
         let by_attribute = self.groups.iter().enumerate().map(|(attribute, counts)| groups.spread(attribute, counts));
         Self { groups: by_attribute.collect(), ..self.clone() }
     }
 
-    /// Returns the sum of several, whose groups are united.
+    /// Returns the sum of several tallies, with their groups united.
     pub(super) fn sum(parts: &[(Self, &GroupMap)]) -> Self {
         let mut sum = Self::default();
         parts.iter().for_each(|(part, groups)| sum.merge(&part.united(groups)));
@@ -108,7 +108,7 @@ impl Tally {
         self.log_loss / self.all.rows() as f64
     }
 
-    /// Returns the share of individually unfair decisions; `None` if they were not looked for.
+    /// Returns the share of individually unfair decisions; `None` if they were not checked.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn individual_unfairness(&self) -> Option<f64> {
@@ -151,13 +151,13 @@ impl Tally {
 /// Measures over the stream, in windows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prequential {
-    /// Records a window; doubles when there are [`MOST_WINDOWS`].
+    /// Records per window; it doubles when there are [`MOST_WINDOWS`].
     length: u64,
     windows: Vec<Tally>,
 }
 
 impl Prequential {
-    /// Starts without records. `window`: records a window, at least 1.
+    /// Returns measures without records. `window` is the number of records per window, at least 1.
     #[must_use]
     pub fn new(window: u64) -> Self {
         Self { length: window.max(1), windows: Vec::new() }
@@ -176,7 +176,7 @@ impl Prequential {
         }
     }
 
-    /// Counts whether the record counted last was decided individually unfairly.
+    /// Counts whether the decision on the last counted record was individually unfair.
     pub fn observe_individual(&mut self, unfair: bool, groups: &[u8]) {
         if let Some(last) = self.windows.last_mut() {
             last.observe_individual(unfair, groups);
@@ -195,7 +195,7 @@ impl Prequential {
         }
     }
 
-    /// Returns the windows of several, whose groups are united, one part after the other.
+    /// Returns the windows of several parts, one part after the other, with their groups united.
     pub(super) fn merge(parts: &[(&Self, &GroupMap)]) -> Self {
         let length = parts.iter().map(|(part, _)| part.length).max().unwrap_or(1);
         let mut merged = Self::new(length);
@@ -212,12 +212,12 @@ impl Prequential {
         merged
     }
 
-    /// Returns the records a window.
+    /// Returns the number of records per window.
     pub(super) fn length(&self) -> u64 {
         self.length
     }
 
-    /// Returns how many records there were.
+    /// Returns the number of records.
     pub(super) fn rows(&self) -> u64 {
         self.windows.iter().map(|window| window.all.rows()).sum()
     }
@@ -299,8 +299,8 @@ pub struct WindowSummary {
 mod tests {
     use super::*;
 
-    /// Ten records, all declined, are no gap of a window in which a thousand others have a small
-    /// one.
+    /// A group of ten records, all declined, must not determine the gap of a window in which a
+    /// thousand others have a small gap.
     #[test]
     fn the_worst_group_is_not_the_smallest_one() {
         let mut window = Tally::default();
@@ -329,9 +329,9 @@ mod tests {
         assert_eq!(summary.total.rows, rows);
         assert_eq!(summary.windows.iter().map(|w| w.rows).sum::<u64>(), rows);
         assert!(summary.windows.iter().rev().skip(1).all(|w| w.rows == 8));
-        // Half of each label gets a yes.
+        // Half of each label is accepted.
         assert!((summary.total.balanced_accuracy - 0.5).abs() < 1e-3);
-        // Group 0 gets every yes: the gap of group 1 is -1.
+        // Every accepted record is of group 0: the gap of group 1 is -1.
         assert_eq!(summary.total.spd, Some(-1.0));
         assert_eq!(summary.windows.last().map(|w| w.from + w.rows), Some(rows + 1));
     }

@@ -49,7 +49,7 @@ pub struct Rehearsal {
 /// result.
 ///
 /// # Errors
-/// Those of [`run`](super::run).
+/// The errors of [`run`](super::run).
 pub fn rehearse(inputs: &[Input], schema: &Schema, options: &Options) -> Result<Rehearsal, Error> {
     check_passes(inputs, options)?;
     let weight = options.weight.as_deref();
@@ -59,10 +59,10 @@ pub fn rehearse(inputs: &[Input], schema: &Schema, options: &Options) -> Result<
     look_over(trainer, reader, options.epochs, options.shuffle)
 }
 
-/// Like [`rehearse`], of [`resume`](super::resume).
+/// Like [`rehearse`], for [`resume`](super::resume).
 ///
 /// # Errors
-/// Those of [`resume`](super::resume).
+/// The errors of [`resume`](super::resume).
 pub fn rehearse_resuming(
     checkpoint: Checkpoint<'_>,
     inputs: &[Input],
@@ -80,7 +80,7 @@ fn look_over(mut trainer: Trainer, mut reader: Reader<'_>, passes: u32, shuffle:
     let (started, before) = (Instant::now(), trainer.counts());
     let seconds = || started.elapsed().as_secs_f64();
     let (mut rows, mut timed_rows) = (0_u64, 0);
-    // The first rows take longer, until the columns are settled.
+    // The first rows take longer, until the encoder is fitted.
     let (mut settled, mut timed) = (None, 0.0);
     while reader.advance()? {
         let record = reader.record();
@@ -99,7 +99,7 @@ fn look_over(mut trainer: Trainer, mut reader: Reader<'_>, passes: u32, shuffle:
     if rows == timed_rows {
         timed = seconds();
     }
-    // Of few rows, the mean of all.
+    // With few rows, the mean over all of them.
     let (settled_rows, settled_at) = settled.filter(|(settled, _)| timed_rows > 2 * settled).unwrap_or_default();
     let each = (timed - settled_at) / (timed_rows - settled_rows).max(1) as f64;
     let left = (rows - timed_rows) + u64::from(passes - 1) * rows;

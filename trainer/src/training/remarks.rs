@@ -7,7 +7,7 @@ use super::order::Order;
 use crate::judge::gaps::SMALL_GROUP;
 use crate::model::card::FeatureCells;
 
-/// The share of windows with only one outcome from which on there is a remark.
+/// If at least this share of the windows has only one outcome, there is a remark.
 const MOST_OF_ONE_OUTCOME: f64 = 0.1;
 
 /// With fewer rows than this, several passes hold a target better.
@@ -78,7 +78,7 @@ pub enum Remark {
     SameDecisions {
         /// Whether they are favourable.
         selected: bool,
-        /// How many.
+        /// Number of these decisions.
         rows: u64,
     },
 }

@@ -1,5 +1,5 @@
-//! Thresholds per group at export: each group's shift goes into the weights of its level, which
-//! the model then has like any other.
+//! Thresholds per group at export: each group's shift is added to the weights of its level, so the
+//! model needs nothing else for it.
 
 use ndarray::Array2;
 
@@ -9,8 +9,8 @@ use crate::learner::{FairBy, Learner};
 use crate::rows::Attribute;
 use crate::schema::Schema;
 
-/// Makes sure that targets which are to be held by thresholds can be: of one protected column,
-/// which is a feature, so that the model knows the group.
+/// Checks that thresholds can hold the targets: this needs exactly one protected column, which is a
+/// feature, so that the model knows the group.
 pub(super) fn check(schema: &Schema, fair_by: FairBy, is_feature: impl Fn(&str) -> bool) -> Result<(), Error> {
     let fault = |what: String| {
         Err(Error::Input(format!("thresholds for each group need one protected column that is a feature; {what}")))
@@ -33,11 +33,12 @@ pub(super) fn check(schema: &Schema, fair_by: FairBy, is_feature: impl Fn(&str) 
     }
 }
 
-/// Returns the rows of the exported weights with the shifts in them; `None` if there are none.
+/// Returns the weight rows of the exported weights with the shifts added; `None` if there are no
+/// shifts.
 ///
 /// # Errors
-/// [`Error::Input`] where a group that is shifted has no weights of its own: a number, or one of
-/// more levels than the schema keeps.
+/// [`Error::Input`] if a shifted group has no weights of its own: a number, or a level beyond those
+/// that the schema keeps.
 pub(super) fn folded(
     learner: &Learner,
     encoder: &Encoder,
@@ -58,7 +59,7 @@ pub(super) fn folded(
         let Some(shift) = learner.shifts().get(usize::from(group)).filter(|shift| **shift != 0.0) else { continue };
         let level = category.levels().find(|(level, _)| *level == value).map(|(_, row)| row);
         let Some(row) = level.filter(|row| encoder.learned_row(category, *row) == *row) else {
-            // A privileged value that no row has.
+            // A privileged value that does not occur in the rows.
             if group == 0 {
                 continue;
             }

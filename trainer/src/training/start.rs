@@ -9,10 +9,10 @@
 //! favourable labels so far.
 //!
 //! The second pass helps: over the first 2,000 rows of ten streams of 30 categories the log-loss
-//! was 0.468, after one pass 0.472, and balanced accuracy at the share of favourable labels so far
-//! 0.704 and 0.699. Boosting (LightGBM, made anew every 100 rows) had 0.487 and 0.694 with trees of
-//! four leaves, 0.507 and 0.671 by default; a logistic regression 0.468 and 0.704. More passes, or
-//! a single expert, gained nothing that was not lost on other data.
+//! was 0.468, against 0.472 after one pass. Balanced accuracy, at the share of favourable labels so
+//! far, was 0.704 against 0.699. Boosting (LightGBM, retrained every 100 rows) had 0.487 and 0.694
+//! with trees of four leaves, 0.507 and 0.671 by default; a logistic regression 0.468 and 0.704.
+//! More passes, or a single expert, gained nothing that was not lost on other data.
 //!
 //! Then the draft is discarded, and the model learns from all kept rows, as if they had not been
 //! scored. The measures of the stream use the draft's scores from when the rows arrived.
@@ -30,7 +30,7 @@ use crate::learner::{Learner, Prediction};
 use crate::rows::{Attribute, BadCells, Buffer, Row};
 use crate::schema::Schema;
 
-/// Rows with known labels of the first draft.
+/// Number of rows with known labels at the first draft.
 static FIRST: Tuned<usize> = tuned!(100);
 /// Rows of a draft for each bin of a number.
 static ROWS_A_BIN: Tuned<usize> = tuned!(30);
@@ -39,19 +39,19 @@ static ROWS_A_BIN: Tuned<usize> = tuned!(30);
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Start {
     rows: Buffer,
-    /// That the rows take in memory.
+    /// Memory that the rows take, in bytes.
     #[serde(skip)]
     bytes: usize,
-    /// What was said of each row when it came.
+    /// The prediction on each row from when it arrived.
     arrivals: Vec<Prediction>,
-    /// Rows whose labels are known: the first ones.
+    /// Number of rows whose labels are known: the first ones.
     known: usize,
     /// Favourable labels among them.
     favourable: usize,
     draft: Option<Box<Draft>>,
 }
 
-/// A model of the rows so far.
+/// A model fitted on the rows so far.
 #[derive(Clone, Serialize, Deserialize)]
 struct Draft {
     encoder: Encoder,
@@ -67,27 +67,27 @@ fn read_learner<'de, D: Deserializer<'de>>(deserializer: D) -> Result<State, D::
     Learner::deserialize(deserializer).map(State::unmeasured)
 }
 
-/// Returns a schema by which no cell is an error.
+/// Returns the schema with which a bad cell counts as missing instead of being an error.
 fn of_drafts(schema: &Schema) -> Schema {
     let mut schema = schema.clone();
     schema.table.bad_cells = BadCells::Missing;
     schema
 }
 
-/// What a draft is made by.
+/// Everything that is needed to make a draft.
 pub(super) struct Plan<'a, A> {
     pub columns: &'a [String],
     pub schema: &'a Schema,
     pub encoding: &'a encoder::Options,
-    /// The model's, which has learned nothing.
+    /// The learner of the model, which has learned nothing.
     pub learner: &'a Learner,
     pub attributes: A,
-    /// Rows that labels are late by.
+    /// Label delay in rows.
     pub late: usize,
 }
 
 impl<'r, A: Iterator<Item = &'r Attribute> + Clone> Plan<'_, A> {
-    /// Returns a model of the first rows, taught by those whose labels are known; `None` if the
+    /// Returns a model of the first rows, trained on those whose labels are known; `None` if the
     /// rows do not fit the schema yet.
     #[cold]
     fn draft(&self, rows: &Buffer, known: usize) -> Option<Draft> {
@@ -146,7 +146,7 @@ impl Start {
         Self { rows, bytes: 0, arrivals: Vec::new(), known: 0, favourable: 0, draft: None }
     }
 
-    /// Resumes a stored one, with a source of these columns.
+    /// Resumes a stored start, with a source of these columns.
     pub(super) fn resume(&mut self, schema: &Schema, columns: &[String], file: &str) -> Result<(), Error> {
         self.bytes = self.rows.bytes();
         let Some(draft) = &mut self.draft else { return Ok(()) };
@@ -155,7 +155,7 @@ impl Start {
         draft.encoder.bind(columns, file)
     }
 
-    /// Returns whether a stored start can be one, for this number of columns and protected
+    /// Returns whether a deserialised start is valid for this number of columns and protected
     /// attributes.
     pub(super) fn is_sound(&self, columns: usize, attributes: usize) -> bool {
         self.rows.is_sound(columns, attributes)
@@ -171,27 +171,27 @@ impl Start {
         &self.rows
     }
 
-    /// Returns the bytes that they take in memory.
+    /// Returns the memory that the rows take, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Returns what was said of each.
+    /// Returns the predictions on the rows from when they arrived.
     pub(super) fn arrivals(&self) -> &[Prediction] {
         &self.arrivals
     }
 
-    /// Returns how many of their labels are known: those of the first ones.
+    /// Returns the number of rows whose labels are known: the first ones.
     pub(super) fn known(&self) -> usize {
         self.known
     }
 
-    /// Makes room for the model.
+    /// Discards the draft, to free its memory for the model.
     pub(super) fn forget_draft(&mut self) {
         self.draft = None;
     }
 
-    /// Keeps a row without a word on it.
+    /// Keeps a row without scoring it.
     ///
     /// # Errors
     /// [`Error::Memory`].
@@ -199,13 +199,13 @@ impl Start {
         self.rows.try_push(row)
     }
 
-    /// Gives away the rows that were kept so.
+    /// Returns the rows that were kept by [`Start::keep`], and keeps none.
     pub(super) fn take_rows(&mut self) -> Buffer {
         let none = self.rows.only(std::iter::empty());
         std::mem::replace(&mut self.rows, none)
     }
 
-    /// Scores a row, and keeps nothing of it.
+    /// Scores a row without keeping it.
     pub(super) fn score<'a>(
         &mut self,
         row: &Row<'_>,
@@ -216,8 +216,8 @@ impl Start {
         said.unwrap_or_else(|| self.base_rate(learner))
     }
 
-    /// Scores a row and keeps it, then learns from the rows whose labels are known since;
-    /// `on_known` gets each of them, with the score that it had when it came.
+    /// Scores a row and keeps it, then learns from the rows whose labels have become known.
+    /// `on_known` gets each of them, with the score from when it arrived.
     pub(super) fn take<'r>(
         &mut self,
         row: &Row<'_>,
@@ -246,7 +246,8 @@ impl Start {
         arrival
     }
 
-    /// Returns the share of favourable labels, with one of each more, as the score of every row.
+    /// Returns the share of favourable labels, with one more record of each label, as the score of
+    /// every row.
     #[allow(clippy::cast_precision_loss)] // far below 2^24
     fn base_rate(&self, learner: &Learner) -> Prediction {
         let share = (self.favourable + 1) as f32 / (self.known + 2) as f32;

@@ -1,4 +1,5 @@
-//! What moves along the rows: the learner, what it asks of every row, and what is measured.
+//! The state that changes with the rows: the learner, the helpers that it needs for every row, and
+//! the measures.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,7 @@ use crate::encoder::{Encoder, Example, Flipper, Flips};
 use crate::learner::{Learner, Prediction, ValidOptions};
 use crate::rows::{Attribute, GroupMap, Row};
 
-/// What moves along the examples.
+/// The state that changes with every row.
 #[derive(Clone)]
 pub(super) struct State {
     /// Present if the learner needs to know how records would be decided in other groups.
@@ -23,23 +24,23 @@ pub(super) struct State {
     pub rows: u64,
     /// The pass over the data, from 1; 0 if nothing is measured.
     pub epoch: u32,
-    /// Whether the rows were scored, and the scores measured, when they came; see
+    /// Whether the rows were scored, and the scores measured, when they arrived; see
     /// [`Start`](super::start::Start).
     pub is_measured: bool,
     pub example: Example,
 }
 
-/// What is measured of rows that the model has not learned from.
+/// The measures on rows that the model has not learned from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// Decisions on rows seen for the first time, before they are learned from, as the stream sees
-    /// them.
+    /// Decisions of the stream on rows seen for the first time, before they are learned from.
     pub(super) prequential: Prequential,
-    /// Those by the weights that are exported.
+    /// Decisions of the exported weights on the same rows.
     pub(super) exported: Prequential,
     pub(super) order: Order,
-    /// Decisions of the model after several passes on rows that only the first learned from, or
-    /// what each of several merged runs is judged by; `None` once it has learned on.
+    /// After several passes, decisions of the model on rows that only the first pass learned from;
+    /// after a merge, the decisions that each run is judged by; `None` once the model has learned
+    /// more.
     pub(super) reserved: Option<Tally>,
 }
 
@@ -49,9 +50,9 @@ impl Measured {
         Self { exported: prequential.clone(), prequential, order: Order::default(), reserved: None }
     }
 
-    /// Returns what was measured of several, whose groups are united, one part after the other. The
-    /// merged model has made no decision yet: until it learns on, those are known that each part is
-    /// judged by.
+    /// Returns the measures of several parts, one after the other, with their groups united. The
+    /// merged model has made no decision yet: until it learns more, it has the decisions that each
+    /// part is judged by.
     pub(super) fn merge(parts: &[(&Self, &GroupMap)]) -> Self {
         fn all<'a, T>(
             parts: &[(&'a Measured, &'a GroupMap)],
@@ -73,7 +74,7 @@ impl Measured {
         self.reserved.clone().unwrap_or_else(|| targets::last(self.exported.windows()))
     }
 
-    /// Counts what was said of a row that comes for the first time, as the stream sees it.
+    /// Counts the prediction on a row that arrives for the first time, as the stream sees it.
     pub(super) fn observe(&mut self, row: &Row<'_>, said: Prediction, options: &ValidOptions) {
         self.observe_one(row.label.unwrap_or_default(), row.groups, said, options);
     }
@@ -101,7 +102,7 @@ impl State {
         }
     }
 
-    /// Starts with a learner without measurements.
+    /// Returns a state with this learner and without measures.
     pub(super) fn unmeasured(learner: Learner) -> Self {
         Self { epoch: 0, ..Self::new(learner, Measured::new(1), 0) }
     }
@@ -119,8 +120,8 @@ impl State {
         learner.score(example, flips)
     }
 
-    /// Learns from the example that was encoded last; `earlier`: what was said of it when it came,
-    /// where its label came late.
+    /// Learns from the example that was encoded last. `earlier` is the prediction from when the row
+    /// arrived, if its label came late.
     #[inline]
     pub(super) fn learn<'a>(
         &mut self,
@@ -135,7 +136,7 @@ impl State {
         if let Some(gauge) = gauge {
             gauge.look_at(example, encoder, learner);
         }
-        // Later passes have seen the row: their measures would flatter.
+        // Later passes have already learned from the row: their measures would be too good.
         let is_first = *epoch == 1;
         let now = learner.learn_late(example, flips, earlier);
         let prediction = earlier.unwrap_or(now);
@@ -156,7 +157,7 @@ impl State {
         prediction
     }
 
-    /// Carries over what was learned where the encoding was fitted again.
+    /// Carries the learned weights over if the encoding was fitted again.
     #[inline]
     pub(super) fn follow(&mut self, encoder: &mut Encoder) {
         let carries = encoder.follow();

@@ -1,4 +1,4 @@
-//! The way of a row through a trainer, once its columns are settled.
+//! The steps of a row through a trainer, once the encoder is fitted.
 
 use super::delay::Delay;
 use super::state::State;
@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::learner::Prediction;
 use crate::rows::{Admission, Reservoir, Row};
 
-/// What learns from a row.
+/// The parts of a trainer that learn from a row.
 pub(super) struct Learning<'a> {
     /// Columns of features.
     pub features: &'a [usize],
@@ -17,8 +17,8 @@ pub(super) struct Learning<'a> {
 }
 
 impl Learning<'_> {
-    /// Learns from a row for the first time; `earlier`: what was said of it where its label came
-    /// late.
+    /// Learns from a row for the first time. `earlier` is the prediction from when the row arrived,
+    /// if its label came late.
     #[inline]
     pub(super) fn learn(&mut self, row: &Row<'_>, earlier: Option<Prediction>) -> Result<Prediction, Error> {
         let Self { features, encoder, admission, state } = self;
@@ -30,7 +30,7 @@ impl Learning<'_> {
     }
 }
 
-/// What a row passes through.
+/// The parts of a trainer that a row passes through.
 pub(super) struct Steps<'a> {
     pub learning: Learning<'a>,
     pub reservoir: &'a mut Reservoir,
@@ -38,7 +38,8 @@ pub(super) struct Steps<'a> {
 }
 
 impl Steps<'_> {
-    /// Scores a row and learns from it; where labels are late, from the rows whose turn it is.
+    /// Scores a row and learns from it. With a label delay, learns from the rows that are due
+    /// instead.
     #[inline]
     pub(super) fn take(&mut self, row: &Row<'_>) -> Result<Prediction, Error> {
         if self.delay.is_none() {
@@ -56,7 +57,7 @@ impl Steps<'_> {
         Ok(arrival)
     }
 
-    /// Learns from the oldest of the rows whose labels are late.
+    /// Learns from the oldest of the waiting rows.
     pub(super) fn learn_oldest(&mut self) -> Result<(), Error> {
         let Self { learning, reservoir, delay } = self;
         let Some((oldest, earlier)) = delay.oldest() else { return Ok(()) };
@@ -67,7 +68,8 @@ impl Steps<'_> {
     }
 }
 
-/// Offers a row that was learned from to the sample; those of the start were when they came.
+/// Offers a row that was learned from to the sample. Rows of the start were offered when they
+/// arrived.
 #[inline]
 fn offer(row: &Row<'_>, reservoir: &mut Reservoir, state: &State) {
     if !state.is_measured {

@@ -1,4 +1,4 @@
-//! The column of sample weights: it must be a column of its own, and no feature.
+//! Checks the column of sample weights: it must not be a feature, nor be needed for anything else.
 
 use std::borrow::Cow;
 
@@ -7,11 +7,11 @@ use crate::error::Error;
 use crate::rows::column;
 use crate::schema::Schema;
 
-/// Returns the schema of a run whose rows are weighed by a column: the same, with the column left
-/// out of the features.
+/// Returns the schema of a run with a column of sample weights: the same schema, with that column
+/// left out of the features.
 ///
 /// # Errors
-/// [`Error::Input`] where the schema needs the column for something else.
+/// [`Error::Input`] if the schema needs the column for something else.
 pub(super) fn without_weight<'s>(schema: &'s Schema, weight: Option<&str>) -> Result<Cow<'s, Schema>, Error> {
     let Some(weight) = weight else { return Ok(Cow::Borrowed(schema)) };
     let features = &schema.features;
@@ -36,10 +36,10 @@ pub(super) fn without_weight<'s>(schema: &'s Schema, weight: Option<&str>) -> Re
     Ok(Cow::Owned(schema))
 }
 
-/// Makes sure that newer rows of a run, which had these columns, can be weighed by one of them.
+/// Checks that one of the columns of a run can hold the sample weights of its newer rows.
 ///
 /// # Errors
-/// [`Error::MissingColumn`]; [`Error::Input`] for a feature, or as [`without_weight`].
+/// [`Error::MissingColumn`]; [`Error::Input`] for a feature, or as in [`without_weight`].
 pub(super) fn check_newer(schema: &Schema, columns: &[String], weight: &str) -> Result<(), Error> {
     without_weight(schema, Some(weight))?;
     let index = column(columns, "the run so far", weight, "weighing the rows")?;

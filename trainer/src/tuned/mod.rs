@@ -1,7 +1,7 @@
 //! Constants that were chosen by measurement.
 //!
-//! [`tuned!`] declares one. In every build but that of the unit tests it is its value; there, a
-//! test tries two neighbours of each on real data, and writes what they change to
+//! [`tuned!`] declares one. It is replaced by its value in every build except that of the unit
+//! tests. There, a test tries two neighbours of each on real data, and writes the changes to
 //! `docs/constants.md`. Lengths of arrays, limits of a format and guards against overflow are plain
 //! constants.
 
@@ -24,8 +24,8 @@ impl<T: Copy> Tuned<T> {
     }
 }
 
-/// `tuned!(value)` or `tuned!(value, low, high)`: neighbours are half and double of the value, or
-/// those named.
+/// `tuned!(value)` or `tuned!(value, low, high)`: the neighbours are half and double the value, or
+/// `low` and `high`.
 macro_rules! tuned {
     ($value:expr $(, $low:expr, $high:expr)?) => {{
         #[cfg(not(test))]

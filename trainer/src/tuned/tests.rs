@@ -1,4 +1,4 @@
-//! What each tuned constant is worth: two neighbours of each, on training data.
+//! Measures the effect of each tuned constant: two neighbours of each, on training data.
 //!
 //! `FEAMOE_DATA=FOLDER cargo test --release -p feamoe --lib --no-default-features -- --ignored
 //! tuned:: --nocapture` prints a table. It takes ten minutes on one core;
@@ -33,17 +33,17 @@ pub(crate) struct Tuned<T: 'static> {
     neighbours: &'static [T],
     place: Place,
     was_read: AtomicBool,
-    /// 0 for the value, else the number of the neighbour.
+    /// 0 for the value itself, otherwise the number of the neighbour.
     tried: AtomicUsize,
 }
 
 /// File and line of a declaration.
 type Place = (&'static str, u32);
 
-/// Those that were read since the list was emptied.
+/// The constants that were read since the list was last emptied.
 static READ: Mutex<Vec<&'static dyn Constant>> = Mutex::new(Vec::new());
 
-/// Numbers that constants are of.
+/// The number types of constants.
 pub(crate) trait Number: Copy + Display + Sync {
     fn half(self) -> Self;
     fn double(self) -> Self;
@@ -67,7 +67,7 @@ impl<T: Number> Tuned<T> {
         Self { value, neighbours, place, was_read: AtomicBool::new(false), tried: AtomicUsize::new(0) }
     }
 
-    /// Returns the value, or the neighbour that is tried.
+    /// Returns the value, or the neighbour that is currently tried.
     pub(crate) fn get(&'static self) -> T {
         if !self.was_read.load(Ordering::Relaxed) && !self.was_read.swap(true, Ordering::Relaxed) {
             READ.lock().unwrap_or_else(PoisonError::into_inner).push(self);
@@ -111,7 +111,7 @@ impl<T: Number> Constant for Tuned<T> {
     }
 }
 
-/// Takes what was read since the last call.
+/// Returns the constants that were read since the last call.
 fn taken() -> Vec<&'static dyn Constant> {
     let read = std::mem::take(&mut *READ.lock().unwrap_or_else(PoisonError::into_inner));
     read.iter().for_each(|constant| constant.forget());
@@ -133,16 +133,16 @@ fn described(place: Place, repository: &Path) -> (String, String) {
     (format!("{module}::{name}").replace('/', "::"), sentence.replace("[`", "`").replace("`]", "`"))
 }
 
-/// What rows are learned from, and how.
+/// A data set, and how to learn from it.
 struct Scenario {
     name: &'static str,
     file: PathBuf,
     schema: Schema,
     learner: LearnerOptions,
-    /// The measure that is held, or stands for fairness.
+    /// The measure that is held, or otherwise reported for fairness.
     measure: Option<Measure>,
-    /// Splits of the file, judged on the third that is held out; none: rows are judged as they
-    /// come, before they are learned from.
+    /// Number of splits of the file, judged on the third that is held out; with 0, rows are judged
+    /// in order of arrival, before they are learned from.
     splits: u64,
 }
 
@@ -150,9 +150,9 @@ struct Scenario {
 #[derive(Clone, Copy, Default)]
 struct Figures {
     log_loss: f64,
-    /// Balanced where labels are.
+    /// Accuracy; balanced accuracy if the labels are balanced.
     accuracy: f64,
-    /// Magnitude of the measure's largest value; 0 without a measure.
+    /// Magnitude of the largest value of the measure; 0 without a measure.
     gap: f64,
 }
 
@@ -203,7 +203,7 @@ fn mean(all: &[Figures]) -> Figures {
     Figures { log_loss: of(|f| f.log_loss), accuracy: of(|f| f.accuracy), gap: of(|f| f.gap) }
 }
 
-/// Rows of the streams.
+/// Number of rows of the streams.
 const ROWS: usize = 20_000;
 
 fn scenarios(data: &Path, folder: &TempDir) -> Vec<Scenario> {
@@ -255,7 +255,7 @@ fn scenarios(data: &Path, folder: &TempDir) -> Vec<Scenario> {
     ]
 }
 
-/// In units of 0.0001, with a sign.
+/// Returns the change in units of 0.0001, with a sign.
 fn change(now: f64, before: f64) -> String {
     format!("{:+.0}", 1e4 * (now - before)).replace("-0", "0").replace("+0", "0")
 }

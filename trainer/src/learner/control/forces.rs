@@ -1,13 +1,13 @@
-//! What the multipliers of a pair exert on the score of one record.
+//! The forces that the multipliers of a pair exert on the score of one record.
 
 use super::super::rates::Scored;
 use super::{HELD, Held, LARGEST_FORCE, SMALLEST_SCORE, Weights};
 use crate::tuned::{Tuned, tuned};
 
-/// Largest shift of log-odds: records then count 20 times.
+/// Largest shift of log-odds: it makes records count 20 times.
 static LARGEST_SHIFT: Tuned<f32> = tuned!(3.0);
 
-/// What is exerted on a record.
+/// The forces on a record.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Forces {
     /// Threshold force.
@@ -31,7 +31,7 @@ impl Forces {
         forces
     }
 
-    /// Returns the largest, a shift as if its bound were that of a force.
+    /// Returns the largest force; a shift is scaled as if its bound were that of a force.
     fn largest(&self) -> f32 {
         self.rates.abs().max(self.burden.abs()).max(self.shift.abs() * (LARGEST_FORCE.get() / LARGEST_SHIFT.get()))
     }
@@ -45,7 +45,7 @@ impl Forces {
     }
 }
 
-/// Returns the force on a score that shifts a group's log-odds: records of the one label count
+/// Returns the force on a score that shifts a group's log-odds: records of one label count
 /// `exp(shift)` times (prior shift, Elkan 2001).
 fn shift_force(scored: &Scored, shift: f32) -> f32 {
     let excess = libm::expf(shift.abs().min(LARGEST_SHIFT.get())) - 1.0;
@@ -72,7 +72,7 @@ pub(super) fn largest_force(held: &[(Held, f32)], multipliers: &[f32; HELD], wei
 mod tests {
     use super::*;
 
-    /// Log-odds shift by as much as the records of one label count more.
+    /// Log-odds shift by as much as the weight of the records of one label grows.
     #[test]
     fn a_shift_weighs_the_records_of_one_label() {
         let scored = |label| Scored {

@@ -1,11 +1,11 @@
-//! One controller of several that held the same targets, each on its part of the data.
+//! Merges several controllers that held the same targets, each on its part of the data.
 
 use super::{Attribute, Controller, Fading, Groups, HELD, Pair};
 use crate::rows::GroupMap;
 
 impl Controller {
-    /// Returns what holds the targets of several, whose groups are united: rates and multipliers
-    /// are means by the records behind them.
+    /// Returns one controller for the targets of several, with their groups united. Rates and
+    /// multipliers are means weighted by the records behind them.
     pub(in super::super) fn merge(parts: &[(&Self, &GroupMap)]) -> Option<Self> {
         let mut merged = parts.first()?.0.clone();
         for (index, attribute) in merged.attributes.iter_mut().enumerate() {
@@ -35,8 +35,8 @@ impl Attribute {
 }
 
 impl Attribute {
-    /// Returns the pairs; one of which a group never came has found nothing, and begins anew: its
-    /// integral is as quick as in the first records of a stream.
+    /// Returns the pairs. A pair with a group that never occurred has learned nothing and is reset,
+    /// so that its integral is as quick as in the first records of a stream.
     fn pairs_with_a_gap(&self) -> Vec<Pair> {
         let has_come = |group: usize| {
             self.groups.get(group).is_some_and(|group| {

@@ -1,62 +1,63 @@
 //! Holds fairness gaps at targets: one damped Newton-PI controller per pair of an unprivileged
-//! group and its reference.
+//! group and its reference group.
 //!
 //! The learner minimises loss subject to `|gap_m| <= target_m` for each measure m. As in the proxy
 //! Lagrangian of Cotter et al. (2019), multipliers follow the *hard* decision rates and the model
 //! descends a *smooth* surrogate: a force on the score, `dE/dp`, of the records near the threshold
-//! (rates) or below it (burden). What differs, and why:
+//! (rates) or below it (burden). The differences, with their reasons:
 //!
-//! - **One multiplier per measure, signed, drawn back to 0 once the gap is inside the target**
+//! - **One signed multiplier per measure, which decays to 0 once the gap is inside the target**
 //!   (projected dual ascent). With a dead zone instead, noise ratchets it up until the gap is 0,
 //!   which costs accuracy.
-//! - **Steps are divided by the plant's gain**: how much each gap answers to a unit force,
-//!   estimated from the density of scores at the threshold. The same constants then serve any base
-//!   rate and spread of scores. The estimate is a matrix over the measures of a pair, since SPD and
-//!   AOD, say, move together: its diagonal is doubled, or the nearly singular part would be
-//!   amplified.
-//! - **The clock of a measure runs with the root of the share of its rarest cell**: a rate over 1 %
-//!   of the records is known, and steered, ten times more slowly. (With the share itself, AOD took
-//!   60,000 rows of Adult to settle, with no clock at all it swings.)
-//!   But never faster than the rate of that cell is known: without this bound a group of 271 rows
-//!   (race `Other` of Adult, `spd=0.05`) ended up to 0.09 past equality on the other side, with it
-//!   0.05 short of it, and the model lost less accuracy.
-//! - **Only records whose group is known are pushed**, so that the answer to a force is taken for
-//!   as much smaller as they are fewer.
-//! - **Forces are weighed by the inverse shares of the cells, scaled so that they sum to 1**: no
-//!   record of a tiny group gets a step a hundred times the usual, and multipliers mean the same
-//!   for all group sizes.
-//! - **Forces go by the label that came**, though going by the score instead would halve their
-//!   noise: where constraints contradict each other (SPD and AOD with unequal base rates, TPR and
-//!   FPR gaps of opposite sign) only the label separates the records on which both can be met.
+//! - **Steps are divided by the plant's gain**: the response of each gap to a unit force, estimated
+//!   from the density of scores at the threshold. The same constants then suit any base rate and
+//!   spread of scores. The estimate is a matrix over the measures of a pair, since measures such as
+//!   SPD and AOD move together. Its diagonal is doubled; otherwise the nearly singular part would
+//!   be amplified.
+//! - **The pace of a measure is proportional to the square root of the share of its rarest cell**:
+//!   a rate over 1 % of the records is known, and steered, ten times more slowly. (With the share
+//!   itself, AOD took 60,000 rows of Adult to settle; without any such pace it swings.) But the
+//!   pace never exceeds the rate at which that cell becomes known: without this bound a group of
+//!   271 rows (race `Other` of Adult, `spd=0.05`) ended up to 0.09 past equality on the other side;
+//!   with it the group stayed 0.05 short of equality, and the model lost less accuracy.
+//! - **Only records whose group is known are pushed**, so the expected response to a force is
+//!   reduced by their share of all records.
+//! - **Forces are weighted by the inverse shares of the cells, scaled so that they sum to 1**: no
+//!   record of a tiny group gets a step a hundred times the usual one, and multipliers mean the
+//!   same for all group sizes.
+//! - **Forces depend on the observed label**, although forces by the score would have half the
+//!   noise. If constraints contradict each other (SPD and AOD with unequal base rates, TPR and FPR
+//!   gaps of opposite sign), only the label separates the records on which both can be met.
 //! - **The coupling of loops is taken into account**: pairs of one attribute share the force on
-//!   their reference, and the gain is taken for larger by as many attributes as there are.
-//!   Otherwise several controllers answer the same gap at once: with three pairs in one attribute
-//!   gaps swung by 0.1 for 30,000 rows.
-//! - **Equalised odds hold the TPR gap and the FPR gap** within the target, each by itself.
+//!   their reference group, and the assumed gain grows with the number of attributes. Otherwise
+//!   several controllers answer the same gap at once: with three pairs in one attribute gaps swung
+//!   by 0.1 for 30,000 rows.
+//! - **Equalised odds hold the TPR gap and the FPR gap** within the target, each separately.
 //! - **Impact is held as a statistical parity difference**: a ratio of the selection rates of at
-//!   least `t` is a difference of at most `1 - t` times the larger rate, as it is at the time.
-//! - **Recourse burden moves with the boundary only**: forces below the threshold would rescale
-//!   scores. A group's log-odds are shifted as a whole, the reference's the other way. It is seen
-//!   by the log-odds missing to the threshold, of every declined record, times the distance that a
-//!   unit of them is worth, which the engine measures on a sample (see
+//!   least `t` is a difference of at most `1 - t` times the current larger rate.
+//! - **Recourse burden is moved only through the boundary**: forces below the threshold would
+//!   rescale scores. A group's log-odds are shifted as a whole, those of the reference group the
+//!   other way. The burden is estimated from the log-odds that each declined record lacks to the
+//!   threshold, times the distance per unit of log-odds, which the engine measures on a sample (see
 //!   [`crate::training::distance`]).
-//! - **A gain schedule**: the integral gain is higher in a pair's first rows, and again after a
+//! - **A gain schedule**: the integral gain is higher in a pair's first records, and again after a
 //!   detected drift of its gap.
-//! - **Where one gap of rates is held and protected columns are features,** their rows take most of
-//!   the force: they shift a group and leave the order within it alone. On five splits of Adult's
-//!   training file at `spd=0.05`: accuracy 0.8593 at an SPD of 0.050, 0.8567 at 0.044 with the same
-//!   force on all rows; the best two thresholds, found on the rows judged, reach 0.8602 at 0.050.
-//!   At `spd=0.01` 0.8522 for 0.8485. Others keep a part: on rows of the protected column alone a
-//!   relationship such as `Wife` takes the shift back (SPD 0.17). Two gaps, such as those of
-//!   equalised odds or SPD with AOD, need the label: there the same force on all rows is better
-//!   (AOD 0.027 for 0.088).
+//! - **If one gap of rates is held and protected columns are features,** the weight rows of these
+//!   columns take most of the force: they shift a group and leave the order within it unchanged. On
+//!   five splits of Adult's training file at `spd=0.05`: accuracy 0.8593 at an SPD of 0.050,
+//!   against 0.8567 at 0.044 with the same force on all weight rows; the best two thresholds, found
+//!   on the rows judged, reach 0.8602 at 0.050. At `spd=0.01` 0.8522 against 0.8485. Other weight
+//!   rows keep part of the force: with force on those of the protected column alone, a relationship
+//!   such as `Wife` takes the shift back (SPD 0.17). Two gaps, such as those of equalised odds or
+//!   SPD with AOD, need the label: there the same force on all weight rows is better (AOD 0.027
+//!   against 0.088).
 //! - **Burden forces shift both groups' scores by the same amount**, so that neither group's
-//!   calibration bears all of it, and fade near the threshold: a record pushed over it leaves the
-//!   average and undoes the work.
+//!   calibration bears all of the shift. They fade near the threshold: a record pushed over the
+//!   threshold leaves the average and undoes the effect.
 //!
-//! Decisions are those of the deciding average (see `mixture`). Controlled on the current weights,
-//! which answer sooner, the exported model misses its targets: steps leave the current weights
-//! noisy, and noisy decisions are more alike between groups.
+//! Decisions are those of the deciding average (see `mixture`). If the current weights were
+//! controlled, which respond sooner, the exported model would miss its targets: steps leave the
+//! current weights noisy, and noisy decisions are more alike between groups.
 
 mod forces;
 mod merge;
@@ -71,58 +72,58 @@ use crate::encoder::NO_GROUP;
 use forces::{Forces, largest_force};
 pub use steering::Steering;
 
-/// Share of the target that is aimed at: the rest is for the noise of the decisions to come. What
-/// is inside the target has no force at all: pushing on to 0 cost 0.005 of accuracy on Adult at
+/// Share of the target that is aimed for; the rest is a margin for the noise of future decisions. A
+/// gap inside the target has no force at all: pushing on to 0 cost 0.005 of accuracy on Adult at
 /// `spd=0.1`.
 static AIM: Tuned<f32> = tuned!(0.85, 0.7, 1.0);
-/// The same for the recourse burden, of which less is known: distances are those of a sample.
+/// The same for the recourse burden, which is known less well: its distances come from a sample.
 static RECOURSE_AIM: Tuned<f32> = tuned!(0.85, 0.7, 1.0);
-/// Integral gain, per record and root of the share of the rarest cell.
+/// Integral gain, per record and square root of the share of the rarest cell.
 static INTEGRAL: Tuned<f32> = tuned!(1.5e-3);
-/// Largest pace, per share of the rarest cell: not much faster than its rate is known, which is a
-/// mean over its last 100 records.
+/// Largest pace, per share of the rarest cell. It is not much faster than the rate of that cell
+/// becomes known, which is a mean over its last 100 records.
 static FASTEST: Tuned<f32> = tuned!(25.0);
-/// Records of the pair, and of the rarest cell, until which the integral gain is raised, in
-/// proportion: a stream's first rows know nothing of the multipliers.
+/// Up to these numbers of records, of the pair and of the rarest cell, the integral gain is raised
+/// in proportion: at the start of a stream the multipliers are unknown.
 static EARLY_RECORDS: Tuned<f32> = tuned!(14_000.0);
 static EARLY_CELL: Tuned<f32> = tuned!(1000.0);
-/// Records that a pair counts as having seen after a drift of its gap: what the multipliers were
-/// found for no longer holds.
+/// Number of records a pair is set back to after a drift of its gap: the multipliers found so far
+/// no longer fit.
 static RECORDS_AFTER_DRIFT: Tuned<u64> = tuned!(2000);
-/// Proportional gain on what passes the target.
+/// Proportional gain on the part of a gap beyond its target.
 static PROPORTIONAL: Tuned<f32> = tuned!(10.0);
 /// Slope of the surrogate `1 / (1 + exp(-slope (p - threshold)))`: forces reach scores within about
-/// 0.2 of the threshold, others keep their calibration.
+/// 0.2 of the threshold; other scores keep their calibration.
 static SLOPE: Tuned<f32> = tuned!(10.0);
-/// Largest force on a record. A force f moves the score at the threshold by up to f / 4; a larger
-/// one would only overflow.
+/// Largest force on a record. A force f moves the score at the threshold by up to f / 4, so a
+/// larger bound would only allow overflow.
 static LARGEST_FORCE: Tuned<f32> = tuned!(8.0);
-/// Records of a cell at which its gap gets half its weight.
+/// Number of records in a cell at which its gap gets half its weight.
 static HALF_TRUST: Tuned<f32> = tuned!(50.0);
-/// Added to the answer of a group's mean score to a burden force, for groups whose scores are all
+/// Added to the response of a group's mean score to a burden force, for groups whose scores are all
 /// near 0.
 static SMALLEST_SCORE_RESPONSE: Tuned<f32> = tuned!(0.01);
-/// Added to the gain. Where few scores are near the threshold (base rates of a few per cent) the
-/// noise of the rates, divided by the gain, would become a large force.
+/// Added to the gain. If few scores are near the threshold (base rates of a few per cent), the
+/// noise of the rates divided by the gain would become a large force.
 static SMALLEST_GAIN: Tuned<f32> = tuned!(7e-3);
 
-/// Scores below it count as it where their log-odds are taken: a few sure ones must not be all
-/// there is to a mean.
+/// Lower scores count as this one when log-odds are taken: a few very low scores must not dominate
+/// a mean.
 static SMALLEST_SCORE: Tuned<f32> = tuned!(1e-4);
 
-/// Smallest share of records with a group used as a divisor.
+/// Smallest divisor used for the share of records whose group is known.
 const SMALLEST_KNOWN: f32 = 0.02;
 
-/// Where a shift of whole groups meets what is held: how much of a force the rows of protected
-/// columns take, and how much all others.
+/// Factors of the force on the weight rows of protected columns, and on all others. They apply if a
+/// single gap of rates is held, which a shift of whole groups can meet.
 static OF_GROUP_ROWS: Tuned<f32> = tuned!(5.0);
 static OF_OTHER_ROWS: Tuned<f32> = tuned!(0.5, 0.25, 1.0);
 
-/// A pair's weights and gains are planned anew at each of its first records, then now and then.
+/// A pair's weights and gains are planned at each of its first records, then at intervals.
 static PLAN_FIRST: Tuned<u64> = tuned!(64);
 static PLAN_EVERY: Tuned<u64> = tuned!(16);
 
-/// Quantities held; equalised odds are two of them.
+/// Number of held quantities; equalised odds are two of them.
 const HELD: usize = 6;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,7 +137,7 @@ enum Held {
 }
 
 impl Held {
-    /// What is held for a measure.
+    /// Returns the quantities that are held for a measure.
     fn of(measure: Measure) -> &'static [Self] {
         match measure {
             Measure::Spd | Measure::Impact => &[Self::Spd],
@@ -159,8 +160,8 @@ impl Held {
         }
     }
 
-    /// Derivative of the measure in the decision rates of label 0 and 1 of a group with these
-    /// shares of the cells.
+    /// Returns the derivative of the measure in the decision rates of label 0 and 1 of a group with
+    /// these shares of the cells.
     fn coefficients(self, [negative, positive]: [f32; 2]) -> [f32; 2] {
         match self {
             Self::Spd => [negative / (negative + positive), positive / (negative + positive)],
@@ -171,10 +172,10 @@ impl Held {
         }
     }
 
-    /// Force on a record of each label, for a multiplier of 1, up to the common scale: the
-    /// derivative of the gap in the score of one record.
+    /// Returns the force on a record of each label for a multiplier of 1, up to the common scale:
+    /// the derivative of the gap in the score of one record.
     ///
-    /// Burden: the inverse of the answer of the group's mean score, so that the means of both
+    /// Burden: the inverse of the response of the group's mean score, so that the means of both
     /// groups move alike. Recourse: a shift of the log-odds, the same for both.
     fn weights(self, group: &Group, shares: [f32; 2]) -> [f32; 2] {
         match self {
@@ -186,7 +187,7 @@ impl Held {
         [negative / shares[0], positive / shares[1]]
     }
 
-    /// Share of the rarest cell that the gap needs.
+    /// Returns the share of the rarest cell that the gap depends on.
     fn rarest(self, u: [f32; 2], r: [f32; 2]) -> f32 {
         let whole = |s: [f32; 2]| s[0] + s[1];
         match self {
@@ -197,7 +198,7 @@ impl Held {
         }
     }
 
-    /// Records behind the least known rate of the gap.
+    /// Returns the number of records behind the least known rate of the gap.
     fn least_count(self, u: &Group, r: &Group) -> f32 {
         let ([u0, u1, ub], [r0, r1, rb]) = (u.least_count(), r.least_count());
         match self {
@@ -211,7 +212,7 @@ impl Held {
     }
 }
 
-/// Force weights of what is held, by label, of one group of a pair.
+/// Force weights of the held quantities, by label, of one group of a pair.
 type Weights = [[f32; 2]; HELD];
 
 fn dot(a: [f32; 2], b: [f32; 2]) -> f32 {
@@ -238,8 +239,8 @@ fn add_responses(
                 (Held::Burden, Held::Recourse) => group.recourse.burden_response.mean * weights[0],
                 (Held::Burden, _) => -dot(burden_to_rate, *weights),
                 (Held::Recourse, Held::Recourse) => group.recourse.response() * weights[0],
-                // Known last and least: it must not lean on the forces of others, which it would at
-                // times turn its own force round for.
+                // Recourse is known last and least. It must not depend on the forces of others: at
+                // times it would reverse its own force because of them.
                 (Held::Recourse, _) => 0.0,
                 (_, Held::Recourse) => -dot(of, means(group.recourse.rate_response)) * weights[0],
                 // Burden forces raise the scores that rate forces would lower.
@@ -254,28 +255,29 @@ fn add_responses(
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Attribute {
     groups: Groups,
-    /// By group; that of the reference is never used.
+    /// By group; the entry of the reference group is never used.
     pairs: Vec<Pair>,
     /// Share of the records whose group is known.
     known: Fading,
 }
 
-/// Who else pushes the scores that a pair pushes.
+/// The other controllers that push the same scores as a pair.
 #[derive(Clone, Copy, Debug)]
 struct Coupling {
-    /// The pairs that share its reference, itself included: each has its part of the reference's
-    /// force, else all of them together would swing it.
+    /// Number of pairs that share the reference group, this one included. Each has its part of the
+    /// reference's force; otherwise all together would make it swing.
     pairs: usize,
-    /// The attributes, its own included: each moves the same records, by as much as this one
-    /// expects to.
+    /// Number of attributes, this one included: each is expected to move the same records by as
+    /// much.
     attributes: usize,
     /// Share of the records whose group is known: only these are pushed.
     known: f32,
-    /// Part of a force that most rows take.
+    /// Mean share of a force that most weight rows take.
     taken: f32,
 }
 
-/// The controller of one group against its reference; arrays in the order of what is held.
+/// The controller of one group against its reference group; arrays are in the order of the held
+/// quantities.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Pair {
     multipliers: [f32; HELD],
@@ -283,8 +285,8 @@ struct Pair {
     records: u64,
     /// Force weights of the group and of the reference, as of the last plan.
     weights: [Weights; 2],
-    /// What the diagonal of the gains is multiplied with, as of the last plan: 1, and 1 more for
-    /// every attribute whose controllers move the same scores.
+    /// Factor of the diagonal of the gains, as of the last plan: 1, plus 1 for every attribute
+    /// whose controllers move the same scores.
     damping: f32,
     /// How far each gap falls under a unit of each force, as of the last plan.
     gains: [[f32; HELD]; HELD],
@@ -295,13 +297,13 @@ struct Pair {
 /// All controllers of a learner.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Controller {
-    /// What is held, each with the largest gap aimed at; at most [`HELD`].
+    /// The held quantities, each with the largest gap aimed for; at most [`HELD`].
     held: Vec<(Held, f32)>,
-    /// Where a ratio of the selection rates is a target: the largest SPD aimed at, as a part of the
-    /// larger rate.
+    /// With a ratio of the selection rates as a target: the largest SPD aimed for, as a share of
+    /// the larger rate.
     impact: Option<f32>,
     attributes: Vec<Attribute>,
-    /// Share of the records whose force the rows of protected columns take.
+    /// Share of the records for which the weight rows of protected columns take the force.
     reached: Fading,
 }
 
@@ -312,7 +314,7 @@ impl Controller {
             let share = if *measure == Measure::RecourseBurden { RECOURSE_AIM.get() } else { AIM.get() };
             let mut aim = share * measure.allowance(*limit);
             if *measure == Measure::Impact {
-                // A difference of rates is never past 1: no limit of its own.
+                // A difference of rates never exceeds 1, so this sets no limit of its own.
                 impact = Some(std::mem::replace(&mut aim, 1.0));
             }
             for kind in Held::of(*measure) {
@@ -325,26 +327,28 @@ impl Controller {
         Self { held, impact, attributes: vec![Attribute::default(); attributes], reached: Fading::default() }
     }
 
-    /// Returns whether a stored controller can be one that was made of these.
+    /// Returns whether a deserialised controller is valid for these targets and attributes.
     pub(super) fn is_sound(&self, targets: &[(Measure, f32)], attributes: usize) -> bool {
         let new = Self::new(targets, attributes);
         (&self.held, self.impact) == (&new.held, new.impact) && self.attributes.len() == attributes
     }
 
-    /// Returns all that steers, for tests: without the share of records whose group is known.
+    /// Returns the whole state that steers, for tests, without the share of records whose group is
+    /// known.
     #[cfg(test)]
     pub(super) fn steers(&self) -> Vec<u8> {
         let state: Vec<_> = self.attributes.iter().map(|attribute| (&attribute.groups, &attribute.pairs)).collect();
         postcard::to_stdvec(&state).unwrap_or_default()
     }
 
-    /// Returns whether the distances of declined records are wanted.
+    /// Returns whether the distances of declined records are needed.
     pub(super) fn holds_recourse(&self) -> bool {
         self.held.iter().any(|(held, _)| *held == Held::Recourse)
     }
 
-    /// Returns a force as all rows take it, and what the rows of protected columns take beyond it;
-    /// `tell_group`: whether the record has any.
+    /// Splits a force: returns the force on all weight rows and the force that the weight rows of
+    /// protected columns take beyond it. `tell_group` is whether the record has any such weight
+    /// row.
     pub(super) fn share(&mut self, force: f32, tell_group: bool) -> [f32; 2] {
         let by_shift = matches!(self.held[..], [(Held::Spd | Held::Aod | Held::Tpr | Held::Fpr, _)]);
         let is_apart = by_shift && tell_group;
@@ -356,8 +360,7 @@ impl Controller {
         }
     }
 
-    /// Takes note of the distance of a declined record to the decision boundary, by the deciding
-    /// score.
+    /// Adds the distance of a declined record to the decision boundary, by the deciding score.
     pub(super) fn observe_distance(&mut self, groups: &[u8], threshold: f32, decisive: f32, distance: f32) {
         let log_odds = missing_log_odds(decisive, threshold);
         for (attribute, group) in self.attributes.iter_mut().zip(groups) {
@@ -367,8 +370,8 @@ impl Controller {
         }
     }
 
-    /// Returns the recourse burden gap of a group, by index of attribute and group, as it is
-    /// steered by; NaN before there are distances of both.
+    /// Returns the recourse burden gap that steers a group, by index of attribute and group; NaN
+    /// until there are distances of both groups.
     pub(super) fn recourse_gap(&self, [attribute, group]: [usize; 2]) -> f32 {
         let groups = self.attributes.get(attribute).map(|attribute| &attribute.groups);
         let pair = groups.and_then(|groups| Some((groups.get(group)?, groups.get(0)?)));
@@ -384,10 +387,10 @@ impl Controller {
         }
     }
 
-    /// Takes note of a scored record and returns the force on its score: what to add to `dE/dp`.
+    /// Adds a scored record and returns the force on its score, to be added to `dE/dp`.
     ///
     /// `decisive` is the score that decides by the threshold, `current` the one that the next step
-    /// changes. Groups of [`NO_GROUP`] neither count nor push.
+    /// changes. Records with [`NO_GROUP`] neither count nor are pushed.
     pub(super) fn observe(&mut self, groups: &[u8], label: bool, threshold: f32, [decisive, current]: [f32; 2]) -> f32 {
         if self.held.is_empty() {
             return 0.0;
@@ -455,7 +458,7 @@ impl Attribute {
 }
 
 impl Pair {
-    /// Estimates what changes slowly: the weights, the plant's gains, the clocks.
+    /// Estimates what changes slowly: the weights, the plant's gains and the paces.
     fn plan(&mut self, [u, r]: [&Group; 2], shares: [[f32; 2]; 2], coupling: Coupling, held: &[(Held, f32)]) {
         let part = 1.0 / coupling.pairs as f32;
         self.damping = 1.0 + coupling.attributes as f32;
@@ -511,7 +514,8 @@ impl Pair {
         [gaps, trusts]: [&[f32; HELD]; 2],
         total: &mut [f32; HELD],
     ) {
-        // The active set: what has its multiplier up or its gap outside.
+        // The active set: every quantity with a multiplier other than 0 or a gap outside the
+        // target.
         let (mut active, mut n) = ([0; HELD], 0);
         let (mut integral, mut proportional) = ([0.0; HELD], [0.0; HELD]);
         for (i, target) in limits.iter().copied().enumerate().take(held.len()) {
@@ -531,11 +535,11 @@ impl Pair {
         let push = solve(damped, proportional, n);
         for ((&i, step), push) in active.iter().zip(step).zip(push).take(n) {
             let moved = self.multipliers[i] + step;
-            // Passing 0 ends at 0: a multiplier acts on one side of its target only.
+            // A multiplier that would pass 0 ends at 0: it acts on one side of its target only.
             self.multipliers[i] = if self.multipliers[i] * moved < 0.0 { 0.0 } else { moved };
             total[i] += push;
         }
-        // Against wind-up: multipliers stop where a force would pass its bound.
+        // Prevents wind-up: multipliers stop where a force would exceed its bound.
         let largest = largest_force(held, &self.multipliers, &self.weights);
         if largest > LARGEST_FORCE.get() {
             self.multipliers.iter_mut().for_each(|multiplier| *multiplier *= LARGEST_FORCE.get() / largest);
@@ -545,8 +549,8 @@ impl Pair {
         }
     }
 
-    /// Returns the gains between the first `n` of `which`, the diagonal doubled at least: else the
-    /// nearly singular part would be amplified.
+    /// Returns the gains between the first `n` of `which`, with the diagonal at least doubled;
+    /// otherwise the nearly singular part would be amplified.
     fn damped(&self, which: &[usize; HELD], n: usize) -> [[f32; HELD]; HELD] {
         let mut damped = [[0.0; HELD]; HELD];
         for (row, &i) in damped.iter_mut().zip(which).take(n) {
@@ -558,7 +562,7 @@ impl Pair {
     }
 }
 
-/// Solves `a x = b` in the first `n` unknowns by elimination with row exchange; an unknown without
+/// Solves `a x = b` in the first `n` unknowns by elimination with row exchange. An unknown without
 /// a pivot is 0.
 fn solve(mut a: [[f32; HELD]; HELD], mut b: [f32; HELD], n: usize) -> [f32; HELD] {
     const SMALLEST_PIVOT: f32 = 1e-12;
@@ -585,7 +589,7 @@ fn solve(mut a: [[f32; HELD]; HELD], mut b: [f32; HELD], n: usize) -> [f32; HELD
     b
 }
 
-/// Returns the natural log-odds from a score up to the threshold, 0 past it.
+/// Returns the natural log-odds that a score lacks to the threshold; 0 from the threshold on.
 fn missing_log_odds(score: f32, threshold: f32) -> f32 {
     let log_odds = |p: f32| libm::logf(p / (1.0 - p));
     if score < threshold { log_odds(threshold) - log_odds(score.max(SMALLEST_SCORE.get())) } else { 0.0 }

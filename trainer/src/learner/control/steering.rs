@@ -1,19 +1,19 @@
-//! The state of the controllers in a few words, for the report on the targets: what pulls against
-//! what, and whether there is force left.
+//! Summarises the state of the controllers for the report on the targets: which targets oppose each
+//! other, and whether the forces are at their bound.
 
 use feamoe_engine::fairness::{Measure, Rates};
 
 use super::{Controller, Held, LARGEST_FORCE, Pair, largest_force};
 
-/// Part of a target's own push from which on an opposite one counts as a conflict.
+/// An opposite push counts as a conflict from this share of the target's own push on.
 const OPPOSITION: f32 = 0.2;
-/// Part of the largest force from which on it counts as reached.
+/// The largest force counts as reached from this share of it on.
 const AT_LIMIT: f32 = 0.98;
 
 /// How a target is being held for a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Steering {
-    /// The measure whose target pushes this gap outwards hardest, where that weighs against its own
+    /// The measure whose target widens this gap most, if that is large against the own target's
     /// push.
     pub opposed_by: Option<Measure>,
     /// Whether the group's forces are at their bound.
@@ -21,8 +21,8 @@ pub struct Steering {
 }
 
 impl Controller {
-    /// Returns how the controllers of a measure steer a group, by index of attribute and group;
-    /// `targets` are those it was made with.
+    /// Returns how the controllers of a measure steer a group, by index of attribute and group.
+    /// `targets` are the targets that the controllers were made with.
     pub(in super::super) fn steering(
         &self,
         measure: Measure,
@@ -43,14 +43,14 @@ impl Controller {
 }
 
 impl Pair {
-    /// Sums up the state for a measure: see [`Steering`].
+    /// Summarises the state for a measure: see [`Steering`].
     fn steering(&self, measure: Measure, held: &[(Held, f32)], [u, r]: [&Rates; 2]) -> (Option<Held>, bool) {
         let of_measure = Held::of(measure);
         let push = |gap: usize, force: usize| self.gains[gap][force] * self.multipliers[force];
         let (mut opposed_by, mut strongest) = (None, 0.0);
         for (i, (kind, _)) in held.iter().enumerate().filter(|(_, (kind, _))| of_measure.contains(kind)) {
-            // The side that is being pushed back: that of the multiplier, and the gap's if there is
-            // none.
+            // The side that is being pushed back: the sign of the multiplier or, without a
+            // multiplier, of the gap.
             let side = if self.multipliers[i] == 0.0 { kind.gap(u, r) } else { self.multipliers[i] };
             for (j, (other, _)) in held.iter().enumerate().filter(|(_, (other, _))| !of_measure.contains(other)) {
                 let against = -push(i, j) * side.signum();
@@ -87,7 +87,7 @@ mod tests {
         let opposed = |measure, gap: f32| pair.steering(measure, &held, [&rates(0.2 + gap), &rates(0.2)]).0;
         assert_eq!(opposed(Measure::Spd, 0.0), Some(Held::Aod), "0.4 outwards against 1 inwards");
         assert_eq!(opposed(Measure::Aod, 0.0), Some(Held::Spd), "0.15 outwards against 0.5");
-        // Burden has no multiplier: what counts is the side its gap is on.
+        // Burden has no multiplier, so the sign of its gap decides.
         assert_eq!(opposed(Measure::Burden, -0.1), Some(Held::Spd));
         assert_eq!(opposed(Measure::Burden, 0.1), None, "the SPD force narrows it");
         assert_eq!(opposed(Measure::Eopp, 0.0), None, "not held");

@@ -1,32 +1,32 @@
-//! Which two experts can become one at the least cost.
+//! Finds the two experts that can be merged at the least cost.
 //!
-//! With `w = E[g_a] / E[g_a + g_b]`, an expert that answers between `a` and `b`, nearer to the more
-//! used one, is off by `(1 - w) (o_a - o_b)` where `a` was asked, `w (o_a - o_b)` where `b` was. So
-//! the cost of merging is
+//! Let `w = E[g_a] / E[g_a + g_b]`. An expert that answers between `a` and `b`, nearer to the more
+//! used one, is off by `(1 - w) (o_a - o_b)` where the gate used `a`, and by `w (o_a - o_b)` where
+//! it used `b`. So the cost of merging is
 //!
 //! ```text
 //! (1 - w)^2 E[g_a (o_a - o_b)^2] + w^2 E[g_b (o_a - o_b)^2]
 //! ```
 //!
 //! in units of squared score. It is small for two experts that agree, and for one that is hardly
-//! used: retiring the least used is the case `w = 1`. Means fade over [`REACH`] looks. *Cost:* K^2
-//! products a look; *memory:* K (K + 2) numbers.
+//! used: retiring the least used is the case `w = 1`. Means fade over [`REACH`] observations.
+//! *Cost:* K^2 products per observation; *memory:* K (K + 2) numbers.
 
 use crate::tuned::{Tuned, tuned};
 use serde::{Deserialize, Serialize};
 
 use crate::model::Merger;
 
-/// Looks that a mean reaches back over.
+/// Observations that a mean covers.
 static REACH: Tuned<f32> = tuned!(2000.0);
-/// Looks an expert is known after: before, it is neither merged nor freed.
+/// Observations from which on an expert is known. Before, it is not merged.
 static KNOWN: Tuned<f32> = tuned!(30.0);
-/// Experts are alike where making one of them moves scores by less, squared, on average: 0.014. On
-/// Adult, COMPAS, HMDA and Diabetes-130 mixtures that stop there, at 4, 5, 8 and 12 experts, are
-/// within 0.0008 of the log-loss of 12.
+/// Experts are alike if merging two of them moves scores by less than this, squared, on average:
+/// 0.014 of score. On Adult, COMPAS, HMDA and Diabetes-130, mixtures that stop there, at 4, 5, 8
+/// and 12 experts, are within 0.0008 of the log-loss of 12.
 static ALIKE: Tuned<f32> = tuned!(3e-4);
 
-/// What is known of the experts, by index.
+/// The closeness statistics of the experts, by index.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(in super::super) struct Closeness {
     experts: Vec<Expert>,
@@ -34,7 +34,7 @@ pub(in super::super) struct Closeness {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Expert {
-    /// Looks since it was added; stops at [`REACH`].
+    /// Observations since the expert was added; stops at [`REACH`].
     looks: f32,
     /// `E[g]`.
     used: f32,
@@ -43,7 +43,7 @@ struct Expert {
 }
 
 impl Closeness {
-    /// Takes a look at the gate and the outputs of a record.
+    /// Observes the gate and the outputs of a record.
     pub(in super::super) fn observe(&mut self, gate: &[f32], outputs: &[f32]) {
         self.experts.resize_with(gate.len(), Expert::default);
         for expert in &mut self.experts {
@@ -63,8 +63,8 @@ impl Closeness {
         }
     }
 
-    /// Returns the pair that costs the least, with its cost; `None` with fewer than two known
-    /// experts.
+    /// Returns the pair that is cheapest to merge, with its cost; `None` if there are fewer than
+    /// two known experts.
     pub(in super::super) fn cheapest(&self) -> Option<(Merger, f32)> {
         let known = |expert: &Expert| expert.looks >= KNOWN.get();
         let mut cheapest = None;
@@ -86,13 +86,13 @@ impl Closeness {
         cheapest
     }
 
-    /// Returns whether two experts answer nearly alike, or one is too new to say.
+    /// Returns whether two experts answer nearly alike, or an expert is too new to say.
     pub(in super::super) fn has_alike(&self) -> bool {
         let is_new = |expert: &Expert| expert.looks < KNOWN.get();
         self.experts.iter().any(is_new) || self.cheapest().is_some_and(|(_, cost)| cost < ALIKE.get())
     }
 
-    /// Returns whether the stored state is of this number of experts.
+    /// Returns whether the deserialised state is valid for this number of experts.
     pub(in super::super) fn is_sound(&self, experts: usize) -> bool {
         let known = self.experts.len();
         let is_whole =
@@ -100,7 +100,7 @@ impl Closeness {
         known <= experts && self.experts.iter().all(is_whole)
     }
 
-    /// Takes note that an expert's gate was halved.
+    /// Registers that an expert's gate was halved.
     pub(in super::super) fn halve(&mut self, expert: usize) {
         if let Some(expert) = self.experts.get_mut(expert) {
             expert.used *= 0.5;
@@ -108,7 +108,7 @@ impl Closeness {
         }
     }
 
-    /// Takes note that an expert was added, or put in place of another.
+    /// Registers that an expert was added, or replaced another.
     pub(in super::super) fn start(&mut self, expert: usize) {
         if let Some(expert) = self.experts.get_mut(expert) {
             *expert = Expert::default();
@@ -120,7 +120,7 @@ impl Closeness {
 mod tests {
     use super::*;
 
-    /// Experts 0 and 2 agree, 1 contradicts them; 3 is hardly asked.
+    /// Experts 0 and 2 agree, 1 contradicts them; 3 is hardly used.
     #[test]
     fn those_that_agree_are_closest_then_the_one_hardly_used() {
         let look = |gate: [f32; 4], outputs: [f32; 4]| {

@@ -1,4 +1,4 @@
-//! What happened to the mixture on its way, kept in bounded memory.
+//! The history of the mixture, kept in bounded memory.
 
 use feamoe_engine::drift::Change;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{LossSign, Rate};
 use crate::rows::GroupMap;
 
-/// Why an expert was added, or room made for one.
+/// Why an expert was added, or why two were merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
     /// The number of records set by [`super::Growth::every`] had passed.
@@ -22,24 +22,24 @@ pub enum Cause {
         /// What changed.
         rate: Rate,
     },
-    /// So many records as [`super::Growth::unfair`] says were unfair to individuals.
+    /// The number of unfair records set by [`super::Growth::unfair`] was reached.
     Unfair,
-    /// Several learners became one.
+    /// Several learners were merged.
     Merge,
 }
 
-/// Something that happened.
+/// A change of the mixture, or a detected drift.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Records learned from before.
+    /// Number of records learned from before.
     pub record: u64,
-    /// Why.
+    /// Why it happened.
     pub cause: Cause,
-    /// What.
+    /// What happened.
     pub kind: EventKind,
 }
 
-/// What happened.
+/// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum EventKind {
     /// A drift was detected: of the loss, or of a group's rate minus that of the reference.
@@ -51,16 +51,16 @@ pub enum EventKind {
         /// The expert it was copied from; `None` if it is the mean of all.
         parent: Option<usize>,
     },
-    /// Two experts became one, to make room.
+    /// Two experts were merged, to make room.
     ExpertsMerged {
-        /// Index of the one that is both now.
+        /// Index of the merged expert.
         into: usize,
-        /// Index of the one that is free for another.
+        /// Index of the place that became free.
         expert: usize,
     },
-    /// Learners of several shards became one.
+    /// Learners of several shards were merged.
     ShardsMerged {
-        /// How many.
+        /// Number of shards.
         shards: usize,
     },
 }
@@ -78,7 +78,7 @@ impl EventKind {
     }
 }
 
-/// The newest events, and how many older ones there were.
+/// The newest events, and the number of older ones.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Events {
     /// Oldest first; at most [`Events::MOST`].
@@ -87,7 +87,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// Events kept at most: the oldest go first.
+    /// Maximum number of events kept: the oldest are dropped first.
     pub const MOST: usize = 1000;
 
     pub(in super::super) fn push(&mut self, event: Event) {
@@ -101,9 +101,9 @@ impl Events {
         self.dropped = self.dropped.saturating_add(surplus as u64);
     }
 
-    /// Adds what happened in another run as if it had come after these: `records` before it, with
-    /// the indices of experts moved by `experts`, and its groups united. Events of a group of no
-    /// union are dropped.
+    /// Appends the events of another run, as if they had come after these: `records` records
+    /// precede that run, its indices of experts are moved by `experts`, and its groups are mapped
+    /// into the union. Events of a group without a place in the union are dropped.
     pub(in super::super) fn append(&mut self, other: &Self, records: u64, experts: usize, groups: &GroupMap) {
         let moved = |event: &Event| {
             let cause = match event.cause {
@@ -132,13 +132,13 @@ impl Events {
         self.drop_oldest();
     }
 
-    /// Returns those kept, oldest first.
+    /// Returns the kept events, oldest first.
     #[must_use]
     pub fn newest(&self) -> &[Event] {
         &self.newest
     }
 
-    /// Returns how many are no longer kept.
+    /// Returns the number of events that were dropped.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped

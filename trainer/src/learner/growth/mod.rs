@@ -1,13 +1,12 @@
 //! When an expert is added: growth policies and what they need to know.
 //!
-//! - `every=N`: every N records (FEAMOE, Algorithm 1), until the capacity is reached: past it there
-//!   is nothing new to represent, and experts would only be exchanged. Where the number of experts
-//!   is left to the learner, none is added while the closest two answer nearly alike
-//!   (`Closeness::has_alike`).
+//! - `every=N`: every N records (FEAMOE, Algorithm 1), until the capacity is reached: beyond it,
+//!   experts would only replace each other. If the learner chooses the number of experts, none is
+//!   added while the closest two answer nearly alike (`Closeness::has_alike`).
 //! - `drift`: when the loss or the relation between the groups has changed (see `growth/watch.rs`);
-//!   at capacity, room is made.
+//!   at capacity, two experts are merged to make room.
 //! - `unfair=M`: when M records have been treated unfairly as individuals since the last expert
-//!   (FEAMOE, A.10); at capacity, room is made.
+//!   (FEAMOE, A.10); at capacity, two experts are merged to make room.
 
 mod closeness;
 mod events;
@@ -57,7 +56,7 @@ impl fmt::Display for Growth {
 impl FromStr for Growth {
     type Err = GrowthError;
 
-    /// Reads policies with commas between them: `every=N`, `drift`, `unfair=M`.
+    /// Reads policies separated by commas: `every=N`, `drift`, `unfair=M`.
     fn from_str(text: &str) -> Result<Self, GrowthError> {
         let mut growth = Self::NONE;
         let mut names = Vec::new();
@@ -80,32 +79,32 @@ impl FromStr for Growth {
     }
 }
 
-/// A growth policy that was not understood.
+/// Why a growth policy could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GrowthError {
-    /// Neither of the policies.
+    /// The policy does not exist, or its number is missing or invalid.
     #[error(
         "found `{0}`, expected every=N (rows), drift, unfair=M (rows), or several separated by commas, for example every=4000,drift; \
          every=0 for a single expert"
     )]
     Unknown(String),
-    /// A policy named again.
+    /// A policy is named twice.
     #[error("{0} is named twice")]
     Twice(String),
 }
 
-/// What growth waits for.
+/// The pending reasons for growth.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Grower {
-    /// What asked for an expert since the last one, first come.
+    /// The first cause that asked for an expert since the last one was added.
     asked: Option<Cause>,
-    /// Records unfair to individuals since the last expert.
+    /// Number of records unfair to individuals since the last expert.
     unfair: u64,
 }
 
 impl Grower {
-    /// Returns what several wait for: the first cause, and all unfair records.
+    /// Returns the pending reasons of several parts: the first cause, and all unfair records.
     pub(super) fn merge<'a>(parts: impl Iterator<Item = &'a Self> + Clone) -> Self {
         Self {
             asked: parts.clone().find_map(|part| part.asked),
@@ -113,18 +112,18 @@ impl Grower {
         }
     }
 
-    /// Takes note of a record whose decision would change with the protected attribute alone.
+    /// Counts a record whose decision would change with the protected attribute alone.
     pub(super) fn note_unfair(&mut self) {
         self.unfair += 1;
     }
 
-    /// Takes note of a drift.
+    /// Registers a drift.
     pub(super) fn note_drift(&mut self, cause: Cause) {
         self.asked = self.asked.or(Some(cause));
     }
 
-    /// Returns why an expert is due before the next record, if one is; `pays` says whether one more
-    /// is of use for its own sake.
+    /// Returns why an expert is due before the next record, if one is. `pays` returns whether one
+    /// more expert is useful in itself.
     pub(super) fn due(&mut self, growth: Growth, records: u64, pays: impl FnOnce() -> bool) -> Option<Cause> {
         let Growth { every, drift, unfair } = growth;
         let by_drift = self.asked.take().filter(|_| drift);

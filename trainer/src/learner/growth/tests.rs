@@ -10,14 +10,14 @@ use super::*;
 use crate::encoder::Example;
 use crate::learner::{Learner, LearnerOptions};
 
-/// Rows of weights of the stream.
+/// Weight rows of the stream.
 const ROWS: usize = 6;
 /// Records before the drift.
 const AT: u64 = 15_000;
 const AFTER: u64 = 10_000;
 
-/// Two numbers, one shifted by group, a category that depends on the group, the group itself.
-/// `log_odds(record, group, a, b)` makes the label.
+/// Two numbers, one shifted by group, a category that depends on the group, and the group itself.
+/// `log_odds(record, group, a, b)` gives the log-odds of the label.
 fn stream(seed: u64, records: u64, log_odds: impl Fn(u64, bool, f32, f32) -> f32) -> impl Iterator<Item = Example> {
     let mut random = Pcg64Mcg::seed_from_u64(seed);
     let mut uniform = move || (random.next_u64() >> 40) as f32 / 16_777_216.0;
@@ -45,13 +45,13 @@ fn other_concept(_: bool, a: f32, b: f32) -> f32 {
     0.8 * a + 2.0 * b
 }
 
-/// As the first, except for the group's bonus.
+/// Like the first concept, except for the group's bonus.
 fn biased(bias: f32) -> impl Fn(bool, f32, f32) -> f32 {
     move |group, a, b| first_concept(group, a, b) + if group { bias } else { 0.0 }
 }
 
-/// Two concepts one after the other, the second replaces the first within this number of records
-/// after [`AT`].
+/// Two concepts in sequence: the second replaces the first within this number of records after
+/// [`AT`].
 fn drifting(
     seed: u64,
     width: u64,
@@ -64,7 +64,7 @@ fn drifting(
     })
 }
 
-/// Without targets, and with all that pull at groups.
+/// Without targets, and with all targets that push groups.
 fn with_and_without_targets() -> [LearnerOptions; 2] {
     let growth = "every=500,drift".parse().unwrap();
     let free = LearnerOptions::default().experts(8).growth(growth);
@@ -81,7 +81,7 @@ fn learned(options: &LearnerOptions, examples: impl Iterator<Item = Example>) ->
 }
 
 /// The records at which drifts of this kind were detected, and those at which an expert was added
-/// for it.
+/// because of it.
 fn records(learner: &Learner, is_wanted: impl Fn(Cause) -> bool) -> (Vec<u64>, Vec<u64>) {
     let (mut detected, mut added) = (Vec::new(), Vec::new());
     for event in learner.events().newest().iter().filter(|event| is_wanted(event.cause)) {
@@ -102,7 +102,7 @@ fn is_fairness(cause: Cause) -> bool {
     matches!(cause, Cause::FairnessDrift { attribute: 0, group: 1, .. })
 }
 
-/// Neither what learning itself moves nor what controllers move is reported, except for few.
+/// Changes due to learning or to controllers are hardly ever reported.
 #[test]
 fn a_stationary_stream_has_hardly_a_drift() {
     for (options, allowed) in with_and_without_targets().iter().zip([0, 3]) {
@@ -129,8 +129,7 @@ fn an_accuracy_drift_is_found_and_answered_by_an_expert() {
     }
 }
 
-/// The group's bonus turns to a malus of the same size: what can be known of the labels stays as it
-/// is.
+/// The group's bonus becomes a penalty of the same size: the labels stay as predictable as before.
 #[test]
 fn a_fairness_drift_without_an_accuracy_drift_is_found_and_answered_by_an_expert() {
     for options in with_and_without_targets() {
@@ -144,9 +143,9 @@ fn a_fairness_drift_without_an_accuracy_drift_is_found_and_answered_by_an_expert
     }
 }
 
-/// The labels of a group begin to depend on something else, at the same rate: only error rates show
-/// it. With the policy, the learner is done with it before they can; where targets hold the error
-/// rates they may not show it at all.
+/// The labels of a group begin to depend on another feature, at the same rate: only error rates
+/// show the change. With the policy, the learner adapts before they can; if targets hold the error
+/// rates, they may not show it at all.
 #[test]
 fn a_change_of_error_rates_alone_is_found() {
     let within = |group, a, b| if group { 2.0 * b - 0.9 } else { first_concept(group, a, b) };
@@ -183,7 +182,7 @@ fn drift_is_told_but_not_answered_without_the_policy() {
     let learner = learned(&by_count, drifting(1, 1, first_concept, other_concept));
     let (detected, added) = records(&learner, is_loss);
     assert!(detected.iter().any(|record| *record >= AT) && added.is_empty(), "{detected:?} {added:?}");
-    // A single expert has none to merge with.
+    // A single expert has no other to merge with.
     let single = LearnerOptions::default().experts(1).growth("drift".parse().unwrap());
     let learner = learned(&single, drifting(1, 1, first_concept, other_concept));
     assert!(records(&learner, is_loss).1.is_empty() && learner.experts() == 1);
@@ -197,7 +196,7 @@ fn merging_the_closest_hardly_moves_the_score() {
     type Score = fn(&Learner, &Example) -> f32;
     let both: [Score; 2] = [|l, e| l.predict(&e.terms), |l, e| l.predict_exported(&e.terms, &e.groups)];
     let before: Vec<[f32; 2]> = examples.iter().map(|e| both.map(|score| score(&learner, e))).collect();
-    // The one that is free is given no records until it is put to use: here, as a copy.
+    // The free place gets no records until it is filled: here, with a copy.
     let (_, free) = learner.mixture.merge_closest().unwrap();
     let _ = learner.mixture.fill_with_copy(free, 1);
     let mut largest = 0.0_f32;
@@ -213,16 +212,16 @@ fn merging_the_closest_hardly_moves_the_score() {
     assert!(sum < 0.005 && largest < 0.05, "{sum} {largest}");
 }
 
-/// Categories of a record of the recurring stream, and their levels: enough for a concept to take
+/// Categories of a record of the recurring stream, and their levels: enough that a concept takes
 /// thousands of records to learn.
 const CATEGORIES: u32 = 8;
 const LEVELS: u32 = 25;
-/// Records of a concept, and how many of them are looked at after each change.
+/// Records of a concept, and how many of them are measured after each change.
 const PHASE: usize = 10_000;
 const RETURN: usize = 500;
 
-/// Mean log-loss of the first [`RETURN`] records of each phase, of two concepts in turn that have
-/// nothing in common.
+/// Mean log-loss of the first [`RETURN`] records of each phase, for two alternating concepts that
+/// have nothing in common.
 fn losses_at_changes(options: &LearnerOptions, seed: u64) -> Vec<f32> {
     let mut random = Pcg64Mcg::seed_from_u64(seed);
     let mut uniform = move || (random.next_u64() >> 40) as f32 / 16_777_216.0;
@@ -245,7 +244,7 @@ fn losses_at_changes(options: &LearnerOptions, seed: u64) -> Vec<f32> {
     losses
 }
 
-/// Concepts A and B in turn: when one returns, it is recalled.
+/// Concepts A and B alternate: when one returns, it is recalled.
 #[test]
 fn a_concept_that_returns_is_recalled() {
     let options = LearnerOptions::default().growth("every=500,drift".parse().unwrap());
@@ -266,7 +265,7 @@ fn a_concept_that_returns_is_recalled() {
     }
 }
 
-/// A stream that drifts forever takes no more memory than one that drifted a few times.
+/// A stream that keeps drifting takes no more memory than one that drifted a few times.
 #[test]
 fn tables_and_events_are_bounded_however_often_it_drifts() {
     let options = LearnerOptions::default().experts(6).growth("every=500,drift,unfair=100".parse().unwrap());
@@ -330,7 +329,7 @@ fn an_expert_is_due_when_a_policy_says_so() {
     }
     assert_eq!(grower.due(growth, 204, || false), Some(Cause::Unfair));
     assert_eq!(grower.due(growth, 205, || false), None, "counted anew");
-    // What no policy asks for is forgotten.
+    // A cause that no policy asks for is forgotten.
     grower.note_drift(drift);
     assert_eq!(grower.due(Growth::NONE, 206, || true), None);
     assert_eq!(grower.due(growth, 207, || true), None);

@@ -1,41 +1,41 @@
 //! Watches the stream for drift in the loss and in the relation between groups, with the engine's
 //! ADWIN.
 //!
-//! **Loss.** Two detectors, both on the Brier score `(y - p)^2`, which is bounded as ADWIN needs
-//! it: over 20 synthetic streams it alarmed as fast as the log-loss, clipped, and faster than the
-//! error (medians 160, 190 and 220 records after an abrupt drift, no false alarm in any). Only a
-//! rise counts: learning itself makes the loss fall.
+//! **Loss.** Two detectors, both on the Brier score `(y - p)^2`, which is bounded as ADWIN
+//! requires. Over 20 synthetic streams it alarmed as fast as the clipped log-loss, and faster than
+//! the error (medians 160, 190 and 220 records after an abrupt drift, no false alarm in any). Only
+//! a rise counts: learning itself makes the loss fall.
 //!
 //! - the *level* of the deciding score's loss;
 //! - its *lag*: the loss of the exported weights, a long average, minus that of the deciding ones,
-//!   a short one. It rises wherever the short average has learned what the long one has not, even
-//!   where the new concept is the easier one and the level falls. Both averages make the same
-//!   mistakes else, so it is far less noisy. Not the current weights against the deciding ones:
-//!   fairness controllers swing the current ones about, which would alarm every few thousand
-//!   records.
+//!   a short average. It rises wherever the short average has learned what the long one has not,
+//!   even if the new concept is the easier one and the level falls. Otherwise both averages make
+//!   the same mistakes, so the lag is far less noisy. Current weights are not compared with the
+//!   deciding ones: fairness controllers make the current ones swing, which would alarm every few
+//!   thousand records.
 //!
-//! **Fairness.** What is watched is never a group's rate but the *gap* to the reference group. A
-//! rate moves for many reasons that concern everyone (learning, a change of mixture, an accuracy
-//! drift); rates by themselves gave 90 false alarms on 20 stationary streams with targets, gaps 7.
-//! Records are compared in pairs: all of the group since the last pair against all of the reference
-//! since then, as soon as there is one of each. So every record counts once and pairs are
-//! independent.
+//! **Fairness.** The detectors watch the *gap* to the reference group, never a group's rate. A rate
+//! moves for many reasons that concern everyone (learning, a change of mixture, an accuracy drift);
+//! rates alone gave 90 false alarms on 20 stationary streams with targets, gaps gave 7. Records are
+//! compared in pairs: all of the group since the last pair against all of the reference group since
+//! then, as soon as there is one of each. So every record counts once and pairs are independent.
 //!
-//! - the labels' gap: the world's own, which no controller can move; it alarms in both directions;
-//! - the gaps of decisions, true and false positive rates, and of label minus score (which has the
-//!   smallest variance and alarms first): here only a widening counts. A controller with a target
-//!   narrows gaps on purpose, and no expert is needed for that.
+//! - the labels' gap: it belongs to the data, so no controller can move it; it alarms in both
+//!   directions;
+//! - the gaps of decisions, of true and false positive rates, and of label minus score (which has
+//!   the smallest variance and alarms first): here only a widening counts. A controller with a
+//!   target narrows gaps on purpose, which needs no expert.
 //!
-//! Where targets are held, the answer to a drift of a gap (controllers with a raised gain, a new
-//! expert) moves the short average away from the long one by itself: for twice [`QUIET`] records
-//! the lag is no sign then. (Two of five orders of Adult with three targets ended with a false
-//! alarm of the lag some 1,000 records after one of a gap, which left an average of few records to
-//! be exported, at an SPD of -0.11 in one of them.)
+//! If targets are held, the response to a drift of a gap (controllers with a raised gain, a new
+//! expert) itself moves the short average away from the long one. For twice [`QUIET`] records the
+//! lag is then ignored. (Two of five orders of Adult with three targets ended with a false alarm of
+//! the lag some 1,000 records after one of a gap. The exported average then covered few records,
+//! with an SPD of -0.11 in one of them.)
 //!
-//! One drift shows in several detectors: for [`QUIET`] records after an alarm, further ones about
+//! One drift shows in several detectors: for [`QUIET`] records after an alarm, further alarms about
 //! the loss, or about the same group, are not reported.
 //!
-//! *Cost:* three updates and a few sums for a record. *Memory:* 3.7 kB per group.
+//! *Cost:* three updates and a few sums per record. *Memory:* 3.7 kB per group.
 
 use crate::tuned::{Tuned, tuned};
 use feamoe_engine::drift::{Adwin, Change, Gap};
@@ -44,24 +44,24 @@ use serde::{Deserialize, Serialize};
 use super::Cause;
 use crate::encoder::NO_GROUP;
 
-/// Chance of a false alarm that a look of a detector is allowed; those found are a thousandth of it
-/// (see the engine's tests).
+/// Allowed chance of a false alarm per check of a detector. The measured chance is a thousandth of
+/// it (see the engine's tests).
 static DELTA: Tuned<f32> = tuned!(0.01);
-/// Bounds of the lag: a score changes by less between two averages.
+/// Bounds of the lag: a score differs by less between the two averages.
 static LARGEST_LAG: Tuned<f32> = tuned!(0.2);
-/// A lag below is no reason for an expert: fairness controllers that swing reach half of it.
+/// A smaller lag is no reason for an expert: swinging fairness controllers reach half of it.
 static SMALLEST_LAG: Tuned<f32> = tuned!(0.004);
-/// Records between two looks at the lag.
+/// Records between two checks of the lag.
 static LAG_EVERY: Tuned<u64> = tuned!(2);
-/// Records without a second report on the same.
+/// Records during which an alarm of the same kind is not reported again.
 static QUIET: Tuned<u64> = tuned!(1000);
 
-/// What shows a drift in the loss: the Brier score.
+/// The statistic of the Brier score that shows a drift in the loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LossSign {
     /// The loss of the score that decides.
     Level,
-    /// How much larger the loss of the exported weights is, whose average reaches back further.
+    /// By how much the loss of the exported weights, a longer average, is larger.
     Lag,
 }
 
@@ -76,16 +76,16 @@ impl LossSign {
     }
 }
 
-/// What is compared between a group and the reference group.
+/// The quantity compared between a group and the reference group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rate {
-    /// Positive labels: the base rate.
+    /// Favourable labels: the base rate.
     Label,
-    /// Positive decisions.
+    /// Favourable decisions.
     Decision,
-    /// Positive decisions where the label is positive.
+    /// Favourable decisions among records with a favourable label.
     TruePositive,
-    /// Positive decisions where the label is negative.
+    /// Favourable decisions among records with the other label.
     FalsePositive,
     /// Label minus score.
     Residual,
@@ -106,13 +106,13 @@ impl Rate {
         }
     }
 
-    /// Whether a change is a drift that an expert could answer.
+    /// Returns whether a change is a drift that an expert could answer.
     fn is_drift(self, change: &Change) -> bool {
         self == Self::Label || change.after.abs() > change.before.abs()
     }
 }
 
-/// A group against the reference group.
+/// The comparison of a group with the reference group.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Pair {
     /// In the order of [`Rate`].
@@ -130,7 +130,7 @@ impl Pair {
 /// One scored record.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Watched<'a> {
-    /// Records learned from before.
+    /// Number of records learned from before.
     pub record: u64,
     /// By protected attribute.
     pub groups: &'a [u8],
@@ -147,9 +147,9 @@ pub(in super::super) struct Watched<'a> {
 pub(in super::super) struct Watch {
     level: Adwin,
     lag: Adwin,
-    /// Record from which on alarms of the loss are reported.
+    /// Record from which on loss alarms are reported.
     loss_heard_from: u64,
-    /// Record from which on the lag is a sign.
+    /// Record from which on lag alarms are reported.
     lag_heard_from: u64,
     /// Whether gaps are held at targets.
     holds_gaps: bool,
@@ -169,7 +169,7 @@ impl Watch {
         }
     }
 
-    /// Takes note of a record. Tells `report` of every drift.
+    /// Observes a record. Calls `report` for every drift.
     pub(in super::super) fn observe(&mut self, watched: &Watched<'_>, report: &mut impl FnMut(Cause, Change)) {
         let y = f32::from(u8::from(watched.label));
         let loss = |p: f32| (y - p) * (y - p);

@@ -1,8 +1,8 @@
-//! Several mixtures over the same encoding become one.
+//! Merges several mixtures over the same encoding.
 //!
 //! **Joined**, all experts stand side by side (FEAMOE, section 4.2: the models of single years are
-//! the experts of one mixture). A softmax within a part does not change where all its gate lanes
-//! gain the same. So the gate of part s, with n_s of N records, is moved in two steps:
+//! the experts of one mixture). The softmax within a part does not change if all its gate lanes
+//! gain the same amount. So the gate of part s, with n_s of N records, is moved in two steps:
 //!
 //! ```text
 //! row r:  every gate lane loses  sum_k g_k w_rk        g: the gate of the part at the mean record
@@ -10,22 +10,23 @@
 //!         mean of 2^(c_s) S_s / sum_t 2^(c_t) S_t  =  n_s / N        S_s = sum_k 2^(a_k)
 //! ```
 //!
-//! By the first step the say of a part depends on the record as little as its own gate allows.
-//! (Without it, it depends on where its gate lanes happen to have drifted together: four shards of
-//! Adult by education had a log-loss of 0.2909 for 0.2885, by hash 0.2765 for 0.2758, of four
-//! copies.) By the second each part has its share, whatever the number of its experts: at the mean
-//! record alone, of two parts with the same records the one of twelve experts would have 0.63 of
-//! the say over all, that of one 0.37.
+//! The first step makes the influence of a part depend on the record as little as its own gate
+//! allows. (Without it, the influence depends on where the part's gate lanes happen to have drifted
+//! together: four shards of Adult by education had a log-loss of 0.2909 against 0.2885, by hash
+//! 0.2765 against 0.2758, of four copies.) The second step gives each part its share, whatever the
+//! number of its experts. If shares were set at the mean record alone, then of two parts with the
+//! same records one with twelve experts would get 0.63 of the influence and one with a single
+//! expert 0.37.
 //!
-//! **Averaged**, each weight row is the mean of the parts' rows, weighted by the records that
-//! picked it. That is of use where parts started from the same mixture, or if there is one expert
+//! **Averaged**, each weight row is the mean of the parts' weight rows, weighted by the records
+//! that contain it. That is useful if the parts started from the same mixture, or have one expert
 //! each.
 //!
-//! Where records have weights, n_s is their sum.
+//! If records have weights, n_s is their sum.
 //!
-//! A part's gains go into its current rows, as far as they differ from the mean gain. A level that
-//! no record of a part has picked counts as the unseen one there, so its row is that in what is
-//! joined.
+//! A part's gains are multiplied into its current weight rows as far as they differ from the mean
+//! gain. A level that no record of a part contains counts as unseen there, so the part contributes
+//! its weight row of the unseen level.
 
 use feamoe_engine::limits::MAX_EXPERTS;
 use feamoe_engine::mixture::Term;
@@ -33,7 +34,7 @@ use feamoe_engine::mixture::Term;
 use super::{Closeness, FIRST_SQUARE, Gains, Mixture, Pass, Table};
 use crate::encoder::{Encoder, Example};
 
-/// One of several mixtures, with the encoder that has counted its records.
+/// One of the mixtures, with the encoder that has counted its records.
 pub(in super::super) struct Part<'a> {
     pub mixture: &'a Mixture,
     pub encoder: &'a Encoder,
@@ -42,16 +43,17 @@ pub(in super::super) struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// The records, by their weights.
+    /// Returns the number of records times their mean weight.
     #[allow(clippy::cast_precision_loss)] // a count
     fn records(&self) -> f64 {
         self.weight * self.encoder.rows_seen() as f64
     }
 }
 
-/// The least share of a part: its logarithm is a number.
+/// The smallest share of a part: its logarithm must be finite.
 const LEAST_SHARE: f64 = 1e-12;
-/// Rounds of sharing the gate out, and how near the shares are then, in log2 units.
+/// Maximum number of rounds in which the gate is shared out, and the largest difference to the
+/// shares at which they end, in log2 units.
 const ROUNDS: usize = 500;
 const NEAR: f64 = 1e-7;
 
@@ -61,8 +63,8 @@ fn shares(parts: &[Part<'_>]) -> Vec<f64> {
     parts.iter().map(|part| (part.records() / all).max(LEAST_SHARE)).collect()
 }
 
-/// Returns the share of each part in each weight row: by the records that picked it, or by all
-/// records where none did.
+/// Returns the share of each part in each weight row: by the records that contain it, or by all
+/// records if none do.
 pub(in super::super) fn row_shares(parts: &[Part<'_>]) -> Vec<Vec<f64>> {
     let picked = |part: &Part<'_>| part.encoder.picked().iter().map(|picked| picked * part.weight).collect();
     let picked: Vec<Vec<f64>> = parts.iter().map(picked).collect();
@@ -77,8 +79,8 @@ pub(in super::super) fn row_shares(parts: &[Part<'_>]) -> Vec<Vec<f64>> {
 }
 
 impl Mixture {
-    /// Returns the mixture of all experts of some parts, at most [`MAX_EXPERTS`]; `sample`: records
-    /// of all parts.
+    /// Returns the mixture of all experts of the parts, at most [`MAX_EXPERTS`]. `sample` holds
+    /// records of all parts.
     pub(in super::super) fn join(parts: &[Part<'_>], sample: &[Example]) -> Self {
         let (gains, shares) = (common_gains(parts), shares(parts));
         let prepared: Vec<Self> = parts.iter().map(|part| part.prepared(&gains)).collect();
@@ -131,7 +133,7 @@ impl Mixture {
         merged
     }
 
-    /// Returns the mean of some parts of the same number of experts.
+    /// Returns the mean of parts with the same number of experts.
     pub(in super::super) fn average(parts: &[Part<'_>]) -> Self {
         let gains = common_gains(parts);
         let prepared: Vec<Self> = parts.iter().map(|part| part.prepared(&gains)).collect();
@@ -162,16 +164,16 @@ impl Mixture {
         merged
     }
 
-    /// Counts the records of all parts. Merging is a new start, as a drift is: averages begin anew,
-    /// and the gate stays quick. (Adult by sex, polished with 20,000 rows: a log-loss of 0.2770 for
-    /// 0.2793 with `spd=0.05`, and an SPD of -0.032 for -0.046.)
+    /// Counts the records of all parts. A merge is a new start, like a drift: averages are reset,
+    /// and the gate stays quick. (Adult by sex, then trained on 20,000 rows: a log-loss of 0.2770
+    /// against 0.2793 with `spd=0.05`, and an SPD of -0.032 against -0.046.)
     fn count(&mut self, parts: &[Part<'_>]) {
         self.records = parts.iter().map(|part| part.mixture.records).fold(0, u64::saturating_add);
         self.averaged_at = self.records;
         self.drifted_at = Some(self.records);
     }
 
-    /// Learns anew, from some examples, how close the experts are.
+    /// Measures again, on a sample, how close the experts are.
     pub(in super::super) fn compare_experts(&mut self, sample: &[Example]) {
         self.closeness = Closeness::default();
         for example in sample {
@@ -180,8 +182,8 @@ impl Mixture {
         }
     }
 
-    /// Makes one expert of the closest two until this number is left; `sample`: what closeness is
-    /// measured on. Calls back with each pair: the one that is both, and the one that is no more.
+    /// Merges the closest two experts until this number is left. `sample` is what closeness is
+    /// measured on. Calls back with each pair: the merged expert, and the one that is removed.
     pub(in super::super) fn merge_down(
         &mut self,
         experts: usize,
@@ -191,7 +193,7 @@ impl Mixture {
         let experts = experts.clamp(1, MAX_EXPERTS);
         while self.experts > experts {
             self.compare_experts(sample);
-            // Too few examples to know any pair by: the last two.
+            // With too few records to know any pair, the last two experts are merged.
             let (into, from) = self.merge_closest().unwrap_or((self.experts - 2, self.experts - 1));
             for table in [&mut self.weights, &mut self.deciding, &mut self.exported] {
                 table.remove_expert(self.experts, from, 0.0);
@@ -212,7 +214,7 @@ fn common_gains(parts: &[Part<'_>]) -> Gains {
 }
 
 impl Part<'_> {
-    /// Returns the part's mixture with a row for every one of the encoding, scaled for the common
+    /// Returns the part's mixture with every weight row of the encoding, scaled for the common
     /// gains.
     fn prepared(&self, common: &Gains) -> Mixture {
         let mut mixture = self.mixture.clone();
@@ -234,8 +236,8 @@ impl Part<'_> {
     }
 }
 
-/// Takes from the gate of a part, row by row, what its lanes have in common around the mean record,
-/// which picks the rows with these scales.
+/// Subtracts from the gate of a part, in each weight row, what its lanes have in common around the
+/// mean record, which contains the weight rows with these scales.
 #[allow(clippy::cast_possible_truncation)] // as precise as a weight
 fn level_gate(table: &mut Table, experts: usize, scales: impl Iterator<Item = f64> + Clone) {
     let gate = softmax(&table.gates_at(experts, scales));
@@ -247,9 +249,9 @@ fn level_gate(table: &mut Table, experts: usize, scales: impl Iterator<Item = f6
     });
 }
 
-/// Shifts the gate of each part, of these numbers of experts, so that over some records it has its
-/// share of the say on average: by the contraction of Berry, Levinsohn and Pakes (1995), which adds
-/// to each logarithm what its share lacks.
+/// Shifts the gate of each part, which have these numbers of experts, so that the part has its
+/// share of the influence on average over some records. It uses the contraction of Berry, Levinsohn
+/// and Pakes (1995), which adds to each logarithm what its share lacks.
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // as precise as a weight; a count
 fn share_gate(table: &mut Table, experts: &[usize], shares: &[f64], sample: impl Iterator<Item = Vec<Term>>) {
     let n_experts = experts.iter().sum();
@@ -285,7 +287,7 @@ fn softmax(logits: &[f64]) -> Vec<f64> {
     logits.iter().map(|logit| libm::exp2(logit - all)).collect()
 }
 
-/// Returns the logarithm of the sum of what has these logarithms.
+/// Returns log2 of the sum of the numbers with these logarithms.
 fn log2_sum(logits: &[f64]) -> f64 {
     let largest = logits.iter().fold(f64::NEG_INFINITY, |largest, logit| largest.max(*logit));
     largest + libm::log2(logits.iter().map(|logit| libm::exp2(logit - largest)).sum::<f64>())

@@ -15,7 +15,8 @@
 //!
 //! **The reason why a target is not met** comes from the state of the controllers (which other
 //! target works against it, whether the penalty is at its limit), and for SPD against equalised
-//! odds from the base rates `b`. With error rates `d1` and `d2` apart, as every classifier has it,
+//! odds from the base rates `b`. For every classifier whose two error rates differ by `d1` and `d2`
+//! between the groups,
 //!
 //! ```text
 //! SPD = (TPR_r - FPR_r) (b_u - b_r) + d1 b_u + d2 (1 - b_u)          EOdds = max(|d1|, |d2|)
@@ -142,7 +143,7 @@ pub fn gaps(trainer: &Trainer) -> Vec<GroupGaps> {
     gaps
 }
 
-/// Returns the last quarter of a stream.
+/// Returns the decisions on the last quarter of a stream, in whole windows.
 pub(super) fn last(windows: &[Tally]) -> Tally {
     let rows: u64 = windows.iter().map(|window| window.all().rows()).sum();
     let mut last = Tally::default();
@@ -156,8 +157,8 @@ pub(super) fn last(windows: &[Tally]) -> Tally {
     last
 }
 
-/// Returns every group but the references: its place, and the names of its attribute, of itself,
-/// and of its reference.
+/// Returns every group except the references: its place, and the names of its attribute, of the
+/// group, and of its reference.
 fn pairs(trainer: &Trainer) -> impl Iterator<Item = ([usize; 2], [&str; 3])> {
     trainer.attributes().enumerate().flat_map(|(index, attribute)| {
         let names = attribute.groups().iter().enumerate().skip(1);
@@ -205,7 +206,7 @@ impl Judged {
             let few = |decisions: &Decisions| [true, false].iter().any(|l| decisions.counts.labelled(*l) < SMALL_GROUP);
             is_small = add(window).iter().any(few);
         }
-        // Rows that a merged run has learned from before it was merged.
+        // Rows that a merged run learned from before the merge.
         let earlier = trainer.prequential().rows().saturating_sub(trainer.delay().waiting() as u64 + rows);
         Self { u: Side::of(&u), r: Side::of(&r), from: Some(earlier + from) }
     }
@@ -222,25 +223,25 @@ impl Judged {
         rates.true_positive - rates.false_positive
     }
 
-    /// Returns the magnitude of SPD with equal error rates.
+    /// Returns the magnitude of SPD if the error rates were equal.
     fn parity_at_equal_odds(&self) -> f32 {
         let [b_u, b_r] = self.base_rates();
         (self.discernment() * (b_u - b_r)).abs()
     }
 }
 
-/// What the base rates leave of a target beside another.
+/// The limits that the base rates set on a target, given another target.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Trade {
     other: Measure,
-    /// The smallest gap possible with the other at its target, at the error rates reached.
+    /// The smallest gap possible with the other measure at its target, at the error rates reached.
     smallest: f32,
     /// The largest `TPR_r - FPR_r` possible with both at their targets.
     discernment: f32,
 }
 
 impl Trade {
-    /// `None` if there is no such trade.
+    /// Returns `None` if no other target limits this one.
     fn new(measure: Measure, targets: &[(Measure, f32)], judged: &Judged) -> Option<Self> {
         let target = |wanted| targets.iter().find(|(known, _)| *known == wanted).map(|(_, target)| *target);
         let (spd, eodds) = (target(Measure::Spd)?, target(Measure::Eodds)?);
@@ -300,13 +301,13 @@ fn of_group(
     targets.iter().map(report).collect()
 }
 
-/// What was found of a target.
+/// The findings on a target.
 struct Found<'a> {
     measure: Measure,
     target: f32,
     verdict: Option<Verdict>,
     gaps: &'a GroupGaps,
-    /// Why nothing is judged, whatever the gap.
+    /// Why nothing is judged, if so, whatever the gap.
     unjudged: Option<&'static str>,
 }
 

@@ -1,5 +1,5 @@
-//! Targets that can be held, that contradict each other, that have too few records; on streams of
-//! two groups.
+//! Targets that can be held, that contradict each other, or that have too few records, on streams
+//! of two groups.
 #![allow(clippy::unwrap_used)]
 
 use std::fmt::Write as _;
@@ -15,8 +15,8 @@ use crate::training::{self, Options};
 
 const SCHEMA: &str = "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n[[protected]]\ncolumn = \"g\"\nprivileged = [\"r\"]\nas_feature = true\n";
 
-/// Records of the reference `r`, of `u`, whose chances are lower by `handicap`, and `rare` ones of
-/// a third group.
+/// Trains on records of the reference `r`, of `u`, whose chances are lower by `handicap`, and on
+/// `rare` records of a third group.
 fn run(handicap: f32, rows: usize, rare: usize, targets: &[(Measure, f32)]) -> training::Run {
     let mut random = Pcg64Mcg::seed_from_u64(1);
     let mut uniform = move || (random.next_u64() >> 40) as f32 / 16_777_216.0;
@@ -94,8 +94,8 @@ fn reports(options: LearnerOptions, judged: &Judged) -> Vec<TargetReport> {
 fn parity_and_equal_odds_on_unequal_base_rates_are_a_conflict() {
     let reports = targets(&run(0.7, 20_000, 0, &[(Measure::Spd, 0.02), (Measure::Eodds, 0.02)]));
     for (measure, other) in [("spd", "eodds"), ("eodds", "spd")] {
-        // Whichever the controllers let go, and also where they hold both by deciding hardly
-        // anything.
+        // Whichever target the controllers miss; also if they meet both with decisions that carry
+        // hardly any information.
         let report = of(&reports, measure, "u");
         assert_eq!(report.conflicts_with, Some(other), "{report:#?}");
         let reason = report.reason.as_ref().unwrap();
@@ -103,7 +103,7 @@ fn parity_and_equal_odds_on_unequal_base_rates_are_a_conflict() {
     }
 }
 
-/// Decisions by their rates: of `rows` records, this number of them positive.
+/// Returns decisions with these rates: of `rows` records, `positives` have the favourable label.
 fn counts(rows: u64, positives: u64, tpr: f32, fpr: f32) -> Decisions {
     let mut counts = Decisions::default();
     for i in 0..rows {
@@ -120,7 +120,7 @@ fn a_conflict_is_reported_with_the_gap_that_remains() {
     let reports = |judged: &Judged| {
         reports(LearnerOptions::default().target(Measure::Spd, 0.02).target(Measure::Eodds, 0.05), judged)
     };
-    // Equal odds, 30 % and 50 % base rates: SPD is 0.6 * 0.2, and could be 0.05 less.
+    // Equal odds, base rates of 30 % and 50 %: SPD is 0.6 * 0.2, and could be 0.05 less.
     let missed = reports(&judged(counts(10_000, 3_000, 0.8, 0.2), counts(10_000, 5_000, 0.8, 0.2)));
     let (spd, eodds) = (of(&missed, "spd", "u"), of(&missed, "eodds", "u"));
     assert_eq!((spd.verdict, eodds.verdict), (Some(Verdict::NotMet), Some(Verdict::Met)));
@@ -132,8 +132,8 @@ fn a_conflict_is_reported_with_the_gap_that_remains() {
              eodds at its target, spd cannot be below 0.070; raise one of the two targets"
         )
     );
-    // Both are met by deciding hardly anything: (0.02 + 0.05) / 0.2 is the most that TPR - FPR
-    // can be.
+    // Both are met by decisions that carry hardly any information: (0.02 + 0.05) / 0.2 is the
+    // largest possible TPR - FPR.
     let held = reports(&judged(counts(10_000, 3_000, 0.05, 0.01), counts(10_000, 5_000, 0.05, 0.01)));
     assert!(
         held.iter().all(|report| report.verdict != Some(Verdict::NotMet) && report.smallest_possible.is_none()),
@@ -168,7 +168,7 @@ fn a_group_of_40_records_is_judged_by_what_needs_no_outcomes_of_both_kinds() {
     );
 }
 
-/// The bound by the formula against every classifier of two groups on a grid.
+/// Compares the bound of the formula with every classifier of two groups on a grid.
 #[test]
 fn the_smallest_possible_gap_is_a_bound_that_is_reached() {
     let (positives_u, positives_r) = (20, 60);

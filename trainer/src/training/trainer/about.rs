@@ -1,4 +1,4 @@
-//! What a trainer says of itself: where it is, what it has measured, counted and noticed.
+//! The getters of a trainer: its progress, measures, counts and remarks.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ use crate::rows::{Attribute, Counts, Reservoir, Row, Seen, column, is_code, pars
 use crate::schema::Schema;
 
 impl Trainer {
-    /// Returns where it is.
+    /// Returns the progress of the run.
     pub(in super::super) fn progress(&self) -> Progress<'_> {
         let State { rows, epoch, learner, measured, .. } = &self.state;
         Progress { rows: *rows, epoch: *epoch, learner, prequential: &measured.prequential }
     }
 
-    /// Returns the columns of its records.
+    /// Returns the columns of the trainer's records.
     #[must_use]
     pub fn columns(&self) -> &Arc<[String]> {
         self.admission.columns()
@@ -75,8 +75,8 @@ impl Trainer {
         self.passes
     }
 
-    /// Returns the features that predict the outcome almost alone, or a group, by the sample of the
-    /// rows.
+    /// Returns the features that predict the outcome, or a group, almost alone, by the sample of
+    /// the rows.
     #[must_use]
     pub fn proxies(&self) -> Vec<Proxy> {
         let rows: Vec<Row<'_>> = self.reservoir.rows().collect();
@@ -86,7 +86,7 @@ impl Trainer {
         proxies(&rows, &features, &self.attributes().collect::<Vec<_>>())
     }
 
-    /// Returns what the cells of every feature were in the rows learned from.
+    /// Returns the counts of the cells of every feature, over the rows learned from.
     #[must_use]
     pub fn feature_cells(&self) -> Vec<FeatureCells> {
         let rows = self.encoder.rows_seen();
@@ -109,13 +109,14 @@ impl Trainer {
         cells.collect()
     }
 
-    /// Returns how many changes of the encoding are no longer kept.
+    /// Returns the number of changes of the encoding that are no longer kept.
     #[must_use]
     pub fn changes_dropped(&self) -> u64 {
         self.encoder.n_changes() - self.encoder.changes().len() as u64
     }
 
-    /// Finds categories, not listed as such, most of whose levels are numbers.
+    /// Returns remarks on categories, not listed as such in the schema, most of whose levels are
+    /// numbers.
     pub(in super::super) fn columns_of_levels_that_are_numbers(&self) -> impl Iterator<Item = Remark> {
         let unlisted = |feature: &&Feature| !self.schema.features.categorical.iter().any(|name| name == feature.name());
         self.encoder.features().iter().filter(unlisted).filter_map(|feature| {
@@ -147,12 +148,12 @@ impl Trainer {
         self.state.measured.last_decisions()
     }
 
-    /// Returns the rows that the encoder is fitted on.
+    /// Returns the number of rows that the encoder is fitted on.
     pub(in super::super) fn wanted_rows(&self) -> usize {
         self.encoding.warmup
     }
 
-    /// Returns what is remarkable about the rows and the decisions on them.
+    /// Returns remarks about the rows and the decisions on them.
     #[must_use]
     pub fn remarks(&self) -> Vec<Remark> {
         remarks(self, &self.state.measured.order)
@@ -170,19 +171,19 @@ impl Trainer {
         self.admission.other_labels()
     }
 
-    /// Returns the label of rows with the other outcome, where the schema lists none.
+    /// Returns the labels of rows with the other outcome, if the schema lists none.
     #[must_use]
     pub fn implied_negatives(&self) -> &Seen {
         self.admission.implied_negatives()
     }
 
-    /// Returns what became of the records so far.
+    /// Returns how many of the records so far were used or left out, and why.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.admission.counts()
     }
 
-    /// Returns the rows whose labels are late: scored, and not learned from yet.
+    /// Returns the rows that wait for their labels: scored, and not learned from yet.
     #[must_use]
     pub fn delay(&self) -> &Delay {
         &self.delay
@@ -194,14 +195,14 @@ impl Trainer {
         &self.reservoir
     }
 
-    /// Returns the rows that the model has learned from, repeated passes counted again; 0 until its
+    /// Returns the number of rows that the model has learned from, counting every pass; 0 until its
     /// encoder is fitted.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.state.rows
     }
 
-    /// Returns those of earlier runs among them.
+    /// Returns the number of rows among them that earlier runs learned from.
     #[must_use]
     pub fn earlier_rows(&self) -> u64 {
         self.earlier_rows

@@ -166,7 +166,7 @@ impl Trainer {
     /// Resumes from a checkpoint, with records of the same columns.
     ///
     /// # Errors
-    /// [`Error::MissingColumn`] for one that was put together wrongly.
+    /// [`Error::MissingColumn`] if the parts of the checkpoint do not fit together.
     pub fn from_checkpoint(checkpoint: Checkpoint<'_>) -> Result<Self, Error> {
         let columns = checkpoint.place.columns().into();
         Ok(Self::resume(checkpoint, &columns, "the table", ResumeFrom::Rest)?.pushed())
@@ -281,7 +281,7 @@ impl Trainer {
     }
 
     /// Counts a record and its cells like [`Trainer::learn`], and lets the encoding follow, but
-    /// learns nothing else from it. Returns whether it would be learned from. The encoder must be
+    /// learns nothing else from it. Returns whether a run would learn from it. The encoder must be
     /// fitted.
     pub(super) fn look(&mut self, record: &Record<'_>) -> Result<bool, Error> {
         if !self.admission.admit(record)? {
@@ -294,7 +294,7 @@ impl Trainer {
         Ok(true)
     }
 
-    /// Refuses a text that is too long for a level.
+    /// Returns an error if a text is too long for a level.
     fn check_text(&self, record: &Record<'_>) -> Result<(), Error> {
         let Some((column, found)) = record.long_text(&self.features, MOST_TEXT) else { return Ok(()) };
         let column = self.admission.columns().get(column).cloned().unwrap_or_default();
@@ -358,7 +358,8 @@ impl Trainer {
         for row in start.rows().rows() {
             steps.take(&row)?;
         }
-        // All those whose labels were known, where they were less late at first.
+        // These are all rows whose labels were known at the start; the label delay may have been
+        // shorter then.
         while steps.learning.state.rows < start.known() as u64 {
             steps.learn_oldest()?;
         }
@@ -452,7 +453,7 @@ impl Trainer {
         }
     }
 
-    /// Notes where the reading of the data is.
+    /// Sets the place in the data.
     pub(super) fn read(&mut self, reading: Reading) {
         self.reading = reading;
     }
@@ -474,7 +475,7 @@ impl Trainer {
     }
 }
 
-/// Returns what the drafts of a start are made by.
+/// Returns the plan for the drafts of a start.
 fn plan<'a>(
     schema: &'a Schema,
     encoding: &'a encoder::Options,

@@ -1,5 +1,5 @@
-//! Several passes over rows that are kept: a trainer learns from each again, and is judged by the
-//! rows that only the first pass learned from.
+//! Several passes over rows that are kept: a trainer learns from each row again, and is judged by
+//! the rows that only the first pass learned from.
 
 use super::super::start::Start;
 use super::super::state::{Measured, State};
@@ -16,7 +16,7 @@ impl Trainer {
         self.keeps_rows = true;
     }
 
-    /// Returns the rows that were kept; what is learned from them begins at the start.
+    /// Returns the rows that were kept. Learning then starts from the first of them.
     pub(in super::super) fn take_rows(&mut self) -> Buffer {
         self.keeps_rows = false;
         let rows = self.start.as_mut().map(Start::take_rows).unwrap_or_default();
@@ -50,7 +50,7 @@ impl Trainer {
         self.state.learner.set_repeats(epoch > 1);
     }
 
-    /// Learns what a score means, in a later pass, from a row that it does not learn from.
+    /// Calibrates, in a later pass, on a row that the model does not learn from.
     pub(in super::super) fn calibrate(&mut self, row: &Row<'_>) -> Result<(), Error> {
         let State { learner, example, .. } = &mut self.state;
         self.encoder.encode(row, example)?;
@@ -59,7 +59,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// Returns the label of a row, and its probability by a learner of this encoding.
+    /// Returns the label of a row, and its probability according to a learner of this encoding.
     pub(in super::super) fn probability_by(&self, learner: &Learner, row: &Row<'_>) -> Result<(bool, f32), Error> {
         let mut example = Example::default();
         self.encoder.encode(row, &mut example)?;
@@ -67,7 +67,7 @@ impl Trainer {
         Ok((example.label, learner.calibrated(&example.terms, score)))
     }
 
-    /// Goes back to an earlier learner, that of this number of rows and passes.
+    /// Restores an earlier learner, with its number of rows and passes.
     pub(in super::super) fn go_back(&mut self, learner: &Learner, rows: u64, epochs: u32) {
         self.state.learner = learner.clone();
         self.state.rows = rows;
