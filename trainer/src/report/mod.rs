@@ -7,7 +7,6 @@
 //!
 //! The same model, rows and options give the same bytes, whatever the number of threads. Memory
 //! does not grow with the number of rows: only samples are kept, and the page states their sizes.
-//! does not grow with the rows: what is kept of them are the samples that the page states.
 
 mod chosen;
 mod comparison;

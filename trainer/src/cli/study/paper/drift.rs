@@ -1,7 +1,6 @@
 //! Models that learn from one stretch of data and are evaluated on the next: drift in accuracy and
 //! in fairness (4.2, A.5, A.6, A.9).
 //!
-//!
 //! - *Fixed network*: learns from the first stretch and only scores the next.
 //! - *Trainable network*: learns from the first stretch, then scores each row of the next and
 //!   learns from it, with penalties.

@@ -18,8 +18,8 @@ const PASSES: usize = 20;
 const ROUNDS: usize = 30;
 const ROUND_PASSES: usize = 3;
 /// The gap that the reductions allow between a group and all rows, and the first step of their
-/// multipliers. The gap corresponds to 0.05 between women and men (two thirds of the rows), like
-/// our target. The step is that of the authors' code.
+/// multipliers. Men are two thirds of the rows, so the gap corresponds to 0.05 between women and
+/// men, like our target. The step is that of the authors' code.
 const ALLOWED: f32 = 0.05 * 2.0 / 3.0;
 const STEP: f32 = 2.0;
 /// Number of selection rates that are tried for thresholds of the groups.
