@@ -104,7 +104,7 @@ mod unix {
                 }
             }
         }
-        // A path that does not exist, or is not a folder, leads no further.
+        // The part of the path after a missing component or a file is appended unchanged.
         place.extend(rest);
         Ok(place)
     }

@@ -1,4 +1,4 @@
-//! Locks, so that only one process at a time writes a file that takes long to make.
+//! Locks, so that only one process at a time writes a file that takes a long time to compute.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, TryLockError};

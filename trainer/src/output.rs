@@ -258,7 +258,7 @@ fn device(path: &Path, target: &Path) -> io::Result<Option<fs::File>> {
         options.custom_flags((links | OFlags::NOCTTY).bits().cast_signed());
     }
     let device = options.open(target)?;
-    // A regular file has taken its place meanwhile.
+    // In the meantime a regular file may have taken its place.
     match !is_descriptor && device.metadata()?.is_file() {
         true => Err(io::Error::other("it was replaced by a file meanwhile")),
         false => Ok(Some(device)),

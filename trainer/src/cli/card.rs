@@ -1,4 +1,4 @@
-//! How a model was made, as its card states it, in tables.
+//! Tables of how a model was made, according to its card.
 
 use std::fmt::Write as _;
 
@@ -81,7 +81,7 @@ pub fn render(card: &Card) -> String {
     text
 }
 
-/// Returns how cells were read.
+/// Describes how cells were parsed.
 fn cells(table: &Table) -> String {
     let words = |words: &[String]| words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ");
     let mut text = format!("missing {}", words(&table.missing));

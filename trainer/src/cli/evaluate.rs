@@ -164,8 +164,8 @@ pub fn gaps(fairness: &[GroupGaps], has_distances: bool) -> String {
     table.render() + &too_few(few)
 }
 
-/// Returns a line for each reason why measures cannot be judged. Each item of `all` is an
-/// attribute, a group and what there are too few of.
+/// Returns a line for each reason why measures cannot be judged. Each item of `all` consists of an
+/// attribute, a group and the kind of records that are too few.
 pub fn too_few<'a>(all: impl Iterator<Item = (&'a str, &'a str, &'a TooFew)>) -> String {
     let mut reasons: Vec<(_, Vec<&str>)> = Vec::new();
     for (attribute, group, few) in all {

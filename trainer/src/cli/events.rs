@@ -1,4 +1,4 @@
-//! What happened to the mixture, as `feamoe train` prints it.
+//! The changes of the mixture and the encoding, as text for `feamoe train`.
 
 use std::fmt::Write as _;
 

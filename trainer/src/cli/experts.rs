@@ -132,7 +132,7 @@ impl ExpertsOptions {
     }
 }
 
-/// Returns the records that the change is measured on, and where they come from.
+/// Returns the records on which the change is measured, and the name of their source.
 fn records(
     model: &HostModel<'_>,
     rows: &RowsOptions,

@@ -1,4 +1,4 @@
-//! `--follow`: reads data while they are written, and shows results meanwhile.
+//! `--follow`: reads data while they are being written, and shows intermediate results.
 
 use std::path::Path;
 use std::time::Duration;

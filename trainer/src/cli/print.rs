@@ -275,7 +275,7 @@ pub fn share(x: impl Into<f64>) -> String {
 pub struct CommandLine(String);
 
 impl CommandLine {
-    /// Starts with words that need no quotes.
+    /// Creates a command from words that need no quotes.
     pub fn new(words: &str) -> Self {
         Self(words.to_owned())
     }

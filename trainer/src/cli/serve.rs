@@ -187,7 +187,7 @@ async fn serve(options: &Options, service: Arc<Service>) -> anyhow::Result<()> {
     let end = end()?;
     #[cfg(unix)]
     reload_on_hangup(service, options.model.clone())?;
-    // Printed last: whoever reads it may send requests and signals at once.
+    // Printed last: a client that reads it may send requests and signals at once.
     print::text(&format!("http://{}\n", server.address()?))?;
     server.run(end).await;
     Ok(())

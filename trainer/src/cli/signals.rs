@@ -59,7 +59,7 @@ fn leave(signal: i32) {
     std::process::exit(BY_SIGNAL + signal);
 }
 
-/// Returns the flag that tells a run to stop. From here on, signals set it.
+/// Returns the flag that asks a run to stop. From this call on, signals set it.
 pub fn heed() -> &'static AtomicBool {
     IS_HEEDED.store(true, Ordering::SeqCst);
     WAS_HEEDED.store(true, Ordering::SeqCst);
@@ -73,7 +73,7 @@ pub fn heed_to_the_end() -> &'static AtomicBool {
     &STOP
 }
 
-/// Signals no longer set the flag.
+/// Stops signals from setting the flag.
 pub fn heed_no_more() {
     IS_HEEDED.store(false, Ordering::SeqCst);
 }

@@ -23,7 +23,7 @@ const LONGEST_NUMBER: u16 = 20;
 /// Number of blanks between two columns.
 const GAP: u16 = 2;
 
-/// Whether results go into a file, whatever standard output is.
+/// Whether results go into a file, even if standard output is a terminal.
 static IS_FOR_A_FILE: AtomicBool = AtomicBool::new(false);
 
 /// Runs `act`, whose results go into a file, without limiting the width of lines.

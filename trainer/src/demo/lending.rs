@@ -1,4 +1,4 @@
-//! A stream of loan applications, seeded: two groups, correlated features, numbers and categories,
+//! A seeded stream of loan applications: two groups, correlated features, numbers and categories,
 //! missing values, biased labels and two drifts.
 //!
 //! | rows | what holds |
@@ -7,9 +7,9 @@
 //! | from [`ACCURACY_DRIFT_AT`] | *accuracy drift*: credit score counts a third, employment and income count double |
 //! | from [`FAIRNESS_DRIFT_AT`] | *fairness drift*: the bias against women grows to [`LATE_BIAS`] log-odds, men are judged a little more kindly |
 //!
-//! Each applicant has a hidden standing that income, credit score and employment all hang on; women
-//! have a lower mean income, so that leaving out the sex alone does not make decisions fair. Income
-//! is missing for one in twelve, for the self-employed one in four.
+//! Income, credit score and employment of an applicant all depend on a hidden standing. Women have
+//! a lower mean income, so that removing the sex alone does not make decisions fair. Income is
+//! missing for one applicant in twelve, and for one in four of the self-employed.
 
 use std::io::{self, Write};
 
@@ -18,13 +18,13 @@ use rand_pcg::rand_core::{RngCore, SeedableRng};
 
 /// Rows of the demo's training file.
 pub const TRAINING_ROWS: u64 = 30_000;
-/// First row (counted from 0), that is decided by other rules.
+/// First row (counted from 0) of the accuracy drift.
 pub const ACCURACY_DRIFT_AT: u64 = 12_000;
-/// First row (counted from 0), with the larger bias.
+/// First row (counted from 0) of the fairness drift.
 pub const FAIRNESS_DRIFT_AT: u64 = 21_000;
-/// Log-odds by which women were disadvantaged in the labels at first.
+/// Disadvantage of women in the labels before the fairness drift, in log-odds.
 pub const EARLY_BIAS: f64 = 0.35;
-/// Log-odds by which women were disadvantaged in the labels after the fairness drift.
+/// Disadvantage of women in the labels after the fairness drift, in log-odds.
 pub const LATE_BIAS: f64 = 1.1;
 
 /// The schema of the stream's CSV file.
@@ -38,31 +38,31 @@ const HEADER: &str =
 pub struct Application {
     /// Running number, from 1.
     pub number: u64,
-    /// Belongs to the unprivileged group.
+    /// Whether the applicant belongs to the unprivileged group.
     pub female: bool,
-    /// Years.
+    /// Age in years.
     pub age: u32,
-    /// Yearly income in whole euros; not always known.
+    /// Yearly income in whole euros; `None` if unknown.
     pub income: Option<u32>,
-    /// Euros, in hundreds.
+    /// Amount in euros, a multiple of 100.
     pub loan_amount: u32,
-    /// Points, 300 to 850.
+    /// Points, from 300 to 850.
     pub credit_score: u32,
-    /// Years in the present job; not always known.
+    /// Years in the present job; `None` if unknown.
     pub years_employed: Option<u32>,
-    /// Kind of work.
+    /// Kind of employment.
     pub employment: &'static str,
-    /// What the loan is for.
+    /// Purpose of the loan.
     pub purpose: &'static str,
-    /// Where.
+    /// Region.
     pub region: &'static str,
-    /// People to care for.
+    /// Number of dependants.
     pub dependants: u32,
     /// The historical decision.
     pub approved: bool,
 }
 
-/// An endless, seeded stream of [`Application`]s: the same seed gives the same rows on every
+/// An endless, seeded stream of [`Application`]s. The same seed gives the same rows on every
 /// machine.
 #[derive(Clone, Debug)]
 pub struct LendingStream {
@@ -71,26 +71,27 @@ pub struct LendingStream {
 }
 
 impl LendingStream {
-    /// Starts the stream of this seed at row 0.
+    /// Creates the stream of a seed at row 0.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self::starting_at(seed, 0)
     }
 
-    /// Starts a stream of this seed under the rules that hold at `row`.
+    /// Creates a stream of a seed that follows the rules in force at `row`.
     #[must_use]
     pub fn starting_at(seed: u64, row: u64) -> Self {
         Self { random: Pcg64Mcg::seed_from_u64(seed), row }
     }
 
-    /// Uniform in [0, 1), 53 bits.
+    /// Returns a uniform number in [0, 1) with 53 bits.
     fn uniform(&mut self) -> f64 {
-        #[allow(clippy::cast_precision_loss)] // 53 bits fit
+        #[allow(clippy::cast_precision_loss)] // 53 bits are exact in f64
         let numerator = (self.random.next_u64() >> 11) as f64;
         numerator / 9_007_199_254_740_992.0
     }
 
-    /// Standard normal, by Box and Muller; `libm` for the same bits everywhere.
+    /// Returns a standard normal number (Box and Muller). Uses `libm` for the same bits on every
+    /// machine.
     fn normal(&mut self) -> f64 {
         let (u, v) = (1.0 - self.uniform(), self.uniform());
         libm::sqrt(-2.0 * libm::log(u)) * libm::cos(core::f64::consts::TAU * v)
@@ -187,7 +188,7 @@ impl Iterator for LendingStream {
     }
 }
 
-/// Rounds a number of at most a million, not negative.
+/// Rounds a number from 0 to a million.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn whole(x: f64) -> u32 {
     libm::round(x) as u32

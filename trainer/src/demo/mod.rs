@@ -1,5 +1,5 @@
-//! The built-in example: a stream of loan applications with known biases and drifts, so that a run
-//! can be judged against what was put in.
+//! The built-in example: a stream of loan applications with known biases and drifts. The results of
+//! a run can be compared with these.
 
 mod lending;
 

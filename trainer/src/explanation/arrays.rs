@@ -1,4 +1,5 @@
-//! Explanations of a whole table, as arrays or with all that is to be said of each record.
+//! Explanations of a whole table, either as arrays or as a document with the cells and reasons of
+//! each record.
 
 use ndarray::{Array1, Array2, ArrayView1};
 
@@ -8,27 +9,28 @@ use crate::error::Error;
 use crate::judge::binding::Binding;
 use crate::rows::Source;
 
-/// What the players of an explainer added to the scores of some records.
+/// The values of an explainer's players for some records.
 ///
 /// In each record `base_values + sum(values) + residual = output`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attributions {
-    /// By record and player, of shape (records, players).
+    /// By record and player, the values, of shape (records, players).
     pub values: Array2<f32>,
-    /// By record, standard errors of the values where it was sampled, else 0; of the same shape.
+    /// By record and player, the standard errors of the values, of the same shape; 0 for records
+    /// that were not sampled.
     pub standard_errors: Array2<f32>,
-    /// By record, what its values start from.
+    /// By record, the base value.
     pub base_values: Array1<f32>,
-    /// By record, what the values add up to, in the explainer's space.
+    /// By record, the sum of base value, values and residual, in the explainer's space.
     pub output: Array1<f32>,
-    /// By record, what the values leave over.
+    /// By record, the residual.
     pub residual: Array1<f32>,
 }
 
-/// Explains every record of a source, in their order, on all threads of rayon's pool; their number
-/// changes no bit.
+/// Explains every record of a source in order, on all threads of rayon's pool. The number of
+/// threads does not change the result.
 ///
-/// *Cost:* that of the explainer's method a record; memory for two numbers a record and player.
+/// *Cost:* per record that of the explainer's method. Memory for two numbers per record and player.
 ///
 /// # Errors
 /// Those of the source, of [`Binding`] and of the engine's methods.
@@ -53,7 +55,7 @@ pub fn attributions(explainer: &Explainer<'_>, source: &mut impl Source) -> Resu
     let Collected { values, standard_errors, base_values, output, residual } = all;
     let by_player = |values: Vec<f32>| {
         let shape = (base_values.len(), players);
-        // As many as records times players: each record added one a player.
+        // Cannot fail: each record added one value per player.
         Array2::from_shape_vec(shape, values).map_err(|error| Error::Input(error.to_string()))
     };
     Ok(Attributions {
@@ -65,8 +67,8 @@ pub fn attributions(explainer: &Explainer<'_>, source: &mut impl Source) -> Resu
     })
 }
 
-/// Like [`attributions`], with what each record holds and at most `most_reasons` reasons for an
-/// unfavourable decision.
+/// Does the same as [`attributions`], and also returns the cells of each record and at most
+/// `most_reasons` reasons for a declined decision.
 ///
 /// # Errors
 /// The same as [`attributions`].

@@ -1,5 +1,4 @@
-//! Background records on the host: where they come from, which of them are kept, and the file they
-//! are saved in.
+//! Background records on the host: reading, selection, and saving as a file.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,21 +19,21 @@ use crate::random::below;
 use crate::rows::{Input, Seen, Source, open, parse};
 use crate::schema::Table;
 
-/// Apart from the seeds of everything else that is drawn.
+/// Separates these draws from all others with the same seed.
 const SEED: u64 = u64::from_be_bytes(*b"backgrou");
-/// The largest number of bytes of stored exponentials; past them they are computed anew for each
-/// record, to the same bits.
+/// Maximum size of stored exponentials, in bytes. Beyond it they are computed anew for each record,
+/// with the same bits.
 const MOST_FACTOR_BYTES: usize = 256 << 20;
-/// What a level that training had not seen is saved as, where its name is not known.
+/// The saved text of a level that training had not seen and whose name is therefore unknown.
 const UNSEEN: &str = "(unseen)";
 
-/// Keeps the records that have a value in a column: `approved=yes`. Numbers are compared as
-/// numbers; nothing after `=` is a missing value.
+/// Selects the records with a value in a column, such as `approved=yes`. Numbers are compared as
+/// numbers. An empty value after `=` stands for a missing value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     /// The column.
     pub column: String,
-    /// What its cells must be.
+    /// The value that a cell must have.
     pub value: String,
 }
 
@@ -58,7 +57,7 @@ impl fmt::Display for Condition {
 }
 
 impl Condition {
-    /// Returns whether a cell, `None` if it is missing, is the value.
+    /// Returns whether a cell has the value; `None` stands for a missing cell.
     fn holds(&self, cell: Option<&[u8]>) -> bool {
         let value = self.value.as_bytes();
         match cell {
@@ -68,19 +67,20 @@ impl Condition {
     }
 }
 
-/// Which background records are taken.
+/// The choice of background records.
 #[derive(Clone, Debug)]
 pub struct Choice {
-    /// Conditions that all hold; of several on one column, one of them.
+    /// Conditions that a record must meet. Of several conditions on the same column, one must hold.
     pub only: Vec<Condition>,
-    /// Most records.
+    /// Maximum number of records.
     pub most: usize,
-    /// Seed of the draw where a file has more.
+    /// Seed of the draw if there are more records than `most`.
     pub seed: u64,
 }
 
 impl Choice {
-    /// Returns whether a record is wanted. `cell` returns its cell in the column of a condition.
+    /// Returns whether a record meets the conditions. `cell` returns its cell in the column of a
+    /// condition, by the condition's index.
     fn wants<'c>(&self, cell: impl Fn(usize) -> Option<&'c [u8]>) -> bool {
         self.only.iter().all(|condition| {
             let mut same = self.only.iter().enumerate().filter(|(_, other)| other.column == condition.column);
@@ -88,7 +88,7 @@ impl Choice {
         })
     }
 
-    /// Says that no record is.
+    /// Returns the error that no record meets the conditions.
     fn nothing(&self, from: &str, seen: &[Seen]) -> Error {
         let conditions = self.only.iter().map(Condition::to_string).collect::<Vec<_>>().join(" and ");
         let found =
@@ -102,12 +102,12 @@ impl Choice {
     }
 }
 
-/// Background records, as raw values: one of each feature.
+/// Background records as raw values, one per feature.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackgroundRecords(Vec<Vec<Value>>);
 
-/// The memory of the engine's background: 8 bytes a term, and 8 bytes an expert and feature where
-/// that is not too much.
+/// The memory of the engine's background: 8 bytes per term, and 8 bytes per expert and feature
+/// unless these exceed `MOST_FACTOR_BYTES`.
 #[derive(Debug, Default)]
 pub struct BackgroundMemory {
     terms: Vec<Term>,
@@ -115,11 +115,12 @@ pub struct BackgroundMemory {
 }
 
 impl BackgroundRecords {
-    /// Takes the first of the model's own records that are wanted: their order was drawn.
+    /// Returns the first of the model's own background records that meet the conditions. Their
+    /// order was drawn in training.
     ///
     /// # Errors
-    /// [`Error::Background`]: a condition on what is no feature, or no such record;
-    /// [`Error::NamesStripped`].
+    /// [`Error::Background`] if a condition names a column that is not a feature, or if no record
+    /// meets the conditions; [`Error::NamesStripped`].
     pub fn of_model(model: &HostModel<'_>, choice: &Choice) -> Result<Self, Error> {
         const FROM: &str = "the model's background";
         let names = Names::new(model)?;
@@ -151,12 +152,12 @@ impl BackgroundRecords {
         if kept.is_empty() { Err(choice.nothing(FROM, &seen)) } else { Ok(Self(kept)) }
     }
 
-    /// Draws from the records of files those that are wanted, without replacement: Vitter (1985),
-    /// algorithm R. Where there are no more than `choice.most`, it is all of them, in their order.
+    /// Draws records that meet the conditions from files, without replacement: Vitter (1985),
+    /// algorithm R. If there are at most `choice.most`, returns all of them in order.
     ///
     /// # Errors
-    /// Those of the files, of [`Binding`] and of a condition's column; [`Error::Background`] for no
-    /// such record.
+    /// Those of the files, of [`Binding`] and of a condition's column; [`Error::Background`] if no
+    /// record meets the conditions.
     pub fn read(model: &HostModel<'_>, inputs: &[Input], table: &Table, choice: &Choice) -> Result<Self, Error> {
         let mut records = open(inputs, table)?;
         let binding = Binding::new(model, |name| records.column(name, "the model"))?;
@@ -188,10 +189,10 @@ impl BackgroundRecords {
         if kept.is_empty() { Err(choice.nothing(&records.files(), &seen)) } else { Ok(Self(kept)) }
     }
 
-    /// Makes them what the engine explains against.
+    /// Converts the records to the engine's background for explanations of `model`.
     ///
     /// # Errors
-    /// [`Error::Record`], [`Error::Explain`]: not for records of this model.
+    /// [`Error::Record`] or [`Error::Explain`] if the records do not belong to this model.
     pub fn against<'m>(
         &self,
         model: &'m HostModel<'m>,
@@ -205,13 +206,14 @@ impl BackgroundRecords {
         Ok(background)
     }
 
-    /// Returns each record's values, feature by feature.
+    /// Returns the values of each record, by feature.
     #[must_use]
     pub fn values(&self) -> &[Vec<Value>] {
         &self.0
     }
 
-    /// Returns what names them. Takes 8 bytes a term and record meanwhile.
+    /// Returns the identity of the records: their number and hash. Temporarily takes 8 bytes per
+    /// term and record.
     ///
     /// # Errors
     /// The same as [`BackgroundRecords::against`].
@@ -234,12 +236,12 @@ impl BackgroundRecords {
         Ok(())
     }
 
-    /// Writes them as CSV that [`BackgroundRecords::read`] reads to the same records, as `table`
-    /// says: without a header where it has none, then with columns that are no features left
+    /// Writes the records as CSV in the format of `table`. [`BackgroundRecords::read`] reads the
+    /// same records back. If `table` has no header, its columns that are not features are left
     /// missing.
     ///
     /// # Errors
-    /// Those of writing, and where the model has no names.
+    /// Those of writing, and an error if the model has no names.
     pub fn write_csv(&self, model: &HostModel<'_>, table: &Table, out: &mut dyn Write) -> io::Result<()> {
         let names = Names::new(model).map_err(io::Error::other)?;
         let columns: Vec<&str> = match table.header {
@@ -282,7 +284,7 @@ impl<'m> Names<'m> {
         Ok(Self { features: features.collect::<Result<_, _>>()?, levels })
     }
 
-    /// Returns a value as a file has it; `None` if it is missing.
+    /// Returns the text of a value in a file; `None` if it is missing.
     fn text(&self, feature: usize, value: Value) -> Option<String> {
         match value {
             Value::Number(number) => (!number.is_nan()).then(|| number.to_string()),

@@ -1,4 +1,4 @@
-//! Some records at a time, explained on all threads.
+//! Explains some records at a time on all threads.
 
 use feamoe_engine::ExplainError;
 use rayon::prelude::*;
@@ -8,24 +8,25 @@ use super::{Cell, Explainer};
 use crate::model::{AnyRecord, HostAttribution};
 use crate::threads::PerThread;
 
-/// Records of a batch: enough for every thread to have some when their costs differ, some 5 MB.
+/// Records per batch, about 5 MB: enough to keep every thread busy although the costs of records
+/// differ.
 const MOST: usize = 256;
 
 /// One record of a [`Batch`].
 #[derive(Clone, Debug)]
 pub struct Slot<'m> {
-    /// Its 1-based number.
+    /// The 1-based number of the record.
     pub row: u64,
-    /// What its players hold, where that was asked for.
+    /// The cells of its players; empty if they were not requested.
     pub cells: Vec<Cell>,
     /// The record.
     pub record: AnyRecord<'m>,
-    /// What its players added to its score, once it is explained.
+    /// Its attribution, once it is explained.
     pub attribution: HostAttribution,
 }
 
-/// Records of a file, explained together: in their order, and to the same bits whatever the number
-/// of threads.
+/// Records of a file that are explained together. Their order and the result do not depend on the
+/// number of threads.
 #[derive(Debug)]
 pub struct Batch<'e, 'm> {
     explainer: &'e Explainer<'m>,
@@ -36,7 +37,7 @@ pub struct Batch<'e, 'm> {
 }
 
 impl<'e, 'm> Batch<'e, 'm> {
-    /// Starts without records.
+    /// Creates an empty batch.
     #[must_use]
     pub fn new(explainer: &'e Explainer<'m>) -> Self {
         Self { explainer, scratch: PerThread::new(Scratch::default), slots: Vec::new(), filled: 0, explained: 0 }
@@ -57,7 +58,7 @@ impl<'e, 'm> Batch<'e, 'm> {
         self.filled += 1;
     }
 
-    /// Returns whether it is time to explain them.
+    /// Returns whether the batch must be explained before another record is added.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.filled == MOST
@@ -69,7 +70,7 @@ impl<'e, 'm> Batch<'e, 'm> {
         &self.slots[..self.filled]
     }
 
-    /// Explains the next record on this thread; false if none is left.
+    /// Explains the next record on this thread. Returns false if none is left.
     ///
     /// # Errors
     /// Those of the engine's methods.
@@ -80,11 +81,11 @@ impl<'e, 'm> Batch<'e, 'm> {
         Ok(true)
     }
 
-    /// Explains those that are left, on all threads, and returns all; the batch is then ready for
-    /// others. `done` is called after each, by whichever thread.
+    /// Explains the remaining records on all threads and returns all records of the batch. The
+    /// batch is then empty again. `done` is called after each explained record, on any thread.
     ///
     /// # Errors
-    /// Those of the engine's methods, of the first record that has one.
+    /// The engine's error for the first record that has one.
     pub fn explain(&mut self, done: impl Fn() + Sync) -> Result<&[Slot<'m>], ExplainError> {
         let (explainer, scratch) = (self.explainer, &self.scratch);
         let explain = |slot: &mut Slot<'m>| {
@@ -93,7 +94,7 @@ impl<'e, 'm> Batch<'e, 'm> {
             explained
         };
         let left = &mut self.slots[self.explained..self.filled];
-        // One record needs no other thread.
+        // A single record is explained on this thread.
         let results: Vec<_> = match left {
             [slot] => vec![explain(slot)],
             left => left.par_iter_mut().with_max_len(1).map(explain).collect(),

@@ -1,22 +1,23 @@
-//! What a player holds in a record, as a number and as it is shown.
+//! The value of a player in a record, as a number and as text.
 
 use feamoe_engine::Schema;
 use feamoe_engine::schema::{Kind, Note};
 use serde_json::{Value, json};
 
-/// What a player holds in a record.
+/// The value of a player in a record.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cell {
-    /// The number, or the level's code: -1 for an unseen level; null if missing, and for a group.
+    /// The number, or the code of the level: -1 for an unseen level, null for a missing value and
+    /// for a group.
     pub data: Value,
-    /// As the file has it; null if missing.
+    /// The value in the file; null if it is missing.
     pub display: Value,
-    /// What became of it; the most unusual one of a group.
+    /// How the value was encoded; for a group the most unusual note.
     pub note: Note,
 }
 
 impl Cell {
-    /// Returns the cell of features that act together: `a = 1, b = x`.
+    /// Combines the cells of features that act together: `a = 1, b = x`.
     pub(super) fn group<'n>(cells: impl Iterator<Item = (&'n str, Self)>) -> Self {
         let (mut display, mut note) = (String::new(), Note::Usual);
         for (name, cell) in cells {
@@ -27,7 +28,7 @@ impl Cell {
         Self { data: Value::Null, display: Value::String(display), note }
     }
 
-    /// Returns it as it is shown; `missing` where it is.
+    /// Returns the displayed text; `missing` for a missing value.
     #[must_use]
     pub fn shown(&self) -> String {
         shown(&self.display)
@@ -44,7 +45,7 @@ pub fn shown(display: &Value) -> String {
     }
 }
 
-/// Returns the word of a note; empty for a usual value.
+/// Returns the name of a note; empty for a usual value.
 #[must_use]
 pub const fn note_name(note: Note) -> &'static str {
     match note {
@@ -57,7 +58,7 @@ pub const fn note_name(note: Note) -> &'static str {
 
 /// Returns the cell of one feature.
 pub(super) fn feature_cell(schema: Schema<'_>, index: usize, text: &str, note: Note) -> Cell {
-    // A whole number stays one: 39 is not shown as 39.0.
+    // An integer stays an integer: 39 is not shown as 39.0.
     let number = || {
         let whole = text.parse::<i64>().map(|x| json!(x));
         whole.or_else(|_| text.parse::<f64>().map(|x| json!(x))).unwrap_or(Value::Null)

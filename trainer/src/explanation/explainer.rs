@@ -1,5 +1,4 @@
-//! Explains the records of one model by one method: the only place that knows which method is
-//! which.
+//! Explains the records of one model by one method. Only this file distinguishes the methods.
 
 use std::borrow::Cow;
 
@@ -21,7 +20,7 @@ use crate::model::{
 use crate::rows::Record;
 use crate::schema::{Protected, Schema};
 
-/// How scores are taken apart, with what each way needs.
+/// The method of explanation, with its settings.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Procedure<'b> {
     /// [`Method::Frozen`].
@@ -29,19 +28,20 @@ pub enum Procedure<'b> {
     /// [`Method::Path`].
     #[default]
     Path,
-    /// [`Method::Exact`], but [`Method::Sampled`] for a record that takes more coalitions than
-    /// `budget`: a count and no time, so that no value depends on the machine.
+    /// [`Method::Exact`]; for a record that needs more coalitions than `budget`,
+    /// [`Method::Sampled`]. The budget is a count and not a time, so that no value depends on the
+    /// machine.
     Exact {
-        /// What they are against.
+        /// The background and the settings of sampling.
         against: Against<'b>,
-        /// The largest number of coalitions of a record, against all background records together.
+        /// Maximum number of coalitions of a record, counted over all background records together.
         budget: u64,
     },
     /// [`Method::Sampled`].
     Sampled(Against<'b>),
 }
 
-/// What Shapley values are against, and how they are sampled.
+/// The background of Shapley values and the settings of sampling.
 #[derive(Clone, Copy, Debug)]
 pub struct Against<'b> {
     /// The background records.
@@ -50,13 +50,12 @@ pub struct Against<'b> {
     pub space: Space,
     /// When sampling stops.
     pub sampling: Sampling,
-    /// The time after which sampling of a record ends, whatever it has: then results depend on the
-    /// machine.
+    /// Maximum time of sampling a record. If it is set, results depend on the machine.
     pub most_time: Option<Duration>,
 }
 
 impl<'b> Procedure<'b> {
-    /// Returns the method; of [`Procedure::Exact`] that of the records within the budget.
+    /// Returns the method; for [`Procedure::Exact`] that of the records within the budget.
     #[must_use]
     pub const fn method(&self) -> Method {
         match self {
@@ -67,7 +66,7 @@ impl<'b> Procedure<'b> {
         }
     }
 
-    /// Returns the space its values are in.
+    /// Returns the space of the values.
     #[must_use]
     pub const fn space(&self) -> Space {
         match self {
@@ -77,7 +76,7 @@ impl<'b> Procedure<'b> {
         }
     }
 
-    /// Returns what the values are against, for Shapley values.
+    /// Returns the background and sampling of Shapley values; `None` for the other methods.
     #[must_use]
     pub const fn against(&self) -> Option<&Against<'b>> {
         match self {
@@ -87,32 +86,32 @@ impl<'b> Procedure<'b> {
     }
 }
 
-/// What gets one value of an explanation: a feature, or features that act together.
+/// The owner of one value of an explanation: a feature, or features that act together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Player {
-    /// The name shown.
+    /// The displayed name.
     pub name: String,
-    /// Indices of its features in the model; one or more.
+    /// Indices of its features in the model; at least one.
     pub features: Vec<usize>,
 }
 
-/// Explains the records of a model; what it says of them does not depend on those before.
+/// Explains the records of a model. The explanation of a record does not depend on earlier records.
 #[derive(Clone, Debug)]
 pub struct Explainer<'m> {
     model: AnyModel<'m>,
     procedure: Procedure<'m>,
     players: Vec<Player>,
-    /// The player of each feature, where some act together.
+    /// The player of each feature; `None` if no features act together.
     player_of: Option<Vec<u16>>,
-    /// A usual value of each feature.
+    /// A typical value of each feature.
     typical: Vec<Option<String>>,
-    /// Whether each player has a protected column.
+    /// Whether each player contains a protected column.
     protected: Vec<bool>,
     /// The name of the favourable outcome.
     outcome: String,
 }
 
-/// The memory that explaining a record takes, about a megabyte.
+/// The memory for explaining a record, about a megabyte.
 #[derive(Debug, Default)]
 pub struct Scratch {
     workspace: Box<HostWorkspace>,
@@ -120,10 +119,11 @@ pub struct Scratch {
 }
 
 impl<'m> Explainer<'m> {
-    /// Makes every group a player, and each feature of the model that is in none.
+    /// Creates an explainer. Its players are the groups, and each feature of the model that is in
+    /// no group.
     ///
     /// # Errors
-    /// [`Error::NamesStripped`] for a blob without names; [`Error::Group`].
+    /// [`Error::NamesStripped`] for a blob without names; [`Error::Group`] for invalid groups.
     pub fn new(model: AnyModel<'m>, procedure: Procedure<'m>, groups: &[Group]) -> Result<Self, Error> {
         let players = players(model.schema(), groups)?;
         let player_of = (!groups.is_empty()).then(|| {
@@ -138,8 +138,8 @@ impl<'m> Explainer<'m> {
         Ok(Self { model, procedure, players, player_of, typical, protected, outcome })
     }
 
-    /// Takes from a schema the name of the favourable outcome, where it has one, and the protected
-    /// columns: reasons that rest on one say so.
+    /// Takes the protected columns from a schema, and the name of the favourable outcome if it has
+    /// one. A reason that rests on a protected column is marked as such.
     #[must_use]
     pub fn informed_by(mut self, schema: &Schema) -> Self {
         let name = |feature: &usize| self.model.schema().feature_name(*feature);
@@ -162,7 +162,7 @@ impl<'m> Explainer<'m> {
         self.model
     }
 
-    /// Returns how scores are taken apart.
+    /// Returns the method and its settings.
     #[must_use]
     pub fn procedure(&self) -> &Procedure<'m> {
         &self.procedure
@@ -174,9 +174,10 @@ impl<'m> Explainer<'m> {
         &self.players
     }
 
-    /// Explains a record; one of integer weights by [`Method::Frozen`], whatever the procedure. The
-    /// attribution states the gate's share: where its method cannot see the gate, the path can, for
-    /// integer weights that of the float model that they stand for, where the model has it.
+    /// Explains a record. A record of integer weights is always explained by [`Method::Frozen`],
+    /// whatever the procedure. The attribution also states the gate's share. A method that does not
+    /// measure it takes it from the path. For integer weights this is the path of the float model
+    /// they were made from, if the model has it.
     ///
     /// # Errors
     /// Those of the engine's methods.
@@ -232,7 +233,7 @@ impl<'m> Explainer<'m> {
         Ok(())
     }
 
-    /// Returns the coalitions that exact values of a record take; `None` if it is sampled, or
+    /// Returns the number of coalitions for exact values of a record; `None` if it is sampled or
     /// explained without coalitions.
     ///
     /// # Errors
@@ -254,9 +255,9 @@ impl<'m> Explainer<'m> {
         Game { space: against.space, player_of: self.player_of.as_deref() }
     }
 
-    /// Gives each player the sum of its features' values: what the values of a sum of features add
-    /// up to where they do not depend on the other features.
-    #[allow(clippy::cast_possible_truncation)] // rounded to what is shown
+    /// Replaces the values of features by those of players: a player's value is the sum of its
+    /// features' values. This applies to methods whose values do not depend on a grouping.
+    #[allow(clippy::cast_possible_truncation)] // rounded for display
     fn add_up_players(&self, attribution: &mut HostAttribution) {
         if self.procedure.against().is_some() || self.player_of.is_none() {
             return;
@@ -273,7 +274,7 @@ impl<'m> Explainer<'m> {
         attribution.residual = (f64::from(attribution.output) - f64::from(attribution.base_value) - sum) as f32;
     }
 
-    /// Returns what each player holds in a row, which is also in `record`.
+    /// Returns the cell of each player in a row. `record` is the encoded row.
     #[must_use]
     pub fn cells(&self, binding: &Binding, row: &Record<'_>, record: &AnyRecord<'_>) -> Vec<Cell> {
         let cell = |feature: usize| {
@@ -304,8 +305,8 @@ impl<'m> Explainer<'m> {
         format!("{:08x}", self.model.crc32())
     }
 
-    /// Returns a usual value of the feature that is a player by itself; `None` for a group, and
-    /// without a background.
+    /// Returns the typical value of a player with one feature; `None` for a group, and without a
+    /// background.
     pub(super) fn typical(&self, player: usize) -> Option<&str> {
         match self.players.get(player)?.features.as_slice() {
             [feature] => self.typical.get(*feature)?.as_deref(),
@@ -313,12 +314,12 @@ impl<'m> Explainer<'m> {
         }
     }
 
-    /// Returns whether a player has a protected column.
+    /// Returns whether a player contains a protected column.
     pub(super) fn is_protected(&self, player: usize) -> bool {
         self.protected.get(player).copied().unwrap_or_default()
     }
 
-    /// Returns the kind of the feature that is a player by itself; `None` for a group.
+    /// Returns the kind of a player with one feature; `None` for a group.
     pub(super) fn kind(&self, player: usize) -> Option<Kind> {
         match self.players.get(player)?.features.as_slice() {
             [feature] => self.model.schema().features().get(*feature).map(|feature| feature.kind()),

@@ -7,10 +7,10 @@ use feamoe_engine::Schema;
 use super::Player;
 use crate::error::{Error, list};
 
-/// Features that share one value: `money=income+debt`.
+/// Features that share one value, such as `money=income+debt`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// The name shown.
+    /// The displayed name.
     pub name: String,
     /// Names of its features.
     pub features: Vec<String>,
@@ -31,11 +31,11 @@ impl FromStr for Group {
     }
 }
 
-/// Returns the players: the groups, and each feature in none, in the order of their first features.
+/// Returns the players: the groups and each feature in no group, ordered by their first features.
 ///
 /// # Errors
-/// [`Error::NamesStripped`]; [`Error::Group`] for what is no feature, one that is named twice, or
-/// two players of the same name.
+/// [`Error::NamesStripped`]; [`Error::Group`] for an unknown feature, a feature that is named
+/// twice, or two players of the same name.
 pub(super) fn players(schema: Schema<'_>, groups: &[Group]) -> Result<Vec<Player>, Error> {
     let names = (0..schema.features().len()).map(|index| schema.feature_name(index).ok_or(Error::NamesStripped));
     let names: Vec<&str> = names.collect::<Result<_, _>>()?;

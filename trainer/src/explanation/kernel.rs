@@ -1,10 +1,11 @@
-//! The inner kernel of exact values, compiled again for AVX2 and chosen when the program runs. The
-//! bits are the portable kernel's: lanes are the same, only more of them fit a register.
+//! Compiles the inner kernel of exact values a second time for AVX2 and chooses at run time. Both
+//! versions return the same bits: the lanes are the same, AVX2 only fits more of them into a
+//! register.
 
 use feamoe_engine::attribution::tile::{Kernel, Tile, Weights};
 use multiversion::multiversion;
 
-/// The fastest kernel of this machine.
+/// The fastest kernel for this machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Fastest;
 
@@ -14,7 +15,7 @@ impl Kernel for Fastest {
     }
 }
 
-#[allow(unsafe_code)] // what the attribute expands to calls the version that the machine was found to support
+#[allow(unsafe_code)] // the macro calls only a version that it has found the CPU to support
 #[multiversion(targets("x86_64+avx2"))]
 fn play<const EXPERTS: usize>(tile: &mut Tile<EXPERTS>, weights: &[Weights]) {
     tile.play(weights);

@@ -1,10 +1,11 @@
-//! Explanations of records, as documents: columnar for `shap`'s plots ([`Explanation`]), in the
-//! mean over records ([`Summary`]), in words ([`Reason`]). [`Explainer`] makes them, one record at
-//! a time, [`Batch`] many on all threads, [`attributions`] those of a whole table as arrays;
-//! [`crate::plot`] draws them. [`Shaper`] follows each feature along its values ([`Shapes`]).
+//! Explanations of records as documents: by column for `shap`'s plots ([`Explanation`]), as the
+//! mean over records ([`Summary`]), in words ([`Reason`]). [`Explainer`] explains one record at a
+//! time, [`Batch`] many on all threads, and [`attributions`] a whole table as arrays.
+//! [`crate::plot`] draws the documents. [`Shaper`] computes the effect of each feature along its
+//! values ([`Shapes`]).
 //!
-//! A value belongs to a [`Player`]: a feature, or a [`Group`] of several that act together. Exact
-//! and sampled values are against [`BackgroundRecords`].
+//! A value belongs to a [`Player`]: a feature, or a [`Group`] of features that act together. Exact
+//! and sampled values are relative to [`BackgroundRecords`].
 
 mod arrays;
 mod background;
@@ -39,19 +40,19 @@ pub use summary::{Summary, Sums};
 
 use crate::model::HostAttribution;
 
-/// Standard errors from a value to the ends of its 95 % interval (normal).
+/// Half-width of the 95 % interval of a value in standard errors (normal distribution).
 const INTERVAL: f32 = 1.96;
 
-/// One record and why it got its score.
+/// One record and the explanation of its score.
 #[derive(Clone, Debug)]
 pub struct Explained<'a> {
-    /// Its 1-based number.
+    /// The 1-based number of the record.
     pub row: u64,
-    /// What its players hold.
+    /// The cells of its players.
     pub cells: &'a [Cell],
-    /// What they added to its score.
+    /// The values of its players.
     pub attribution: &'a HostAttribution,
-    /// Why the decision was unfavourable; see [`reasons`].
+    /// Why the record was declined; see [`reasons`].
     pub reasons: Vec<Reason>,
 }
 
@@ -158,7 +159,7 @@ impl From<BackgroundId> for Background {
 }
 
 impl Explanation {
-    /// Starts an explanation of no records.
+    /// Creates an explanation without records.
     #[must_use]
     pub fn new(explainer: &Explainer<'_>) -> Self {
         let players = 0..explainer.players().len();
@@ -197,7 +198,7 @@ impl Explanation {
         }
     }
 
-    /// Returns how many records were sampled.
+    /// Returns the number of sampled records.
     #[must_use]
     pub fn sampled(&self) -> usize {
         match self.method {
@@ -213,7 +214,7 @@ impl Explanation {
         let of_players = |values: &[f32]| values.iter().copied().take(players).collect::<Vec<_>>();
         let score = &attribution.score;
         let values = of_players(&attribution.values);
-        // Columns that only some records have are filled up from the first one that has them.
+        // Columns that only some records have are filled for the records before the first such one.
         let before = self.values.len();
         if attribution.method == Method::Sampled || !self.error_std.is_empty() {
             self.error_std.resize(before, vec![0.0; players]);
@@ -257,7 +258,8 @@ impl Explanation {
     }
 }
 
-/// Returns the players' indices, those of the greatest weights first; equal ones in their order.
+/// Returns the players' indices by descending magnitude of weight; equal magnitudes keep their
+/// order.
 #[must_use]
 pub fn by_magnitude(weights: &[f32]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..weights.len()).collect();
@@ -266,15 +268,15 @@ pub fn by_magnitude(weights: &[f32]) -> Vec<usize> {
     order
 }
 
-/// Returns `most` of `count` indices, evenly spread, the first and the last among them; all if
-/// there are no more.
+/// Returns `most` of `count` indices, evenly spaced, including the first and the last. Returns all
+/// if there are at most `most`.
 pub(crate) fn evenly(count: usize, most: usize) -> impl Iterator<Item = usize> {
     let kept = count.min(most);
     (0..kept).map(move |index| if kept > 1 { index * (count - 1) / (kept - 1) } else { index })
 }
 
-/// Returns what the values are parts of: `score for yes`. It decides, and is the probability only
-/// where the model does not calibrate that apart.
+/// Returns the name of the explained quantity, such as `score for yes`. The score decides; it is
+/// also the probability, unless the model calibrates the probability separately.
 #[must_use]
 pub fn quantity(space: Space, outcome: &str) -> String {
     match space {

@@ -1,4 +1,4 @@
-//! Reason codes: why a decision was unfavourable, in words.
+//! Reason codes: why a record was declined, in words.
 
 use feamoe_engine::schema::Note as N;
 use feamoe_engine::schema::{Kind, Transform};
@@ -8,11 +8,11 @@ use serde_json::Value;
 use super::{Cell, Explainer, quantity};
 use crate::model::HostAttribution;
 
-/// Reasons of a decision, unless another number is asked for: as many as creditors usually state.
+/// Default number of reasons of a decision: as many as creditors usually state.
 pub const REASONS: usize = 4;
-/// The most reasons of a decision.
+/// Maximum number of reasons of a decision.
 pub const MAX_REASONS: usize = 10;
-/// A feature that makes up less of all that pulled the score down is no reason.
+/// A feature is not a reason if its share of the total negative contribution is smaller.
 const MATERIAL: f32 = 0.05;
 
 /// One feature that pulled a score down.
@@ -31,13 +31,13 @@ pub struct Reason {
     pub text: String,
 }
 
-/// Returns the `most` players with the most negative values, in words; none where the decision is
-/// favourable. Players with less than a twentieth of all that pulled the score down are left out,
-/// except for the strongest.
+/// Returns the `most` players with the most negative values, in words; none if the decision is
+/// favourable. Players that contribute less than a twentieth of the total negative contribution are
+/// left out, except for the strongest.
 ///
-/// A value is held against one that occurs in the model's background: the median number, or the
-/// most frequent level. Without a background a number is held against the mean of the training
-/// rows, transformed back where the model takes its logarithm.
+/// The text compares a value with one that occurs in the model's background: the median number or
+/// the most frequent level. Without a background it compares a number with the mean of the training
+/// rows, transformed back if the model takes its logarithm.
 #[must_use]
 pub fn reasons(explainer: &Explainer<'_>, cells: &[Cell], attribution: &HostAttribution, most: usize) -> Vec<Reason> {
     if attribution.score.decision {
@@ -61,7 +61,7 @@ pub fn reasons(explainer: &Explainer<'_>, cells: &[Cell], attribution: &HostAttr
     down.into_iter().take(most).map(reason).collect()
 }
 
-/// Returns what the record has in words, and what it is held against.
+/// Returns the record's value in words, and the value that it is compared with.
 fn held(name: &str, cell: &Cell, kind: Option<Kind>, typical: Option<&str>) -> (String, Option<String>) {
     let shown = cell.shown();
     let usual = match (kind, typical) {

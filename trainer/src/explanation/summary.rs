@@ -1,4 +1,4 @@
-//! What moves scores in general: the mean of the values' magnitudes over records.
+//! The mean influence of each player: the mean magnitude of its values over records.
 
 use feamoe_engine::{Method, Space};
 use serde::Serialize;
@@ -52,12 +52,12 @@ fn is_none(count: &u64) -> bool {
     *count == 0
 }
 
-/// Sums over records, from which a [`Summary`] is made.
+/// Sums over records, from which a [`Summary`] is computed.
 #[derive(Clone, Debug)]
 pub struct Sums {
-    /// By player: of magnitudes, of values.
+    /// By player: the sum of magnitudes and the sum of values.
     sums: Vec<[f64; 2]>,
-    /// `None` once it is unknown for a record.
+    /// `None` as soon as it is unknown for one record.
     gate_share: Option<f64>,
     records: u64,
     sampled: u64,
@@ -65,7 +65,7 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// Starts with no records.
+    /// Creates empty sums.
     #[must_use]
     pub fn new(explainer: &Explainer<'_>) -> Self {
         Self {
@@ -89,7 +89,7 @@ impl Sums {
         self.sampled += u64::from(attribution.method == Method::Sampled);
     }
 
-    /// Returns the records so far, and how many of them were sampled.
+    /// Returns the number of records so far, and the number of sampled ones among them.
     #[must_use]
     pub fn records(&self) -> (u64, u64) {
         (self.records, self.sampled)

@@ -1,18 +1,18 @@
-//! The players that move scores most, and the rest as one.
+//! Keeps the players that move scores most and combines the others.
 
 use serde_json::Value;
 
 use super::{Explanation, INTERVAL, Summary, by_magnitude};
 
-/// The name of the rest.
+/// The name of the combined player.
 const OTHER: &str = "other";
 
 impl Explanation {
-    /// Returns the `most` players with the largest mean absolute values, the largest first, then
-    /// `other`, whose values are the sums of the others'. Nothing changes if there are no more than
-    /// `most`.
+    /// Returns the `most` players with the largest mean absolute values, in descending order,
+    /// followed by `other`. The values of `other` are the sums of the remaining players' values.
+    /// Returns the explanation unchanged if it has at most `most` players.
     ///
-    /// A standard error of `other` is the sum of the others': the most that it can be.
+    /// The standard error of `other` is the sum of the standard errors, which is an upper bound.
     #[must_use]
     pub fn top(mut self, most: usize) -> Self {
         let players = self.feature_names.len();
@@ -48,8 +48,9 @@ impl Explanation {
 }
 
 impl Summary {
-    /// Returns the first `most` players, then `other`, whose means are the sums of the others'.
-    /// Nothing changes if there are no more than `most`.
+    /// Returns the first `most` players, followed by `other`. The means of `other` are the sums of
+    /// the remaining players' means. Returns the summary unchanged if it has at most `most`
+    /// players.
     #[must_use]
     pub fn top(mut self, most: usize) -> Self {
         if self.feature_names.len() <= most {
@@ -75,7 +76,7 @@ fn other(names: &[String]) -> String {
     name
 }
 
-/// Returns what is kept of a row, then the rest.
+/// Returns the kept elements of a row, followed by `rest`.
 fn with<T: Clone>(row: &[T], kept: &[usize], rest: T) -> Vec<T> {
     kept.iter().filter_map(|player| row.get(*player)).cloned().chain([rest]).collect()
 }

@@ -1,5 +1,5 @@
-//! What is usual for a feature: a value that occurs among the background records of the model, the
-//! median of its numbers, or its most frequent level.
+//! The typical value of a feature: the median number or the most frequent level among the model's
+//! background records.
 
 use std::collections::BTreeMap;
 
@@ -20,11 +20,11 @@ pub(super) fn typical(model: AnyModel<'_>) -> Vec<Option<String>> {
             }
         }
         numbers.sort_unstable_by(f32::total_cmp);
-        // Of two in the middle the lower one: it occurs.
+        // The lower of the two middle numbers, because it occurs in the data.
         if let Some(median) = numbers.get(numbers.len().saturating_sub(1) / 2) {
             return Some(median.to_string());
         }
-        // Of equally frequent ones the first.
+        // Of equally frequent levels the first.
         let (level, _) = levels.into_iter().max_by_key(|(level, rows)| (*rows, u16::MAX - level))?;
         schema.level_names(feature).nth(level.into()).map(str::to_owned)
     };

@@ -1,4 +1,4 @@
-//! Bars from zero: which features move scores, in general or this one.
+//! Bars that start at zero: which features move scores in general, or the score of one record.
 
 use super::canvas::{
     Anchor, Canvas, Columns, GREY, INK, LOWERS, MARGIN, Mark, RAISES, TOP, WIDTH, arrow, line, number, plain_bar,
@@ -12,11 +12,11 @@ const ROW: f64 = 26.0;
 const BAR: f64 = 16.0;
 const ROOM: f64 = 66.0;
 
-/// Draws the mean magnitude of each feature's values over records, the greatest first, in at most
-/// `most` rows: those that have none of their own together.
+/// Draws the mean magnitude of each feature's values over records in descending order, in at most
+/// `most` rows. If there are more features, the last row combines the others.
 ///
 /// # Errors
-/// [`PlotError::NoRecord`] for a summary of none.
+/// [`PlotError::NoRecord`] for a summary without records.
 pub fn bar(summary: &Summary, most: usize) -> Result<String, PlotError> {
     if summary.records == 0 {
         return Err(PlotError::NoRecord);
@@ -30,8 +30,7 @@ pub fn bar(summary: &Summary, most: usize) -> Result<String, PlotError> {
     Ok(draw(together(rows, most), &title, &subject, &axis, false))
 }
 
-/// Draws the values of one record, by its position, those of the greatest magnitude first, in at
-/// most `most` rows.
+/// Draws the values of the record at an index by descending magnitude, in at most `most` rows.
 ///
 /// # Errors
 /// [`PlotError::NoRecord`].
@@ -47,10 +46,10 @@ pub fn bar_of_record(e: &Explanation, record: usize, most: usize) -> Result<Stri
     Ok(draw(together(rows, most), &title(e, record), &subject, &axis, true))
 }
 
-/// Name, value and length of a bar.
+/// Name, cell and length of a bar.
 type Bar = (String, String, f64);
 
-/// Returns the rows, of which those past the last place share it.
+/// Combines the rows from place `most` on into one, if there are more than `most`.
 fn together(mut rows: Vec<Bar>, most: usize) -> Vec<Bar> {
     if rows.len() > most {
         let rest = rows.split_off(most.saturating_sub(1));

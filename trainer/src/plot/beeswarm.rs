@@ -1,5 +1,5 @@
-//! Every value of many records as a dot: how far a feature moves scores, and with which of its
-//! values.
+//! Every value of many records as a dot: how far a feature moves each score, coloured by the
+//! record's value of the feature.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,36 +12,36 @@ use super::scale::Scale;
 use super::{PlotError, Subject, evenly, grouped};
 use crate::explanation::{Explanation, by_magnitude, quantity, shown};
 
-/// Dots of a feature; if there are more records, this number of them, evenly by their value, the
-/// lowest and the highest among them.
+/// Maximum number of dots of a feature. If there are more records, this number of them is drawn,
+/// evenly spaced by their value, including the lowest and the highest.
 pub const MOST_DOTS: usize = 1_500;
 const ROW: f64 = 34.0;
 const DOT: f64 = 4.0;
-/// From low to high: blue over grey to orange, apart for every kind of colour vision.
+/// From low to high: blue over grey to orange, distinguishable with every kind of colour vision.
 const COLOURS: [&str; 9] =
     ["#1f4e96", "#4a6fa6", "#7690b4", "#a0afc0", "#bdbdbd", "#cfae94", "#d4976a", "#d47c3c", "#c85f0a"];
-/// Of the most frequent levels of a category or group: Okabe and Ito (2008), apart for every kind
-/// of colour vision.
+/// For the most frequent levels of a category or group: Okabe and Ito (2008), distinguishable with
+/// every kind of colour vision.
 const LEVELS: [&str; 5] = ["#0072b2", "#e69f00", "#009e73", "#56b4e9", "#d55e00"];
-/// Of its other levels.
+/// For all other levels.
 const OTHER: &str = "#454b54";
-/// Of the names of levels, under the name of their feature.
+/// Text size of the names of levels, under the name of their feature.
 const KEY_SIZE: f64 = 10.0;
-/// How far the name of a feature with such names is above the middle of its row, and they below it.
+/// Distance of a feature's name above the middle of its row, and of its levels' names below it.
 const KEY: f64 = 8.0;
-/// Of a missing value.
+/// For a missing value.
 const MISSING: &str = "#cc79a7";
 
-/// Draws a row of dots for each of the `most` features of the greatest mean magnitude, the greatest
-/// on top; dots within 4 pixels are stacked up and down.
+/// Draws a row of dots for each of the `most` features with the greatest mean magnitude, in
+/// descending order. Dots within 4 pixels of each other are stacked around the middle of the row.
 ///
 /// Numbers are coloured from their 5th to their 95th percentile, or from the lowest to the highest
-/// where those are equal. The five most frequent levels of a category have colours, and are named.
-/// Takes `O(n log n)` for the `n` values of a feature; the document has at most [`MOST_DOTS`] dots
-/// of about 12 bytes for each row.
+/// if those are equal. The five most frequent levels of a category have colours and are named.
+/// Takes `O(n log n)` for the `n` values of a feature. The document has at most [`MOST_DOTS`] dots
+/// per row, with about 12 bytes each.
 ///
 /// # Errors
-/// [`PlotError::NoRecord`] for none.
+/// [`PlotError::NoRecord`] for an explanation without records.
 #[allow(clippy::cast_precision_loss)]
 pub fn beeswarm(e: &Explanation, most: usize) -> Result<String, PlotError> {
     if e.values.is_empty() {
@@ -86,7 +86,7 @@ pub(super) fn mean_magnitudes(e: &Explanation) -> Vec<f32> {
     (0..e.feature_names.len()).map(mean).collect()
 }
 
-/// Returns the most frequent levels of a player that is no number, those that have a colour.
+/// Returns the levels that have a colour: the most frequent ones of a player that is not a number.
 fn levels(e: &Explanation, player: usize) -> Vec<String> {
     if e.numbers.get(player).copied().unwrap_or_default() {
         return Vec::new();
@@ -96,7 +96,7 @@ fn levels(e: &Explanation, player: usize) -> Vec<String> {
         *counts.entry(level(e, record, player)).or_default() += 1;
     }
     let mut levels: Vec<(String, usize)> = counts.into_iter().collect();
-    // Stable: levels of one frequency stay in the order of their names.
+    // The sort is stable: equally frequent levels stay in the order of their names.
     levels.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     levels.into_iter().map(|(name, _)| name).take(LEVELS.len()).collect()
 }
@@ -109,7 +109,7 @@ pub(super) fn is_missing(e: &Explanation, record: usize, player: usize) -> bool 
     e.notes.get(record).and_then(|notes| notes.get(player)).is_some_and(|note| *note == "missing")
 }
 
-/// Writes the names of levels, each beside its colour, as far as there is room for them.
+/// Writes the names of levels, each beside its colour, until there is no more room.
 fn key(canvas: &mut Canvas, columns: Columns, y: f64, levels: &[String]) {
     let (mut x, shrunk) = (MARGIN, KEY_SIZE / SIZE);
     for (name, colour) in levels.iter().zip(LEVELS) {
@@ -125,7 +125,7 @@ fn key(canvas: &mut Canvas, columns: Columns, y: f64, levels: &[String]) {
     }
 }
 
-/// Which colours the legend has to explain.
+/// The colours that the legend has to explain.
 #[derive(Default)]
 struct Seen {
     numbers: bool,
@@ -133,7 +133,7 @@ struct Seen {
     missing: bool,
 }
 
-/// Returns the dots of a player, a path for each colour; `levels` are those that have one.
+/// Returns the dots of a player, one path per colour. `levels` are the levels that have a colour.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn swarm(
     e: &Explanation,
@@ -161,11 +161,13 @@ fn swarm(
         }
     }
     let tallest = columns.iter().map(|(_, records)| records.len()).max().unwrap_or(1) as f64;
-    // The fullest column fills the row; fewer dots stand a dot apart.
+    // The fullest column fills the row. If columns are shorter than the row, dots are one diameter
+    // apart.
     let apart = ((ROW - DOT - 4.0) / tallest).min(DOT);
     let mut paths: Vec<(&'static str, String)> = Vec::new();
     for (column, mut records) in columns {
-        // By what they hold: a column's colours are in order, and its stack shows their shares.
+        // Sorted by the feature's value, so that the colours of a column are ordered and show their
+        // shares.
         records.sort_by(|a, b| held(*a).unwrap_or(f64::NAN).total_cmp(&held(*b).unwrap_or(f64::NAN)));
         let middle = (records.len() - 1) as f64 / 2.0;
         for (place, record) in records.iter().enumerate() {
@@ -195,7 +197,7 @@ fn swarm(
     paths
 }
 
-/// Where the colours begin and end.
+/// The values at which the colours begin and end.
 struct Range {
     low: f64,
     high: f64,

@@ -1,4 +1,4 @@
-//! Lines, shapes and text in the one look of all plots.
+//! Lines, shapes and text in the common style of all plots.
 
 use std::fmt::Write as _;
 
@@ -8,30 +8,30 @@ use svg::{Document, Node};
 use super::scale::Scale;
 use crate::text::printable;
 
-/// Raises the score: blue of Okabe and Ito (2008), apart from [`LOWERS`] for every kind of colour
-/// vision, and in print.
+/// Raises the score: blue of Okabe and Ito (2008), distinguishable from [`LOWERS`] with every kind
+/// of colour vision and in print.
 pub const RAISES: &str = "#0072b2";
-/// Lowers the score: vermilion of the same.
+/// Lowers the score: vermilion of Okabe and Ito (2008).
 pub const LOWERS: &str = "#d55e00";
 /// Text and marks that carry the message.
 pub const INK: &str = "#222222";
-/// What is beside it.
+/// Secondary text and marks.
 pub const GREY: &str = "#5f6368";
-/// Lines that help the eye.
+/// Guide lines.
 pub const RULE: &str = "#dadce0";
 
-/// A range of values behind others.
+/// A range of values in the background.
 pub const BAND: &str = "#bcd9ea";
-/// Counts of rows beneath.
+/// Counts of rows below a panel.
 pub const ROWS: &str = "#80868b";
-/// What everything is drawn on.
+/// The background of a plot.
 pub const PAPER: &str = "#ffffff";
-/// Lines that stand for groups: colours of Okabe and Ito (2008), and dashes, so that each is known
-/// without its colour.
+/// Lines of groups: colours of Okabe and Ito (2008) with dashes, so that lines are distinguishable
+/// without colour.
 pub const LINES: [(&str, &str); 6] =
     [(RAISES, "none"), (LOWERS, "7 3"), ("#009e73", "2 2"), ("#cc79a7", "8 3 2 3"), ("#8a6d00", "12 3"), (INK, "1 2")];
-/// Every colour, with the name by which a page may set another one in its place: in the dark, or in
-/// print.
+/// Every colour with its name. A page can replace a colour by its name, for example in dark mode or
+/// in print.
 pub const COLOURS: [(&str, &str); 11] = [
     (RAISES, "raises"),
     (LOWERS, "lowers"),
@@ -48,46 +48,46 @@ pub const COLOURS: [(&str, &str); 11] = [
 
 /// Width of every plot, in pixels.
 pub const WIDTH: f64 = 960.0;
-/// Space at the sides.
+/// Horizontal margin, in pixels.
 pub const MARGIN: f64 = 24.0;
-/// Size of text.
+/// Text size, in pixels.
 pub const SIZE: f64 = 13.0;
-/// How much wider bold text is.
+/// Width of bold text relative to regular text.
 pub const BOLD: f64 = 1.12;
-/// Where the rows begin, under the title and the line below it.
+/// Top of the rows, below the title and the line under it.
 pub const TOP: f64 = 92.0;
-/// What axis, its title and the legend take under the rows.
+/// Height of the axis, its title and the legend below the rows.
 pub const BOTTOM: f64 = 92.0;
 
-/// How far slanted text rises, in degrees.
+/// Angle of slanted text, in degrees.
 pub const SLANT: f64 = 35.0;
 
-/// Where text stands from its point.
+/// Position of text relative to its point.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Anchor {
-    /// To the right of it.
+    /// To the right of the point.
     Start,
-    /// Around it.
+    /// Centred on the point.
     Middle,
-    /// To the left of it.
+    /// To the left of the point.
     End,
 }
 
-/// A plot in the making.
+/// A plot under construction.
 pub struct Canvas {
     document: Document,
-    /// Where the rows end and the axis stands.
+    /// Bottom of the rows, where the axis is.
     pub bottom: f64,
 }
 
 impl Canvas {
-    /// Starts a plot with so much height for its rows.
+    /// Creates a plot with a height for its rows.
     pub fn new(rows_height: f64, title: &str, line: &str) -> Self {
         let bottom = TOP + rows_height;
         Self { bottom, ..Self::of_height(bottom + BOTTOM, title, line) }
     }
 
-    /// Starts a plot of this height, whose rows end where it does.
+    /// Creates a plot of a total height, whose rows extend to its bottom.
     pub fn of_height(height: f64, title: &str, line: &str) -> Self {
         let document = Document::new()
             .set("width", WIDTH)
@@ -108,7 +108,7 @@ impl Canvas {
         canvas
     }
 
-    /// Says in words what is drawn, for those who do not see it.
+    /// Adds a description for screen readers.
     pub fn describe(&mut self, words: &str) {
         self.put(Description::new().add(svg::node::Text::new(printable(words))));
     }
@@ -118,7 +118,7 @@ impl Canvas {
         self.document.append(node);
     }
 
-    /// Draws the axis under the rows: grid, ticks, their labels, its title.
+    /// Draws the axis below the rows: grid, ticks, tick labels and title.
     pub fn axis(&mut self, scale: &Scale, title: &str) {
         for (tick, label) in scale.ticks() {
             let x = scale.at(tick);
@@ -130,33 +130,34 @@ impl Canvas {
         self.put(text(middle, self.bottom + 38.0, &fit(title, 560.0), Anchor::Middle, INK));
     }
 
-    /// Draws a dashed line down through the rows, with words above it.
+    /// Draws a dashed vertical line through the rows, with words above it.
     pub fn mark(&mut self, x: f64, words: &str, class: &str) {
         self.put(line(x, TOP - 4.0, x, self.bottom, INK, 1.0).set("stroke-dasharray", "5 4").set("class", class));
         let anchor = if x > WIDTH - 140.0 { Anchor::End } else { Anchor::Middle };
         self.put(text(x, TOP - 10.0, words, anchor, INK).set("font-size", 12));
     }
 
-    /// Writes what is left and right of a row: a name and, in grey, a value. Each ends before
-    /// `right`.
+    /// Writes the labels of a row: a name and, in grey, a value. Both end before the right end of
+    /// `columns`.
     pub fn label(&mut self, columns: Columns, y: f64, name: &str, value: &str) {
         let baseline = y + SIZE * 0.35;
         self.fitted(MARGIN, baseline, name, columns.name, Anchor::Start, INK);
         self.fitted(columns.right(), baseline, value, columns.value, Anchor::End, GREY);
     }
 
-    /// Writes text that is cut to a width; then the element's title has the whole.
+    /// Writes text shortened to a width. If it is shortened, the element's title contains the whole
+    /// text.
     pub fn fitted(&mut self, x: f64, y: f64, content: &str, width: f64, anchor: Anchor, colour: &str) {
         self.put(fitted(x, y, content, width, anchor, colour));
     }
 
-    /// Like [`Canvas::fitted`], small and rising to its end, under a mark at `x`.
+    /// Like [`Canvas::fitted`], but small and slanted, ending under a mark at `x`.
     pub fn slanted(&mut self, x: f64, y: f64, content: &str, width: f64) {
         let turned = format!("rotate(-{SLANT} {} {})", px(x), px(y));
         self.put(fitted(x, y, content, width, Anchor::End, GREY).set("font-size", 11).set("transform", turned));
     }
 
-    /// Writes the legend's line at the foot: pairs of colour and meaning, `None` for words alone.
+    /// Draws the legend at the bottom: pairs of mark and meaning; `None` for words without a mark.
     pub fn legend(&mut self, entries: &[(Option<Mark>, &str)]) {
         let (mut x, y) = (MARGIN, self.bottom + 70.0);
         for (mark, words) in entries {
@@ -185,10 +186,10 @@ impl Canvas {
     }
 }
 
-/// What stands before words in a legend.
+/// The mark before the words of a legend.
 #[derive(Clone, Copy)]
 pub enum Mark {
-    /// A bar, to the right or not.
+    /// A bar; the flag is true if it points to the right.
     Bar(&'static str, bool),
     /// A dot.
     Dot(&'static str),
@@ -196,7 +197,7 @@ pub enum Mark {
     Line(&'static str),
 }
 
-/// Widths of the names and values left of the rows.
+/// Widths of the names and values to the left of the rows.
 #[derive(Clone, Copy)]
 pub struct Columns {
     name: f64,
@@ -204,13 +205,13 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Takes the width that the longest need, within bounds.
+    /// Uses the width of the longest text, up to a maximum.
     pub fn new<'a>(names: impl IntoIterator<Item = &'a str>, values: impl IntoIterator<Item = &'a str>) -> Self {
         let widest = |texts: &mut dyn Iterator<Item = &'a str>| texts.map(width).fold(0.0, f64::max).ceil();
         Self { name: widest(&mut names.into_iter()).min(230.0), value: widest(&mut values.into_iter()).min(150.0) }
     }
 
-    /// Returns where the values end.
+    /// Returns the right end of the values.
     pub fn right(self) -> f64 {
         MARGIN + self.name + if self.value > 0.0 { 14.0 + self.value } else { 0.0 }
     }
@@ -226,12 +227,12 @@ fn fitted(x: f64, y: f64, content: &str, width: f64, anchor: Anchor, colour: &st
     element
 }
 
-/// Returns small grey text that is cut to a width.
+/// Returns small grey text, shortened to a width.
 pub fn small(x: f64, y: f64, content: &str, width: f64) -> Text {
     fitted(x, y, content, width, Anchor::Start, GREY).set("font-size", 12)
 }
 
-/// Returns text whose baseline starts, has its middle or ends at a point.
+/// Returns text whose baseline starts, is centred or ends at a point.
 pub fn text(x: f64, y: f64, content: &str, anchor: Anchor, colour: &str) -> Text {
     let element =
         Text::new(printable(content)).set("x", px(x)).set("y", px(y)).set("font-size", SIZE).set("fill", colour);
@@ -242,7 +243,7 @@ pub fn text(x: f64, y: f64, content: &str, anchor: Anchor, colour: &str) -> Text
     }
 }
 
-/// Returns a number beside a mark at the height of `y`, readable over whatever lines are behind it.
+/// Returns a number beside a mark at height `y`, with an outline that keeps it readable over lines.
 pub fn number(x: f64, y: f64, content: &str, anchor: Anchor) -> Text {
     let element = text(x, y + SIZE * 0.35, content, anchor, INK);
     element.set("stroke", PAPER).set("stroke-width", 3).set("stroke-linejoin", "round").set("paint-order", "stroke")
@@ -254,8 +255,8 @@ pub fn line(x1: f64, y1: f64, x2: f64, y2: f64, colour: &str, width: f64) -> Lin
     line.set("stroke", colour).set("stroke-width", width)
 }
 
-/// Returns a bar from one place to another around `y`, pointed at its end: its direction is seen
-/// without its colour.
+/// Returns a bar from one place to another around `y`, pointed at its end, so that its direction is
+/// visible without colour.
 pub fn arrow(from: f64, to: f64, y: f64, height: f64) -> Polygon {
     let half = height / 2.0;
     let tip = (to - from).abs().min(half);
@@ -274,7 +275,7 @@ fn polygon(points: &[(f64, f64)]) -> Polygon {
     Polygon::new().set("points", points.join(" "))
 }
 
-/// Returns dots, one at each `M x y h0` of a path: a few bytes a dot.
+/// Returns dots, one at each `M x y h0` of a path. A dot takes a few bytes.
 pub fn dots(path: String, colour: &str, diameter: f64) -> Path {
     Path::new().set("d", path).set("stroke", colour).set("stroke-width", diameter).set("stroke-linecap", "round")
 }
@@ -288,24 +289,24 @@ pub fn polyline(points: impl Iterator<Item = (f64, f64)>, colour: &str) -> Path 
     Path::new().set("d", path).set("stroke", colour).set("fill", "none").set("stroke-linejoin", "round")
 }
 
-/// Returns the area inside of points.
+/// Returns the filled area inside points.
 pub fn area(points: &[(f64, f64)]) -> Polygon {
     polygon(points)
 }
 
-/// Returns the words that a pointer shows over an element.
+/// Returns the text that appears when a pointer is over an element.
 pub fn hint(words: &str) -> Title {
     Title::new(printable(words))
 }
 
-/// Returns a coordinate to the hundredth of a pixel.
+/// Formats a coordinate, rounded to a hundredth of a pixel.
 pub fn px(x: f64) -> String {
-    // Without the sum, what rounds to 0 from below would be "-0".
+    // Adding 0.0 turns "-0" into "0".
     ((x * 100.0).round() / 100.0 + 0.0).to_string()
 }
 
-/// Shortens text that is wider than a place: `…` stands for what is left out of the middle, since
-/// long names often differ at their end only.
+/// Shortens text that is wider than `place`. The middle is replaced by `…`, because long names
+/// often differ only at their end.
 fn fit(content: &str, place: f64) -> String {
     if width(content) <= place {
         return content.to_owned();
@@ -324,8 +325,8 @@ fn fit(content: &str, place: f64) -> String {
     head.into_iter().chain(['…']).chain(tail.into_iter().rev()).collect()
 }
 
-/// Returns how wide text of [`SIZE`] is at most: in DejaVu Sans, the widest of the common sans
-/// serifs and often the only one of a bare container.
+/// Returns the maximum width of text of [`SIZE`]: its width in DejaVu Sans, the widest of the
+/// common sans serif fonts and often the only one in a minimal container.
 pub fn width(content: &str) -> f64 {
     content.chars().map(character_width).sum()
 }

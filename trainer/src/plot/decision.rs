@@ -1,4 +1,4 @@
-//! The ways of several records from the one base to their scores.
+//! The paths of several records from a common base to their scores.
 
 use super::canvas::{
     Anchor, Canvas, Columns, INK, LOWERS, MARGIN, Mark, RAISES, RULE, TOP, WIDTH, line, polyline, px, text,
@@ -9,26 +9,26 @@ use super::{PlotError, Subject, evenly, grouped, others};
 use crate::explanation::{Explanation, by_magnitude, quantity};
 
 const ROW: f64 = 27.0;
-/// Records that are drawn; if there are more, this number of them, evenly by their score, the
-/// lowest and the highest among them.
+/// Maximum number of records that are drawn. If there are more, this number of them is drawn,
+/// evenly spaced by their score, including the lowest and the highest.
 pub const MOST_LINES: usize = 300;
-/// Records whose lines are numbered.
+/// Maximum number of records whose lines are numbered.
 const MOST_NUMBERED: usize = 12;
-/// Room between two of those numbers.
+/// Minimum space between two of those numbers, in pixels.
 const NUMBER_WIDTH: f64 = 40.0;
 
-/// How far bases may be apart that are one: means over the same background are rounded along the
-/// way, otherwise for each record.
+/// Maximum difference between bases that count as equal: means over the same background are rounded
+/// differently for each record.
 const SAME_BASE: f32 = 1e-5;
 
-/// Draws a line per record, from the base at the foot to its score at the head; features as at most
-/// `most` rows, those of the greatest mean magnitude on top.
+/// Draws a line per record, from the base at the bottom to its score at the top. The features take
+/// at most `most` rows, with the greatest mean magnitude on top.
 ///
-/// Lines that reach the threshold are blue, the others orange.
+/// Lines that reach the threshold are blue; the others are orange.
 ///
 /// # Errors
-/// [`PlotError::SeveralBases`] where the records start from different values, as with the gate
-/// held; [`PlotError::NoRecord`] for none.
+/// [`PlotError::SeveralBases`] if the records have different base values, as with the frozen gate;
+/// [`PlotError::NoRecord`] if there are no records.
 #[allow(clippy::cast_precision_loss)]
 pub fn decision(e: &Explanation, most: usize) -> Result<String, PlotError> {
     let base = *e.base_values.first().ok_or(PlotError::NoRecord)?;
@@ -43,7 +43,7 @@ pub fn decision(e: &Explanation, most: usize) -> Result<String, PlotError> {
     if !rest.is_empty() {
         names.push(others(rest.len()));
     }
-    // From the foot: what has no row of its own, then the rows upwards.
+    // From the bottom: first the combined other features, then the rows upwards.
     let ways: Vec<Vec<f64>> = records.iter().map(|record| way(e, *record, f64::from(base), own, rest)).collect();
     let threshold = threshold(e);
     let columns = Columns::new(names.iter().map(String::as_str), []);
@@ -99,7 +99,7 @@ fn drawn(e: &Explanation) -> Vec<usize> {
     evenly(order.len(), MOST_LINES).filter_map(|index| order.get(index).copied()).collect()
 }
 
-/// Returns the values a record passes, from the base upwards.
+/// Returns the values along a record's path, from the base upwards.
 fn way(e: &Explanation, record: usize, base: f64, own: &[usize], rest: &[usize]) -> Vec<f64> {
     let values = e.values.get(record).map_or(&[][..], Vec::as_slice);
     let value = |player: &usize| values.get(*player).copied().map_or(0.0, f64::from);

@@ -1,4 +1,4 @@
-//! What fairness costs: accuracy against one measure of unequal treatment.
+//! The trade-off between fairness and accuracy: accuracy against one measure of unequal treatment.
 
 use super::canvas::{
     Anchor, Canvas, GREY, INK, LOWERS, MARGIN, Mark, PAPER, RAISES, RULE, TOP, WIDTH, dots, hint, line, px,
@@ -9,17 +9,17 @@ use crate::judge::gaps::heading;
 use crate::tuning::{Kind, Tuned};
 
 const HEIGHT: f64 = 420.0;
-/// Where the values begin, right of the labels of the accuracy.
+/// Left end of the values, to the right of the labels of the accuracy.
 const LEFT: f64 = 92.0;
-/// Ticks of the accuracy.
+/// Maximum number of ticks of the accuracy.
 const TICKS: f64 = 7.0;
 const DOT: f64 = 9.0;
 
-/// Draws every point of a search: to the left is fairer, above is more accurate; a line joins those
-/// that no other beats. A model of one's own has a ring: it is given by how far the measure is from
-/// equal treatment, as [`Figures::magnitude`](crate::tuning::Figures::magnitude) has it, and its
-/// accuracy. Nothing where no model of
-/// the search can be judged by the measure.
+/// Draws every point of a search. Points to the left are fairer, and higher points are more
+/// accurate. A line joins the points that no other point beats. `own` is a further model, drawn
+/// with a ring: its distance from equal treatment
+/// ([`Figures::magnitude`](crate::tuning::Figures::magnitude)) and its accuracy. Returns `None` if
+/// no model of the search has a value of the measure.
 #[must_use]
 pub fn front(tuned: &Tuned, own: Option<[f64; 2]>) -> Option<String> {
     let measure = tuned.front_measure()?;
@@ -74,7 +74,7 @@ pub fn front(tuned: &Tuned, own: Option<[f64; 2]>) -> Option<String> {
     Some(canvas.finish())
 }
 
-/// Colours of Okabe and Ito (2008).
+/// Returns the colour of a kind: Okabe and Ito (2008).
 const fn colour(kind: Kind) -> &'static str {
     match kind {
         Kind::Target => RAISES,

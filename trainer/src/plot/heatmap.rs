@@ -1,4 +1,4 @@
-//! Values of many records as shades: which records a feature moves, and which of them alike.
+//! Values of many records as shades: which records a feature moves, and which of them are alike.
 
 use std::fmt::Write as _;
 
@@ -12,25 +12,24 @@ use super::waterfall::threshold;
 use super::{PlotError, Subject, evenly, grouped, others};
 use crate::explanation::{Explanation, by_magnitude, quantity};
 
-/// Records that are drawn; if there are more, this number of them, evenly by their score, the
-/// lowest and the highest among them.
+/// Maximum number of records that are drawn. If there are more, this number of them is drawn,
+/// evenly spaced by their score, including the lowest and the highest.
 pub const MOST_COLUMNS: usize = 400;
 const ROW: f64 = 24.0;
-/// Height of the scores above the rows, and the space under them.
+/// Height of the scores above the rows, and the space below them.
 const SCORES: f64 = 72.0;
 const SPACE: f64 = 14.0;
-/// From what lowers most to what raises most.
+/// From the most negative to the most positive value.
 const SHADES: [&str; 9] =
     ["#b34f00", "#d97b33", "#eda97a", "#f7d8c4", "#f2f2f2", "#c5dcec", "#84b6d8", "#3f8dc0", "#00568a"];
-/// Share of the magnitudes that have a shade of their own: the largest ones share the last.
+/// Share of the magnitudes that are distinguished; all larger ones have the last shade.
 const DISTINCT: f64 = 0.99;
 
-/// Draws a column for each record, from the lowest score to the highest: the score on top, the
-/// values of the features below it as at most `most` rows, those of the greatest mean magnitude
-/// first.
+/// Draws a column for each record, from the lowest score to the highest. The score is on top. Below
+/// it, the values of the features take at most `most` rows, by descending mean magnitude.
 ///
 /// # Errors
-/// [`PlotError::NoRecord`] for none.
+/// [`PlotError::NoRecord`] for an explanation without records.
 pub fn heatmap(e: &Explanation, most: usize) -> Result<String, PlotError> {
     let mut records: Vec<usize> = (0..e.values.len()).collect();
     let output = |record: usize| e.output.get(record).copied().unwrap_or_default();
@@ -79,7 +78,7 @@ pub fn heatmap(e: &Explanation, most: usize) -> Result<String, PlotError> {
     Ok(canvas.finish())
 }
 
-/// Draws the scores above the columns, with their ends and the threshold.
+/// Draws the scores above the columns, with their lowest and highest value and the threshold.
 fn scores(
     canvas: &mut Canvas,
     e: &Explanation,
@@ -111,7 +110,7 @@ fn scores(
     }
 }
 
-/// Returns the magnitude that has the last shade.
+/// Returns the magnitude at which the last shade is reached.
 fn largest<'v>(values: impl Iterator<Item = &'v f64>) -> f64 {
     let mut magnitudes: Vec<f64> = values.map(|value| value.abs()).collect();
     magnitudes.sort_by(f64::total_cmp);
@@ -121,7 +120,7 @@ fn largest<'v>(values: impl Iterator<Item = &'v f64>) -> f64 {
     if at(place) > 0.0 { at(place) } else { at(magnitudes.len().saturating_sub(1)) }
 }
 
-/// Returns the strokes of a row by shade: neighbours of one shade are one stroke.
+/// Returns the strokes of a row by shade. Neighbours of the same shade share one stroke.
 fn strokes(values: &[f64], largest: f64, left: f64, column: f64, y: f64) -> Vec<(&'static str, String)> {
     let shades: Vec<usize> = values.iter().map(|value| shade(*value, largest)).collect();
     let mut paths = vec![String::new(); SHADES.len()];
@@ -136,7 +135,7 @@ fn strokes(values: &[f64], largest: f64, left: f64, column: f64, y: f64) -> Vec<
     SHADES.into_iter().zip(paths).filter(|(_, path)| !path.is_empty()).collect()
 }
 
-/// Returns the shade of a value: the middle one up to a ninth of the largest, of either sign.
+/// Returns the shade of a value. The middle shade covers magnitudes up to a ninth of the largest.
 fn shade(value: f64, largest: f64) -> usize {
     let steps = SHADES.len() as f64;
     let share = if largest > 0.0 { (value / largest).clamp(-1.0, 1.0) } else { 0.0 };
@@ -145,7 +144,7 @@ fn shade(value: f64, largest: f64) -> usize {
     step.min(SHADES.len() - 1)
 }
 
-/// Draws the shades at the foot, with the magnitude of the last.
+/// Draws the shades at the bottom, with the magnitude of the last.
 fn legend(canvas: &mut Canvas, largest: f64, quantity: &str) {
     let y = canvas.bottom + 62.0;
     let decimals = Scale::new([-largest, largest], 0.0, 100.0, [0.0, 0.0]).decimals().min(6);

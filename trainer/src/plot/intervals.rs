@@ -1,4 +1,4 @@
-//! Differences with their intervals, one below the other: which of them are clear of zero.
+//! Differences with their intervals, one below the other, to show which of them exclude zero.
 
 use super::canvas::{
     Anchor, Canvas, Columns, GREY, INK, LOWERS, MARGIN, Mark, RAISES, SIZE, TOP, WIDTH, dots, hint, line, number, px,
@@ -7,17 +7,17 @@ use super::scale::{Scale, plain, signed};
 
 const ROW: f64 = 26.0;
 const DOT: f64 = 9.0;
-/// Half the height of an interval's ends.
+/// Half the height of the end marks of an interval.
 const END: f64 = 4.0;
-/// Room for a number beside a dot or an interval's end.
+/// Space for a number beside a dot or the end of an interval.
 const ROOM: f64 = 74.0;
 
-/// Differences under one title.
+/// Differences under a common title.
 #[derive(Clone, Debug, Default)]
 pub struct Intervals {
-    /// What is drawn.
+    /// The title.
     pub title: String,
-    /// What a difference is, under the title and the axis.
+    /// The meaning of a difference. Written under the title and at the axis.
     pub line: String,
     /// The differences, from the top.
     pub rows: Vec<Difference>,
@@ -26,16 +26,17 @@ pub struct Intervals {
 /// One difference.
 #[derive(Clone, Debug, Default)]
 pub struct Difference {
-    /// Of what.
+    /// The name of the row.
     pub name: String,
-    /// The difference; NaN if it is not known.
+    /// The difference; NaN if it is unknown.
     pub value: f64,
-    /// Its interval, where it has one.
+    /// Its interval, if it has one.
     pub interval: Option<[f64; 2]>,
 }
 
-/// Draws differences: a dot each, a line from end to end of its interval, bold where the whole of
-/// it is on one side of zero. Without a negative value and an interval they are drawn as sizes.
+/// Draws each difference as a dot, and its interval as a line, which is bold if it excludes zero.
+/// If no value is negative and there are no intervals, values are drawn as sizes: grey and without
+/// a sign.
 #[must_use]
 #[allow(clippy::cast_precision_loss)]
 pub fn intervals(p: &Intervals) -> String {
@@ -45,7 +46,7 @@ pub fn intervals(p: &Intervals) -> String {
     let mut canvas = Canvas::new(ROW * p.rows.len() as f64, &p.title, &p.line);
     canvas.axis(&scale, &p.line);
     let zero = scale.at(0.0);
-    // Sizes have no sides.
+    // Sizes have no sign.
     let has_sides = p.rows.iter().any(|row| row.value < 0.0 || row.interval.is_some());
     let shown = |value| if has_sides { signed(value, scale.decimals()) } else { plain(value, scale.decimals()) };
     canvas.put(line(zero, TOP, zero, canvas.bottom, INK, 1.0));

@@ -1,4 +1,4 @@
-//! Shares as shades: one row for each of a few things, one column for each stretch of the rows.
+//! Shares as shades: one row per name, and one column per stretch of the rows.
 
 use super::canvas::{Anchor, Canvas, Columns, GREY, MARGIN, RAISES, RULE, TOP, WIDTH, area, hint, number, text};
 use super::scale::{Scale, plain};
@@ -8,26 +8,27 @@ const ROW: f64 = 26.0;
 /// Shares over stretches of rows.
 #[derive(Clone, Debug, Default)]
 pub struct Map {
-    /// What is drawn.
+    /// The title.
     pub title: String,
-    /// Of what, under the title.
+    /// The line under the title.
     pub line: String,
-    /// What the axis counts.
+    /// The title of the axis.
     pub axis: String,
-    /// First row of each stretch, from 1, and its rows.
+    /// The first row of each stretch, from 1, and its number of rows.
     pub stretches: Vec<(u64, u64)>,
-    /// The names, each with its share in every stretch, in [0, 1], and over all.
+    /// Rows of the map: the name, its share in every stretch, in [0, 1], and its share over all
+    /// rows.
     pub rows: Vec<(String, Vec<f64>, f64)>,
 }
 
-/// Draws shares, darker for more, from 0 to the largest.
+/// Draws shares from 0 to the largest; a darker shade is a larger share.
 #[must_use]
 #[allow(clippy::cast_precision_loss)]
 pub fn map(m: &Map) -> String {
     let columns = Columns::new(m.rows.iter().map(|row| row.0.as_str()), []);
     let last = m.stretches.last().map_or(1, |(from, rows)| from + rows);
     let scale = Scale::new([1.0, last as f64], columns.right() + 16.0, WIDTH - MARGIN - 60.0, [0.0; 2]);
-    // As dark as can be where the share is largest: differences are seen.
+    // The largest share has the darkest shade, so that differences are visible.
     let most = m.rows.iter().flat_map(|row| row.1.iter().copied()).fold(f64::MIN_POSITIVE, f64::max);
     let mut canvas = Canvas::new(ROW * m.rows.len() as f64, &m.title, &m.line);
     canvas.axis(&scale, &m.axis);

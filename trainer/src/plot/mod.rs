@@ -1,26 +1,26 @@
-//! Plots of explanations as SVG: sober, safe for colour-blind readers (blue raises, orange lowers,
-//! and the shape shows it too), and the same bytes on any machine.
+//! Plots of explanations as SVG. They are plain, safe for colour-blind readers (blue raises, orange
+//! lowers, and the shape shows the direction too), and have the same bytes on every machine.
 //!
 //! | plot | of | shows |
 //! | --- | --- | --- |
-//! | [`waterfall`] | one record | the way from base to score, by feature |
+//! | [`waterfall`] | one record | the path from base to score, by feature |
 //! | [`bar`] | a summary | which features move scores |
 //! | [`bar_of_record`] | one record | which features moved this score |
-//! | [`beeswarm`] | many records | each value as a dot, coloured by what the record holds |
-//! | [`scatter`] | many records | what each feature adds, against what the record holds |
-//! | [`heatmap`] | many records | all values as shades, records by their score |
-//! | [`decision`] | some records | their ways from the one base to their scores |
-//! | [`front`] | a search | what fairness costs in accuracy |
+//! | [`beeswarm`] | many records | each value as a dot, coloured by the value of the feature |
+//! | [`scatter`] | many records | what each feature adds, against the value of the feature |
+//! | [`heatmap`] | many records | all values as shades, with records sorted by score |
+//! | [`decision`] | some records | their paths from a common base to their scores |
+//! | [`front`] | a search | the trade-off between fairness and accuracy |
 //! | [`shapes`] | a model | how each feature moves scores along its values, by expert |
 //! | [`panels()`] | anything | lines over rows, thresholds or rates, in panels |
 //! | [`intervals()`] | a comparison | differences with their intervals |
-//! | [`map()`] | shares | how they change over the rows, as shades |
+//! | [`map()`] | shares | their change over the rows, as shades |
 //!
-//! Each is a whole document without identifiers, so that several can stand in one page. Text is set
-//! in the reader's sans serif. Where a name or a value is too long for its place, `…` stands in its
-//! middle, and the whole of it in the element's title. Features past the rows that the caller
-//! allows, such as [`MOST_PLAYERS`], share one, or are counted in the legend of the beeswarm and of
-//! the shapes.
+//! Each plot is a complete document without identifiers, so that one page can contain several. Text
+//! uses the reader's sans serif font. A name or value that is too long for its place is shortened
+//! in the middle with `…`, and the element's title contains the whole text. Features beyond the
+//! number of rows that the caller allows, such as [`MOST_PLAYERS`], share one row; the beeswarm,
+//! the scatter plot and the shapes only count them.
 
 mod bar;
 mod beeswarm;
@@ -56,7 +56,7 @@ use crate::explanation::{Background, Explanation, Summary, evenly, quantity};
 /// The default number of rows of features in a plot.
 pub const MOST_PLAYERS: usize = 20;
 
-/// Why nothing can be drawn.
+/// The reason why nothing can be drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlotError {
@@ -70,10 +70,10 @@ pub enum PlotError {
     SeveralBases,
 }
 
-/// What an explanation is about, under the title of its plot.
+/// The subject of an explanation, written under the title of its plot.
 struct Subject<'a> {
     method: Method,
-    /// Records, and those of them that were sampled.
+    /// The number of records, and of the sampled ones among them.
     records: [u64; 2],
     space: Space,
     outcome: &'a str,
@@ -82,13 +82,13 @@ struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    /// Returns the quantity that the values are parts of.
+    /// Returns the name of the quantity that the values add up to.
     fn quantity(&self) -> String {
         let averaged = if self.method == Method::Frozen { ", experts averaged by the gate" } else { "" };
         format!("{}{averaged}", quantity(self.space, self.outcome))
     }
 
-    /// Returns where the values start.
+    /// Returns the name of the base value.
     fn start(&self) -> &'static str {
         if self.background.is_some() { "mean of the background" } else { "the mean record" }
     }
@@ -125,7 +125,7 @@ impl<'a> From<&'a Summary> for Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// Of one record of an explanation.
+    /// Describes one record of an explanation.
     fn of_record(e: &'a Explanation, record: usize) -> Self {
         let was_sampled =
             e.methods.get(record).map_or(e.method == Method::Sampled, |method| *method == Method::Sampled.name());
@@ -143,7 +143,7 @@ pub fn grouped(count: u64) -> String {
     groups.join(",")
 }
 
-/// Returns the name of the row that players without their own row share.
+/// Returns the name of the row that combines several features.
 fn others(count: usize) -> String {
     format!("{count} other features")
 }

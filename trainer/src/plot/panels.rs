@@ -1,7 +1,7 @@
-//! Lines in panels: measures over the rows of a stream, curves of calibration and errors.
+//! Lines in panels: measures over the rows of a stream, and curves of calibration and errors.
 //!
-//! Panels stand in a grid under one legend. Each line has a colour and dashes of its own, so that
-//! it is known without its colour.
+//! Panels form a grid below a common legend. Each line has its own colour and dashes, so that lines
+//! are distinguishable without colour.
 
 use svg::node::element::Polygon;
 
@@ -11,9 +11,9 @@ use super::canvas::{
 };
 use super::scale::Scale;
 
-/// Lines that are known by their own colour and dashes.
+/// Number of lines with distinct colour and dashes.
 pub const MOST_STYLES: usize = LINES.len();
-/// Points of a line up to which each has a dot.
+/// Maximum number of points of a line for which each point has a dot.
 const MOST_DOTTED: usize = 64;
 /// Height of a panel's name, of its tick labels, and of the title of its axis.
 const NAME: f64 = 24.0;
@@ -21,19 +21,19 @@ const TICKS: f64 = 20.0;
 const AXIS: f64 = 20.0;
 /// Height of a line of the legend.
 const ENTRY: f64 = 22.0;
-/// Room for the labels left of a panel, and between two.
+/// Space for the labels to the left of a panel, and between two panels.
 const LABELS: f64 = 50.0;
 const APART: f64 = 40.0;
-/// Room between two letters of marks.
+/// Width of a letter above a mark.
 const LETTER: f64 = 11.0;
 const SMALL: f64 = 11.0;
 
-/// Panels under one title.
+/// Panels under a common title.
 #[derive(Clone, Debug, Default)]
 pub struct Panels {
-    /// What is drawn.
+    /// The title.
     pub title: String,
-    /// Of what, under the title.
+    /// The line under the title.
     pub line: String,
     /// Panels side by side, at least 1.
     pub columns: usize,
@@ -41,7 +41,7 @@ pub struct Panels {
     pub height: f64,
     /// The panels, row by row.
     pub panels: Vec<Panel>,
-    /// What the lines are, by style; and what else is to be said.
+    /// The legend: the meaning of each style, and further notes.
     pub legend: Vec<Entry>,
 }
 
@@ -52,46 +52,46 @@ pub enum Entry {
     Line(usize, String),
     /// The meaning of the shaded band.
     Band(String),
-    /// Words alone.
+    /// Words without a mark.
     Words(String),
 }
 
 /// One panel.
 #[derive(Clone, Debug, Default)]
 pub struct Panel {
-    /// What is measured, upwards.
+    /// The title of the vertical axis.
     pub name: String,
-    /// What it is measured along; the panels of a column share the axis of the last where it is
-    /// empty.
+    /// The title of the horizontal axis. If it is empty, the panel uses the axis of the last panel
+    /// in its column.
     pub axis: String,
-    /// The ends of the axis.
+    /// The ends of the horizontal axis.
     pub across: [f64; 2],
-    /// Values that are to be seen, whatever the lines reach.
+    /// Values that the vertical axis must include, even if no line reaches them.
     pub seen: Vec<f64>,
     /// The shaded band, such as values within a target.
     pub band: Option<[f64; 2]>,
-    /// A level across, such as equal treatment.
+    /// A horizontal line, such as equal treatment.
     pub level: Option<f64>,
-    /// The straight line between two points, dashed.
+    /// A dashed straight line between two points.
     pub straight: Option<[[f64; 2]; 2]>,
-    /// Upright marks: where, and the letter above.
+    /// Vertical marks: the position, and the letter above.
     pub marks: Vec<(f64, &'static str)>,
     /// The lines.
     pub lines: Vec<Curve>,
-    /// Single points: where, and the style of their line.
+    /// Single points: the position, and the style of their line.
     pub dots: Vec<([f64; 2], usize)>,
 }
 
-/// A line through points; it is broken where a value is not finite.
+/// A line through points. It is interrupted at values that are not finite.
 #[derive(Clone, Debug, Default)]
 pub struct Curve {
-    /// What it is.
+    /// The name of the line.
     pub name: String,
-    /// Its colour and dashes, below [`MOST_STYLES`].
+    /// Index of its colour and dashes, below [`MOST_STYLES`].
     pub style: usize,
     /// The points.
     pub points: Vec<[f64; 2]>,
-    /// Where they could also be: lower and upper end at each point; empty if that is not drawn.
+    /// The lower and upper end of an interval at each point; empty if no intervals are drawn.
     pub spread: Vec<[f64; 2]>,
 }
 
@@ -108,7 +108,8 @@ pub fn panels(p: &Panels) -> String {
         NAME + p.height + axis
     };
     let heights: f64 = rows.iter().map(height).sum();
-    // Canvas leaves room for an axis and a legend of its own under the rows, which is not needed.
+    // `Canvas::new` would reserve space for an axis and a legend below the rows, which panels do
+    // not need.
     let mut canvas = Canvas::of_height(TOP - 18.0 + legend + heights + MARGIN, &p.title, &p.line);
     draw_legend(&mut canvas, &p.legend, &places);
     let each = (WIDTH - 2.0 * MARGIN - APART * (columns as f64 - 1.0)) / columns as f64;
@@ -178,7 +179,7 @@ impl Panel {
     }
 
     fn draw_marks(&self, canvas: &mut Canvas, across: &Scale, [ceiling, floor]: [f64; 2]) {
-        // Letters that would stand on each other are one label.
+        // Letters that would overlap are combined into one label.
         let mut labels: Vec<(f64, String)> = Vec::new();
         for (at, letter) in &self.marks {
             let x = across.at(*at);
@@ -238,7 +239,7 @@ fn style_of(style: usize) -> (&'static str, &'static str) {
     LINES.get(style).copied().unwrap_or((GREY, "1 3"))
 }
 
-/// Returns where each entry starts, and in which line of the legend.
+/// Returns the horizontal start of each entry, and its line of the legend.
 fn legend_places(legend: &[Entry]) -> Vec<(f64, usize)> {
     let (mut x, mut row) = (MARGIN, 0);
     let place = |entry: &Entry| {

@@ -1,8 +1,8 @@
-//! From values to pixels, and back to numbers a person reads.
+//! Converts values to pixels, and to numbers for readers.
 
-/// The most ticks of an axis.
+/// Maximum number of ticks of an axis.
 const MOST_TICKS: f64 = 9.0;
-/// Digits that numbers beside a scale resolve of its range.
+/// Numbers beside a scale resolve at least its range divided by this.
 const RESOLUTION: f64 = 100.0;
 
 /// A linear scale across a plot.
@@ -10,20 +10,20 @@ const RESOLUTION: f64 = 100.0;
 pub struct Scale {
     low: f64,
     high: f64,
-    /// Where the axis begins, in pixels.
+    /// The left end of the axis, in pixels.
     pub left: f64,
-    /// Where it ends.
+    /// The right end of the axis, in pixels.
     pub right: f64,
 }
 
 impl Scale {
-    /// Spreads values over `left..right`, with this number of pixels of room at either side.
+    /// Fits values into `left..right`, with a margin of `room` pixels at each side.
     pub fn new(values: impl IntoIterator<Item = f64>, left: f64, right: f64, room: [f64; 2]) -> Self {
         let finite = values.into_iter().filter(|value| value.is_finite());
         let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
         let (low, high) = match high - low {
             range if range > 0.0 => (low, high),
-            // A single value stands in the middle of something.
+            // A single value is placed in the middle of a range of width 1.
             _ if low.is_finite() => (low - 0.5, high + 0.5),
             _ => (0.0, 1.0),
         };
@@ -32,7 +32,7 @@ impl Scale {
         Self { low: low - pixel * before, high: high + pixel * after, left, right }
     }
 
-    /// Returns the pixel of a value.
+    /// Returns the horizontal position of a value, in pixels.
     pub fn at(&self, value: f64) -> f64 {
         self.left + (value - self.low) / (self.high - self.low) * (self.right - self.left)
     }
@@ -42,7 +42,7 @@ impl Scale {
         self.ticks_within(MOST_TICKS)
     }
 
-    /// Like [`Scale::ticks`], of which there are about this many at most, 2 or more.
+    /// Returns about `most` ticks or fewer, like [`Scale::ticks`]. `most` is at least 2.
     pub fn ticks_within(&self, most: f64) -> Vec<(f64, String)> {
         let (step, decimals) = self.step(most);
         let (first, last) = ((self.low / step).ceil(), (self.high / step).floor());
@@ -56,8 +56,8 @@ impl Scale {
         ticks
     }
 
-    /// Returns the smallest of 1, 2, 5 times a power of ten that leaves few enough ticks, and its
-    /// decimals.
+    /// Returns the smallest step of 1, 2 or 5 times a power of ten that gives at most `most`
+    /// intervals, and its number of decimals.
     fn step(&self, most: f64) -> (f64, usize) {
         let range = self.high - self.low;
         let (mut power, mut decimals) = (1.0, 0);
@@ -68,7 +68,7 @@ impl Scale {
             power /= 10.0;
             decimals += 1;
         }
-        // `power <= range < 10 power`: a tenth of it has too many ticks or just enough.
+        // `power <= range < 10 power`, so `power / 10` gives too many ticks or just enough.
         for factor in [0.2, 0.5, 1.0, 2.0] {
             if range / (power * factor) <= most {
                 let fraction = factor < 1.0 && power < 10.0;
@@ -78,7 +78,7 @@ impl Scale {
         (power * 5.0, decimals)
     }
 
-    /// Returns the decimals of numbers beside this scale.
+    /// Returns the number of decimals for numbers beside this scale.
     pub fn decimals(&self) -> usize {
         let (mut range, mut decimals) = (self.high - self.low, 0);
         while range < RESOLUTION && decimals < 9 {
@@ -99,7 +99,7 @@ pub fn plain(x: f64, decimals: usize) -> String {
     }
 }
 
-/// Returns a number with its sign; none where all its digits are 0.
+/// Returns a number with its sign; without one if all its digits are 0.
 pub fn signed(x: f64, decimals: usize) -> String {
     let text = plain(x, decimals);
     if text.starts_with('−') || is_zero(&text) { text } else { format!("+{text}") }

@@ -1,4 +1,4 @@
-//! What a feature adds, against what the record holds: a panel for each feature.
+//! What a feature adds to scores against its value, with one panel per feature.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,29 +11,31 @@ use super::scale::Scale;
 use super::{PlotError, Subject, evenly, grouped};
 use crate::explanation::{Explanation, by_magnitude, quantity};
 
-/// Dots of a panel; if there are more records, this number of them, evenly by what they hold.
+/// Maximum number of dots of a panel. If there are more records, this number of them is drawn,
+/// evenly spaced by their value of the feature.
 pub const MOST_POINTS: usize = 1_500;
-/// Levels that have a place of their own; the others share one.
+/// Maximum number of levels that have a place of their own; the others share one.
 const MOST_LEVELS: usize = 8;
 const DOT: f64 = 4.0;
 /// Space between the two panels of a row.
 const BETWEEN: f64 = 28.0;
-/// Height of a panel with its name and the labels under it.
+/// Height of a panel with its name and the labels below it.
 const PANEL: f64 = 232.0;
 const NAME: f64 = 26.0;
 const LABELS: f64 = 30.0;
-/// Where the dots begin, right of the labels of the values.
+/// Left end of the dots, to the right of the labels of the values.
 const LEFT: f64 = 58.0;
-/// Width of the place of missing numbers.
+/// Width of the place for missing numbers.
 const MISSING: f64 = 52.0;
-/// Ticks of a panel.
+/// Maximum number of ticks of a panel.
 const TICKS: f64 = 7.0;
 
-/// Draws a panel for each of the `most` features of the greatest mean magnitude: a dot for each
-/// record, across what it holds, up what that adds. All panels have one scale of values.
+/// Draws a panel for each of the `most` features with the greatest mean magnitude. Each record is a
+/// dot: horizontally its value of the feature, vertically what this value adds to the score. All
+/// panels share the vertical scale.
 ///
 /// # Errors
-/// [`PlotError::NoRecord`] for none.
+/// [`PlotError::NoRecord`] for an explanation without records.
 pub fn scatter(e: &Explanation, most: usize) -> Result<String, PlotError> {
     if e.values.is_empty() {
         return Err(PlotError::NoRecord);
@@ -84,7 +86,8 @@ fn panel(canvas: &mut Canvas, e: &Explanation, player: usize, up: &Scale, [left,
     canvas.put(dots(path, RAISES, DOT).set("stroke-opacity", "0.5").set("class", "dots"));
 }
 
-/// Returns where records stand by their number, missing ones at the end; draws the axis.
+/// Returns the horizontal position of each record by its number, with missing ones at the end, and
+/// draws the axis.
 fn numbers(
     canvas: &mut Canvas,
     e: &Explanation,
@@ -117,7 +120,8 @@ fn numbers(
     places
 }
 
-/// Returns where records stand by their level, the most frequent first; draws their names.
+/// Returns the horizontal position of each record by its level, the most frequent first, and draws
+/// the names of the levels.
 fn levels(
     canvas: &mut Canvas,
     e: &Explanation,
@@ -157,7 +161,8 @@ fn levels(
     places
 }
 
-/// Returns a place in [-1, 1) for a record, evenly over all: the golden ratio's multiples.
+/// Returns a position in [-1, 1) for a record. Multiples of the golden ratio distribute all records
+/// evenly.
 fn spread(record: usize) -> f64 {
     2.0 * (record as f64 * 0.618_033_988_749_894_9).fract() - 1.0
 }

@@ -1,8 +1,8 @@
-//! Shapes as small multiples: a row per feature, the mixture on the left, its experts on the right,
-//! the rows beneath both.
+//! Shapes as small multiples: a row per feature, with the mixture on the left, its experts on the
+//! right, and the shares of rows below both.
 //!
-//! The two have panels of their own since they have units of their own: probability, log-odds. All
-//! features share the scale of each, so that heights compare.
+//! Mixture and experts have separate panels because their units differ: probability and log-odds.
+//! All features share the two scales, so that heights are comparable.
 
 use feamoe_engine::Space;
 use feamoe_engine::schema::Transform;
@@ -16,45 +16,47 @@ use super::grouped;
 use super::scale::{Scale, plain};
 use crate::explanation::{Point, PointKind, PointValue, RowsFrom, Shape, Shapes, by_magnitude, quantity};
 
-/// Levels of a category that are drawn, those of the most rows; the others are counted.
+/// Maximum number of levels of a category that are drawn: those with the most rows. The others are
+/// counted.
 pub const MOST_LEVELS: usize = 14;
 
-/// Height of the feature's name, of a panel, of the rows beneath it, and of labels under those.
+/// Heights of the feature's name, of a panel, of the gap and the row shares below it, and of the
+/// labels below those.
 const NAME: f64 = 26.0;
 const PANEL: f64 = 112.0;
 const GAP: f64 = 5.0;
 const STRIP: f64 = 24.0;
 const LABELS: f64 = 22.0;
-/// Size of the text of axes.
+/// Text size of axes.
 const SMALL: f64 = 11.0;
-/// The most that slanted labels take; their slope is [`super::canvas::SLANT`].
+/// Maximum length of a slanted label; its angle is [`super::canvas::SLANT`].
 const LONGEST_LABEL: f64 = 100.0;
 const PAD: f64 = 14.0;
-/// Where panels begin and end.
+/// Left and right end of the panels.
 const MIXTURE: [f64; 2] = [MARGIN + 46.0, 470.0];
 const EXPERTS: [f64; 2] = [538.0, WIDTH - MARGIN];
 /// Width of the place for missing numbers, and the space before it.
 const SLOT: f64 = 32.0;
 const BEFORE_SLOT: f64 = 14.0;
-/// Ticks of an upright axis, and of a lying one.
+/// Maximum number of ticks of a vertical and of a horizontal axis.
 const TICKS: [f64; 2] = [4.0, 6.0];
-/// Pixels between the last label of an axis and what stands for no number.
+/// Minimum space between the last label of an axis and the label of missing numbers, in pixels.
 const APART_FROM_REST: f64 = 8.0;
-/// Pixels between the labels of a logarithmic axis.
+/// Minimum space between the labels of a logarithmic axis, in pixels.
 const APART: f64 = 44.0;
 
-/// The experts of the greatest mean gate weights: colours of Okabe and Ito (2008), and dashes, so
-/// that each is known without its colour.
+/// The experts with the greatest mean gate weights: colours of Okabe and Ito (2008) with dashes, so
+/// that lines are distinguishable without colour.
 const NAMED: [(&str, &str); 4] = [("#d55e00", "none"), ("#009e73", "7 3"), ("#cc79a7", "2 2"), ("#8a6d00", "8 3 2 3")];
 /// The other experts.
 const OTHER: (&str, &str) = ("#9aa0a6", "none");
 
-/// Draws shapes, those of the greatest mean magnitude first; at most `most` features and
-/// [`MOST_LEVELS`] levels of each, the rest is counted in words.
+/// Draws shapes by descending mean magnitude: at most `most` features, and at most [`MOST_LEVELS`]
+/// levels of each. The number of the others is stated.
 ///
-/// A number whose bins are all it adds is drawn as the model has it: a step at each edge. At the
-/// ends of the range, and between the points of another number, lines are straight. Where no row
-/// has a value, its mark is hollow.
+/// A number that acts only through its bins is drawn as the model has it, with a step at each edge.
+/// Lines are straight at the ends of the range and between the points of all other numbers. A mark
+/// is hollow if no row has its value.
 #[must_use]
 pub fn shapes(shapes: &Shapes, most: usize) -> String {
     let weights: Vec<f32> = shapes.shapes.iter().map(|shape| shape.mean_absolute_effect).collect();
@@ -103,8 +105,8 @@ pub fn shapes(shapes: &Shapes, most: usize) -> String {
     canvas.finish()
 }
 
-/// `partial dependence over 1,000 background records (0123abcd) · rows: 16,281 of data · model
-/// ...`.
+/// Returns the line under the title, such as `partial dependence over 1,000 background records
+/// (0123abcd) · rows: 16,281 of data · model ...`.
 fn subject(shapes: &Shapes) -> String {
     let background = &shapes.background;
     let rows = match shapes.rows.from {
@@ -120,7 +122,7 @@ fn subject(shapes: &Shapes) -> String {
     )
 }
 
-/// Returns colour and dashes of each expert.
+/// Returns the colour and dashes of each expert.
 fn styles(gate: &[f32]) -> Vec<(&'static str, &'static str)> {
     let mut styles = vec![OTHER; gate.len()];
     for (expert, style) in by_magnitude(gate).into_iter().zip(NAMED) {
@@ -134,9 +136,9 @@ fn styles(gate: &[f32]) -> Vec<(&'static str, &'static str)> {
 /// A feature with the points that are drawn.
 struct Drawn<'s> {
     shape: &'s Shape,
-    /// Numbers or levels, then what is neither.
+    /// Numbers or levels, followed by unseen and missing.
     points: Vec<&'s Point>,
-    /// Levels that are not drawn.
+    /// The number of levels that are not drawn.
     omitted: usize,
 }
 
@@ -166,14 +168,14 @@ impl<'s> Drawn<'s> {
         NAME + PANEL + GAP + STRIP + labels + PAD
     }
 
-    /// Says what is not drawn.
+    /// Returns a note on bins or levels that are not drawn.
     fn omitted(&self) -> Option<String> {
         let more = self.omitted + self.shape.left_out.points;
         let what = if self.shape.is_number { "bins" } else { "rarer levels" };
         (more > 0).then(|| format!("{more} {what} are not shown"))
     }
 
-    /// Returns the numbers, and what is not one.
+    /// Returns the points that are numbers, and the other points.
     fn numbers(&self) -> (Vec<(f64, &'s Point)>, Vec<&'s Point>) {
         let mut numbers = Vec::new();
         let mut rest = Vec::new();
@@ -193,7 +195,8 @@ impl<'s> Drawn<'s> {
         }
     }
 
-    /// Returns the scale of numbers across a panel; what is no number has a place right of it.
+    /// Returns the horizontal scale of numbers in a panel. Points that are not numbers have a place
+    /// to the right of it.
     fn across(&self, [left, right]: [f64; 2]) -> Scale {
         let (numbers, _) = self.numbers();
         let ends = numbers.iter().flat_map(|(x, point)| {
@@ -203,7 +206,7 @@ impl<'s> Drawn<'s> {
         Scale::new(ends, left, right - SLOT - BEFORE_SLOT, [0.0; 2])
     }
 
-    /// Returns the middle and the width of the places of points that are no numbers.
+    /// Returns the middle and the width of the place of each point that is not a number.
     fn slots(&self, [left, right]: [f64; 2]) -> Vec<(f64, f64, &'s Point)> {
         if self.shape.is_number {
             let (_, rest) = self.numbers();
@@ -214,7 +217,7 @@ impl<'s> Drawn<'s> {
         self.points.iter().enumerate().map(place).collect()
     }
 
-    /// Draws what both panels have: grid, axes, labels, the rows beneath.
+    /// Draws what both panels have in common: grid, axes, labels and the shares of rows.
     fn frame(&self, canvas: &mut Canvas, panel: [f64; 2], upright: &Scale, floor: f64) {
         let [left, right] = panel;
         for (tick, label) in upright.ticks_within(TICKS[0]) {
@@ -258,7 +261,7 @@ impl<'s> Drawn<'s> {
                 false => canvas.slanted(middle + 4.0, ground + 12.0, &point.shown(), LONGEST_LABEL),
             }
         }
-        // An area stands for a share: a wide bin of few rows is low.
+        // The area of a bar represents the share: a wide bin with few rows is low.
         let thick = |from: f64, to: f64, share: f32| f64::from(share) / (to - from).max(1.0);
         let most = bars.iter().map(|(from, to, share)| thick(*from, *to, *share)).fold(0.0, f64::max);
         for (from, to, share) in bars.into_iter().filter(|(.., share)| *share > 0.0) {
@@ -270,7 +273,7 @@ impl<'s> Drawn<'s> {
         }
     }
 
-    /// Returns where numbers are written under a panel.
+    /// Returns the positions and texts of the labels below a panel.
     fn labels(&self, scale: &Scale) -> Vec<(f64, String)> {
         if self.shape.transform == Transform::Identity {
             let ticks = scale.ticks_within(TICKS[1]);
@@ -331,7 +334,7 @@ impl<'s> Drawn<'s> {
     fn experts(&self, canvas: &mut Canvas, upright: &Scale, styles: &[(&'static str, &'static str)]) {
         let scale = self.across(EXPERTS);
         let named = |style: &(&str, &str)| style.0 != OTHER.0;
-        // Those with a colour are drawn over the others.
+        // Experts with a colour are drawn over the others.
         let (last, first): (Vec<usize>, Vec<usize>) =
             (0..styles.len()).partition(|expert| styles.get(*expert).is_some_and(named));
         for expert in first.into_iter().chain(last.into_iter().rev()) {
@@ -351,8 +354,9 @@ impl<'s> Drawn<'s> {
         }
     }
 
-    /// Returns the corners of a line along the numbers. Of a stepped one: level within a bin, a
-    /// step at each edge; in the bins at the ends of the range it goes straight to the end.
+    /// Returns the corners of a line along the numbers. A stepped line is constant within a bin and
+    /// has a step at each edge. In the outermost bins it continues straight to the end of the
+    /// range.
     fn outline(&self, scale: &Scale, upright: &Scale, of: impl Fn(&Point) -> f64) -> Vec<(f64, f64)> {
         let (numbers, _) = self.numbers();
         let is_end = |place: Option<usize>| {
@@ -363,7 +367,7 @@ impl<'s> Drawn<'s> {
         for (place, (x, point)) in numbers.iter().enumerate() {
             let y = upright.at(of(point));
             let mut put = |x: f64| corners.push((scale.at(x), y));
-            // An end of the range lies in the bin beside it.
+            // The ends of the range are in the outermost bins.
             let from = point.from.filter(|_| self.shape.is_stepped && !is_end(place.checked_sub(1)));
             let to = point.to.filter(|_| self.shape.is_stepped && !is_end(Some(place + 1)));
             let is_level = from.is_some() && to.is_some();

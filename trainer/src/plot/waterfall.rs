@@ -1,5 +1,5 @@
-//! One record's way from the base to its score: a bar per feature, each from where the one above it
-//! ended.
+//! The path of one record from the base to its score: one bar per feature, which starts at the end
+//! of the bar above it.
 
 use feamoe_engine::{Method, Space};
 
@@ -10,7 +10,7 @@ use crate::explanation::{Explanation, by_magnitude, quantity, shown};
 
 const ROW: f64 = 27.0;
 const BAR: f64 = 17.0;
-/// Room at both ends of the axis for numbers beside bars.
+/// Space at both ends of the axis for numbers beside bars.
 const ROOM: f64 = 66.0;
 
 /// A row of the plot.
@@ -18,17 +18,17 @@ struct Row {
     name: String,
     cell: String,
     value: f64,
-    /// The ends of its interval, from the start of the bar.
+    /// The ends of its interval, relative to the start of the bar.
     interval: Option<[f64; 2]>,
 }
 
-/// Draws the explanation of one record, by its position: base on top, features in the order of
-/// their magnitude, score at the bottom.
+/// Draws the explanation of the record at an index: base on top, features by descending magnitude,
+/// score at the bottom.
 ///
-/// There are at most `most` bars; the last one is the sum of the features without a bar. Whiskers
-/// are 95 % intervals, where the method has them. The threshold is drawn where it lies no further
-/// away than the values reach; the title always states it. A residual that the numbers would show
-/// has a bar of its own.
+/// There are at most `most` bars; the last one combines the features without a bar of their own.
+/// Whiskers are 95 % intervals, if the method has them. The threshold is drawn if its distance from
+/// the values is at most their range; the title always states it. A residual that is visible at the
+/// precision of the numbers has its own bar.
 ///
 /// # Errors
 /// [`PlotError::NoRecord`].
@@ -61,7 +61,7 @@ pub fn waterfall(e: &Explanation, record: usize, most: usize) -> Result<String, 
     let columns = Columns::new(rows.iter().map(|row| row.name.as_str()).chain([subject.start()]), cells);
     let scale = Scale::new(values.iter().copied(), columns.right() + 16.0, WIDTH - MARGIN, [ROOM, ROOM]);
     let decimals = scale.decimals();
-    // Below what the numbers resolve, a residual would be a row of zeros.
+    // A residual below the precision of the numbers would be a row of zeros.
     if signed(residual, decimals) != signed(0.0, decimals) {
         rows.push(Row { name: "residual".into(), cell: String::new(), value: residual, interval: None });
     }
@@ -106,7 +106,7 @@ pub fn waterfall(e: &Explanation, record: usize, most: usize) -> Result<String, 
     Ok(canvas.finish())
 }
 
-/// Draws the base or the score: an upright line and its number.
+/// Draws the base or the score: a vertical line and its number.
 fn total(canvas: &mut Canvas, scale: &Scale, columns: Columns, y: f64, (name, value): (&str, f64), class: &str) {
     let x = scale.at(value);
     let rule = if class == "base" { y + ROW / 2.0 } else { y - ROW / 2.0 };
@@ -120,7 +120,8 @@ fn rows(e: &Explanation, record: usize, most: usize) -> Vec<Row> {
     let of = |columns: &[Vec<f32>]| columns.get(record).cloned().unwrap_or_default();
     let (values, low, high) = (of(&e.values), of(&e.lower_bounds), of(&e.upper_bounds));
     let order = by_magnitude(&values);
-    // A row for one feature that is left over says more than "1 other feature".
+    // If there is one feature too many, two are combined: a row "1 other feature" would hide a name
+    // without saving a row.
     let own = if order.len() > most { most.saturating_sub(1) } else { order.len() };
     let (own, rest) = order.split_at(own);
     let value = |player: usize| values.get(player).copied().map_or(0.0, f64::from);
@@ -153,8 +154,8 @@ pub(super) fn title(e: &Explanation, record: usize) -> String {
     )
 }
 
-/// Returns the threshold in the space of the values; `None` for the frozen gate, whose averaged
-/// log-odds are not those of the score.
+/// Returns the threshold in the space of the values; `None` for the frozen gate, because its
+/// averaged log-odds are not those of the score.
 pub(super) fn threshold(e: &Explanation) -> Option<f64> {
     let threshold = f64::from(e.threshold);
     match (e.method, e.space) {

@@ -1,5 +1,5 @@
-//! The records that a report explains one by one: those whose decisions say most, and those that
-//! were asked for.
+//! The records that a report explains individually: the most informative ones and the requested
+//! ones.
 
 use std::borrow::Cow;
 
@@ -16,29 +16,29 @@ use crate::model::{AnyRecord, HostAnswer, HostModel, HostRecord, HostRecourse, H
 use crate::rows::{Attribute, NO_GROUP};
 use crate::threads::PerThread;
 
-/// Records that may be asked for.
+/// Maximum number of requested records.
 pub const MOST_ASKED: usize = 16;
-/// Declined records of each group whose recourse is shown by example.
+/// Number of declined records per group that are drawn as examples of recourse.
 pub(super) const EXAMPLES: usize = 6;
-/// Columns that an example changes at most.
+/// Maximum number of columns that an example changes.
 pub(super) const MOST_CHANGES: usize = 3;
 
 /// A record that is explained.
 #[derive(Clone, Debug)]
 pub struct Chosen {
-    /// Why it was chosen.
+    /// The reason why it was chosen.
     pub why: &'static str,
-    /// Its number, from 1.
+    /// The number of the record, from 1.
     pub row: u64,
-    /// Its outcome.
+    /// The label of the record.
     pub label: bool,
     /// Its score.
     pub probability: f32,
-    /// Its groups: attribute and group.
+    /// Its groups, as pairs of attribute and group.
     pub groups: Vec<(String, String)>,
 }
 
-/// A record with what is needed to explain it.
+/// A record with the data for explaining it.
 #[derive(Clone, Debug)]
 pub(super) struct Kept<'m> {
     pub row: u64,
@@ -47,7 +47,7 @@ pub(super) struct Kept<'m> {
     pub groups: Vec<u8>,
     pub record: AnyRecord<'m>,
     pub cells: Vec<Cell>,
-    /// What the model sees of the cells.
+    /// The model's view of the cells.
     pub values: Vec<Value>,
 }
 
@@ -60,7 +60,7 @@ impl<'m> Kept<'m> {
             groups: judged.row.groups.to_vec(),
             record: judged.record.clone(),
             cells,
-            // The record was made of them.
+            // Cannot fail: the record was made from these values.
             values: judged.binding.values(judged.row).unwrap_or_default(),
         }
     }
@@ -75,7 +75,7 @@ impl<'m> Kept<'m> {
     }
 }
 
-/// Chooses while the rows come by; of equals the first.
+/// Chooses records during the pass over the rows. Of equally good records it keeps the first.
 #[derive(Clone, Debug)]
 pub(super) struct Choosing<'m> {
     threshold: f32,
@@ -84,17 +84,17 @@ pub(super) struct Choosing<'m> {
     asked: Vec<Kept<'m>>,
 }
 
-/// Why each of the extremes is one.
+/// The reason for each of the extremes.
 const EXTREMES: [&str; 4] =
     ["nearest below the threshold", "nearest above the threshold", "lowest score", "highest score"];
 
 impl<'m> Choosing<'m> {
-    /// Starts without records.
+    /// Creates a choice without records.
     pub(super) fn new(threshold: f32, wanted: &[u64]) -> Self {
         Self { threshold, extremes: [const { None }; 4], wanted: wanted.to_vec(), asked: Vec::new() }
     }
 
-    /// Takes a row where it is better than those so far.
+    /// Keeps a row if it is requested or more extreme than the rows so far.
     pub(super) fn offer(&mut self, judged: &JudgedRow<'_, 'm>, cells: impl Fn() -> Vec<Cell>) {
         let p = judged.score.probability;
         let is_declined = p < self.threshold;
@@ -111,10 +111,10 @@ impl<'m> Choosing<'m> {
         }
     }
 
-    /// Returns the records, each once.
+    /// Returns the chosen records, each once.
     ///
     /// # Errors
-    /// [`Error::Input`] for a record that did not come by, among those `read` from `files`.
+    /// [`Error::Input`] if a requested record was not among the `read` rows of `files`.
     pub(super) fn finish(self, files: &str, read: u64) -> Result<Vec<(&'static str, Kept<'m>)>, Error> {
         if let Some(row) = self.wanted.iter().find(|row| self.asked.iter().all(|kept| kept.row != **row)) {
             let message = format!(
@@ -134,20 +134,20 @@ impl<'m> Choosing<'m> {
     }
 }
 
-/// What would have turned the decisions on some records of a group.
+/// The recourse of some records of a group.
 #[derive(Clone, Debug)]
 pub struct RecourseOf {
-    /// Protected column; without any, all rows.
+    /// The protected column. Without protected columns, a name for all rows.
     pub attribute: String,
     /// The group; empty for all rows.
     pub group: String,
-    /// Its declined records.
+    /// Number of declined records of the group.
     pub declined: u64,
-    /// Those that were drawn from them.
+    /// Number of records that were drawn from them.
     pub drawn: usize,
-    /// Of these, those with an answer by the rules.
+    /// Number of drawn records with an answer that respects the rules.
     pub answered: usize,
-    /// What the nearest answer of each changes.
+    /// The changes of the nearest answer of each drawn record.
     pub examples: Vec<Example>,
 }
 
@@ -160,13 +160,13 @@ pub struct Example {
     pub probability: f32,
     /// The score after the changes.
     pub then: f32,
-    /// How far it is, in standard deviations.
+    /// The distance of the answer, in standard deviations.
     pub distance: f32,
-    /// Feature, cell, what to change it to.
+    /// Feature, cell and new value.
     pub changes: Vec<(String, String, String)>,
 }
 
-/// Draws declined records of every group; of all rows if there are no groups.
+/// Draws declined records from every group, or from all rows if there are no groups.
 #[derive(Clone, Debug)]
 pub(super) struct Drawing<'m> {
     all: Sample<Kept<'m>>,
@@ -174,12 +174,12 @@ pub(super) struct Drawing<'m> {
 }
 
 impl<'m> Drawing<'m> {
-    /// Starts without records.
+    /// Creates a drawing without records.
     pub(super) fn new(attributes: usize) -> Self {
         Self { all: Sample::new(EXAMPLES), groups: vec![Vec::new(); attributes] }
     }
 
-    /// Offers a declined row to its groups.
+    /// Offers a declined row to the samples of its groups.
     pub(super) fn offer(&mut self, judged: &JudgedRow<'_, 'm>, cells: impl Fn() -> Vec<Cell>) {
         if self.groups.is_empty() {
             self.all.offer(|| Kept::of(judged, cells()));
@@ -193,7 +193,7 @@ impl<'m> Drawing<'m> {
         }
     }
 
-    /// Looks for the nearest answers, on all threads; their number changes no bit.
+    /// Finds the nearest answers on all threads. The number of threads does not change the result.
     pub(super) fn look(&self, model: &HostModel<'_>, rules: &HostRules, attributes: &[Attribute]) -> Vec<RecourseOf> {
         let memory = PerThread::new(|| (Box::new(HostRecourse::new()), vec![HostAnswer::NONE; 1]));
         let search = |record: &HostRecord<'_>| {
@@ -240,7 +240,7 @@ impl<'m> Drawing<'m> {
     }
 }
 
-/// Returns in words what the rules let recourse do, by feature; nothing if it may do anything.
+/// Describes the restrictions of the rules by feature. Returns an empty list if there are none.
 pub(super) fn in_words(model: &HostModel<'_>, rules: &HostRules) -> Vec<String> {
     let named = (0..).map_while(|index| model.schema().feature_name(index)).zip(rules.as_slice());
     let words = named.filter_map(|(name, rule)| {

@@ -1,4 +1,4 @@
-//! The page of a comparison: what another model would change, and for whom.
+//! The page of a comparison: what the second model would change, and for whom.
 
 use maud::{Markup, html};
 
@@ -8,22 +8,22 @@ use crate::judge::comparison::paired::Change;
 use crate::judge::comparison::{Comparison, DecisionChange, GapChange};
 use crate::plot::{Difference, Intervals, grouped, intervals};
 
-/// Rows of a drawing; the table behind it has all.
+/// Maximum number of rows of a drawing. The table below it has all.
 const MOST_DRAWN: usize = 40;
 
-/// What is compared, for those who read the page.
+/// Describes what is compared, for the readers of the page.
 #[derive(Clone, Debug, Default)]
 pub struct Compared {
     /// The names of the first and the second model.
     pub names: [String; 2],
-    /// What the rows were read from.
+    /// The source of the rows.
     pub files: String,
     /// The command that made the page.
     pub command: String,
 }
 
-/// Returns the page of a comparison: one HTML document that asks for nothing. The same comparison
-/// gives the same bytes.
+/// Returns the page of a comparison: one HTML document that loads nothing from elsewhere. The same
+/// comparison gives the same bytes.
 #[must_use]
 pub fn comparison_page(comparison: &Comparison, compared: &Compared) -> String {
     let [first, second] = &compared.names;

@@ -1,19 +1,20 @@
-//! What decisions would be at other thresholds: counts of all rows and of every group, in constant
-//! memory, exact at each threshold that is listed.
+//! The decisions at other thresholds: counts of all rows and of every group, in constant memory.
+//! The counts are exact at each listed threshold.
 
 use feamoe_engine::fairness::{Measure, Rates};
 
 use crate::rows::NO_GROUP;
 
-/// Evenly spaced thresholds, and as many more that are even in log-odds, for scores near 0 and 1.
+/// Number of evenly spaced thresholds. About as many more are evenly spaced in log-odds, for scores
+/// near 0 and 1.
 const EVEN: u16 = 200;
-/// Log-odds of the outermost thresholds.
+/// Log-odds of the outermost thresholds, in magnitude.
 const OUTERMOST: f64 = 9.0;
 
 /// Counts at every threshold.
 #[derive(Clone, Debug)]
 pub struct Curves {
-    /// Ascending; the model's own is among them.
+    /// In ascending order, including the model's own threshold.
     thresholds: Vec<f32>,
     chosen: usize,
     all: Vec<[u64; 2]>,
@@ -26,7 +27,7 @@ pub struct Curves {
 pub struct Point {
     /// The threshold.
     pub threshold: f32,
-    /// Selected rows, by label: other, favourable.
+    /// Selected rows by label: other, favourable.
     pub selected: [u64; 2],
     /// Rows by label.
     pub rows: [u64; 2],
@@ -68,10 +69,10 @@ impl Point {
         0.5 * (self.tpr() + 1.0 - self.fpr())
     }
 
-    /// Returns a measure of this group against another one; NaN for the burdens, which counts do
-    /// not know.
+    /// Returns a measure of this group against another one. Returns NaN for the burdens, which
+    /// cannot be computed from counts.
     #[must_use]
-    #[allow(clippy::cast_possible_truncation)] // the engine's precision
+    #[allow(clippy::cast_possible_truncation)] // the engine computes with this precision
     pub fn gap(&self, measure: Measure, reference: &Self) -> f64 {
         let rates = |point: &Self| Rates {
             positive: point.selection_rate() as f32,
@@ -85,7 +86,7 @@ impl Point {
 }
 
 impl Curves {
-    /// Starts without rows.
+    /// Creates counts without rows.
     #[must_use]
     #[allow(clippy::cast_possible_truncation)]
     pub fn new(threshold: f32, attributes: usize) -> Self {
@@ -104,7 +105,7 @@ impl Curves {
 
     /// Counts a row.
     pub fn observe(&mut self, label: bool, probability: f32, groups: &[u8]) {
-        // The number of thresholds that it reaches.
+        // The number of thresholds that the row reaches.
         let step = self.thresholds.partition_point(|threshold| probability >= *threshold);
         let label = usize::from(label);
         let empty = vec![[0; 2]; self.all.len()];
@@ -123,20 +124,20 @@ impl Curves {
         }
     }
 
-    /// Returns all rows at every threshold, ascending.
+    /// Returns the decisions on all rows at every threshold, ascending.
     #[must_use]
     pub fn all(&self) -> Vec<Point> {
         self.points(&self.all)
     }
 
-    /// Returns a group at every threshold, by places.
+    /// Returns the decisions on a group at every threshold. Attribute and group are given by index.
     #[must_use]
     pub fn group(&self, attribute: usize, group: usize) -> Vec<Point> {
         let counts = self.groups.get(attribute).and_then(|groups| groups.get(group));
         counts.map_or_else(Vec::new, |counts| self.points(counts))
     }
 
-    /// Returns the place of the model's own threshold.
+    /// Returns the index of the model's own threshold.
     #[must_use]
     pub fn chosen(&self) -> usize {
         self.chosen
@@ -158,7 +159,7 @@ impl Curves {
 mod tests {
     use super::*;
 
-    /// Against counting by each threshold; scores lie on thresholds and beside them.
+    /// Compares with a direct count at each threshold, for scores on thresholds and next to them.
     #[test]
     fn counts_are_exact_at_every_threshold() {
         let mut curves = Curves::new(0.337, 1);

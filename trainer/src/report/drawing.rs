@@ -1,11 +1,11 @@
-//! A drawing within a page: its colours are those of the page, in light and dark; its width is that
-//! of its place; it is named by its title.
+//! Embeds a drawing in a page. It uses the page's colours (light or dark) and the width of its
+//! place, and its title is its accessible name.
 
 use std::fmt::Write as _;
 
 use crate::plot::COLOURS;
 
-/// Fits a plot into a page, where its title has this identifier.
+/// Adapts a plot for a page and gives its title the identifier `id`.
 pub(super) fn inline(svg: &str, id: &str) -> String {
     let mut page = String::with_capacity(svg.len() + svg.len() / 4);
     let mut is_named = false;
@@ -13,7 +13,7 @@ pub(super) fn inline(svg: &str, id: &str) -> String {
         if index == 0 {
             continue;
         }
-        // Text and attributes have no bare `<`; what is data stands after the tag's end.
+        // Text and attributes contain no bare `<`. The text follows the end of the tag.
         let (tag, text) = part.split_once('>').unwrap_or((part, ""));
         page.push('<');
         match tag {
@@ -30,7 +30,7 @@ pub(super) fn inline(svg: &str, id: &str) -> String {
     page
 }
 
-/// Writes the root's tag without a size of its own.
+/// Writes the tag of the root without width and height.
 fn root(page: &mut String, tag: &str, id: &str) {
     let mut rest = tag;
     while let Some((attribute, more)) = next_attribute(rest) {
@@ -42,14 +42,14 @@ fn root(page: &mut String, tag: &str, id: &str) {
     let _ = write!(page, " aria-labelledby=\"{id}\"");
 }
 
-/// Splits a tag after its first attribute, whose value stands in double quotes.
+/// Splits a tag after its first attribute, whose value is in double quotes.
 fn next_attribute(rest: &str) -> Option<(&str, &str)> {
     let open = rest.find('"')?;
     let close = open + 1 + rest.get(open + 1..)?.find('"')?;
     Some((rest.get(..=close)?, rest.get(close + 1..)?))
 }
 
-/// Writes a tag whose colours a page may change; without one it has those of the plot.
+/// Writes a tag. Its colours become variables of the page, with the plot's colours as defaults.
 fn coloured(page: &mut String, tag: &str) {
     let mut tag = tag.to_owned();
     for (colour, name) in COLOURS {

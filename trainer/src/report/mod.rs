@@ -1,12 +1,12 @@
-//! The report of a model on labelled rows, for those who must judge it: one page that opens
-//! anywhere, without a network ([`Report::page`]), and a model card ([`Report::model_card`]).
+//! The report of a model on labelled rows, for people who must judge the model: one page that opens
+//! without a network ([`Report::page`]), and a model card ([`Report::model_card`]).
 //!
 //! Everything is computed from the model, the rows and, if there is one, the run behind the model.
 //! The report states as unknown what these do not contain. The measures are those of
-//! [`crate::judge::evaluation`], gathered in the same pass over the rows.
+//! [`crate::judge::evaluation`], computed in the same pass over the rows.
 //!
 //! The same model, rows and options give the same bytes, whatever the number of threads. Memory
-//! does not grow with the rows: what is kept of them are the samples that the page states.
+//! does not grow with the number of rows: only samples are kept, and the page states their sizes.
 
 mod chosen;
 mod comparison;
@@ -40,25 +40,25 @@ use crate::training::events::EventReport;
 use crate::training::targets::TargetReport;
 use crate::tuning::Tuned;
 
-/// What a report is about.
+/// The subject of a report.
 #[derive(Clone, Copy)]
 pub struct Subject<'a> {
     /// The model.
     pub model: AnyModel<'a>,
     /// The bytes of its file.
     pub blob: &'a AlignedBytes,
-    /// How it was made, if the model states it.
+    /// The model's card with its origin, if the model has one.
     pub card: Option<&'a Card>,
-    /// The run behind it, if there is a checkpoint: what happened over the stream.
+    /// The run behind the model, if there is a checkpoint. It shows the training stream.
     pub run: Option<&'a Trainer>,
 }
 
-/// How a report is made.
+/// Options of a report.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Numbers of records that are explained beside those that every report explains.
+    /// Numbers of records to explain beside those that every report explains.
     pub rows: Vec<u64>,
-    /// A search for options: what fairness costs.
+    /// A search for options, which shows the trade-off between fairness and accuracy.
     pub front: Option<Tuned>,
     /// The name of the model.
     pub name: String,
@@ -74,9 +74,9 @@ pub struct Report {
     options: Options,
     facts: Facts,
     card: Option<Card>,
-    /// Limits that the model was trained to hold.
+    /// Limits that the model was trained to meet.
     targets: Vec<(Measure, f32)>,
-    /// The verdicts on them, on these rows.
+    /// The verdicts on these limits, on the rows of the report.
     verdicts: Vec<Requirement>,
     evaluation: Evaluation,
     /// Protected attributes of the rows.
@@ -86,18 +86,19 @@ pub struct Report {
     stretches: Vec<Stretch>,
     run: Option<Run>,
     importance: Summary,
-    /// Records of the sample, by their ways to their scores; `None` if they start apart.
+    /// Explanations of some records of the sample, for drawing their paths; `None` if their bases
+    /// differ.
     ways: Option<Explanation>,
     shapes: Option<Shapes>,
     chosen: Vec<Chosen>,
     chosen_values: Explanation,
     recourse: Option<Vec<RecourseOf>>,
-    /// What may be changed, by feature: whether and how.
+    /// Restrictions of recourse in words, by feature.
     rules: Vec<String>,
     what_if: what_if::WhatIf,
 }
 
-/// What the model's file says.
+/// Facts from the model's file.
 #[derive(Clone, Debug)]
 struct Facts {
     crc32: String,
@@ -113,7 +114,7 @@ struct Facts {
     seed: u64,
     version: String,
     features: Vec<FeatureFacts>,
-    /// What the rows of the report were read from, and its hash.
+    /// The source of the report's rows, and its hash.
     files: String,
     data_sha256: String,
     notes: Vec<String>,
@@ -123,13 +124,13 @@ struct Facts {
 #[derive(Clone, Debug)]
 struct FeatureFacts {
     name: String,
-    /// In words: the range of a number, the levels of a category.
+    /// In words: the range of a number, or the levels of a category.
     holds: String,
-    /// What its cells were in training, if that is known.
+    /// Counts of its cells in training, if they are known.
     training: Option<FeatureCells>,
 }
 
-/// What a run says of its stream.
+/// The data of a run about its stream.
 #[derive(Clone, Debug)]
 struct Run {
     rows: u64,
@@ -141,12 +142,12 @@ struct Run {
     targets: Vec<TargetReport>,
 }
 
-/// Evaluates a model on the labelled rows of a stream, in one pass, and collects the content of the
-/// report. Passes the number of rows to `on_progress` now and then.
+/// Evaluates a model on the labelled rows of a stream in one pass and collects the content of the
+/// report. Calls `on_progress` with the number of rows from time to time.
 ///
 /// # Errors
-/// The same as [`crate::judge::evaluation::evaluate`]; [`Error::Input`] for a record that was asked
-/// for and is not there; those of explanations.
+/// The same as [`crate::judge::evaluation::evaluate`]; [`Error::Input`] for a requested record that
+/// does not exist; those of explanations.
 pub fn report(
     subject: &Subject<'_>,
     stream: &mut Stream,
@@ -157,31 +158,33 @@ pub fn report(
 }
 
 impl Report {
-    /// Returns the page: one HTML document, which asks for nothing. Its only script is that of the
-    /// form that scores what is typed into it, named by its hash in the content policy.
+    /// Returns the page: one HTML document that loads nothing from elsewhere. Its only script
+    /// belongs to the form that scores typed values. The content policy allows this script by its
+    /// hash.
     #[must_use]
     pub fn page(&self) -> String {
         page::page(self)
     }
 
-    /// Returns the model card: Markdown under YAML, as the hub of Hugging Face reads it.
+    /// Returns the model card: YAML front matter and Markdown, in the format of the Hugging Face
+    /// hub.
     #[must_use]
     pub fn model_card(&self) -> String {
         model_card::model_card(self)
     }
 
-    /// Returns the measures, as `feamoe evaluate` reports them.
+    /// Returns the measures that `feamoe evaluate` reports.
     #[must_use]
     pub fn evaluation(&self) -> &Evaluation {
         &self.evaluation
     }
 
-    /// Returns the limit of a measure that the model was trained to hold, if any.
+    /// Returns the limit of a measure that the model was trained to meet, if any.
     fn target(&self, measure: Measure) -> Option<f32> {
         self.targets.iter().find(|(known, _)| *known == measure).map(|(_, limit)| *limit)
     }
 
-    /// Returns the favourable outcome, or what stands for it.
+    /// Returns the name of the favourable outcome, or a general name if it has none.
     fn outcome(&self) -> &str {
         match self.evaluation.favourable_outcome.as_str() {
             "" => "the favourable outcome",

@@ -1,5 +1,5 @@
-//! The model card, as the hub of Hugging Face reads it: YAML between two lines of dashes, then
-//! Markdown.
+//! The model card in the format of the Hugging Face hub: YAML between two lines of dashes, followed
+//! by Markdown.
 
 use std::fmt::Write as _;
 
@@ -20,8 +20,8 @@ pub(super) fn model_card(report: &Report) -> String {
     text
 }
 
-/// Returns a string of YAML: as JSON has it, and with escapes for what JSON leaves as it is but
-/// YAML takes for a line end or refuses.
+/// Quotes a YAML string. It is a JSON string with further escapes for characters that JSON allows
+/// but YAML refuses or reads as a line end.
 fn quoted(words: &str) -> String {
     let is_refused = |c: char| {
         c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}') || u32::from(c) & 0xfffe == 0xfffe
@@ -57,7 +57,7 @@ fn front(text: &mut String, report: &Report) {
         quoted(&report.facts.data_sha256),
     );
     let mut metric = |kind: &str, name: &str, value: &str| {
-        // YAML has other words for what is no number.
+        // YAML writes numbers that are not finite differently, so they are omitted.
         if value.parse().is_ok_and(f64::is_finite) {
             let _ = writeln!(text, "    - type: {kind}\n      name: {}\n      value: {value}", quoted(name));
         }
@@ -72,7 +72,7 @@ fn front(text: &mut String, report: &Report) {
     }
 }
 
-/// Returns words that Markdown and a table of it leave as they are.
+/// Escapes text for Markdown, including its tables.
 fn plain(words: &str) -> String {
     let mut safe = String::with_capacity(words.len());
     for c in words.chars() {

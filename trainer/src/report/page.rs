@@ -1,4 +1,4 @@
-//! The page around the sections: head, contents, style.
+//! The page around the sections: head, contents and style.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -7,11 +7,11 @@ use super::sections;
 use super::what_if::{self, WhatIf};
 use crate::text::printable;
 
-/// Nothing is asked for, and nothing runs but the script of the form.
+/// The page loads nothing, and runs only the script of the form.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 const STYLE: &str = include_str!("page.css");
 
-/// A part of the page.
+/// A section of the page.
 pub(super) struct Section {
     pub id: &'static str,
     pub title: &'static str,
@@ -24,7 +24,7 @@ pub(super) fn page(report: &Report) -> String {
     document(&title, &sections::front::purpose(report), &sections::all(report), Some(&report.what_if))
 }
 
-/// Returns a page: its title, the paragraph below, its parts, the form that one of them has.
+/// Returns a page with a title, the paragraph below it, its sections, and the form of one of them.
 pub(super) fn document(title: &str, purpose: &Markup, sections: &[Section], what_if: Option<&WhatIf>) -> String {
     let markup = html! {
         (DOCTYPE)

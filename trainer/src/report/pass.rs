@@ -1,4 +1,4 @@
-//! The one pass over the rows, and what is computed from it afterwards.
+//! The pass over the rows, and everything that is computed from it.
 
 use std::fmt::Write as _;
 
@@ -28,26 +28,26 @@ use crate::training::Trainer;
 use crate::training::events::events;
 use crate::training::targets;
 
-/// Background records that chosen records are explained against, as by `feamoe explain`.
+/// Number of background records for the chosen records, the same as in `feamoe explain`.
 const BACKGROUND: usize = 1000;
-/// Those that the sample is explained against: many records want a smaller one.
+/// Number of background records for the sample; smaller, because the sample has many records.
 pub(super) const SMALL_BACKGROUND: usize = 100;
-/// The largest number of coalitions of a record for exact values, as of `feamoe explain`.
+/// Maximum number of coalitions of a record for exact values, the same as in `feamoe explain`.
 const BUDGET: u64 = 1 << 24;
-/// The same for a record of the sample.
+/// The same limit for a record of the sample.
 const SMALL_BUDGET: u64 = 1 << 20;
-/// Sampling of a record of the sample ends at this standard error.
+/// Standard error at which sampling of a record of the sample stops.
 const SMALL_TOLERANCE: f32 = 0.005;
-/// Rows that importance and density are taken from.
+/// Number of rows in the sample for importance and density.
 pub(super) const SAMPLE: usize = 1000;
-/// Records of the sample whose ways are drawn.
+/// Number of records of the sample whose paths are drawn.
 const WAYS: usize = 60;
-/// Features whose shapes are drawn: those that move scores most.
+/// Number of features whose shapes are drawn: those that move scores most.
 pub(super) const SHAPES: usize = 6;
-/// Reasons that are given for a declined record.
+/// Number of reasons for a declined record.
 const REASONS: usize = 4;
 
-/// See [`super::report`].
+/// Implements [`super::report`].
 pub(super) fn report(
     subject: &Subject<'_>,
     stream: &mut Stream,
@@ -174,13 +174,13 @@ pub(super) fn report(
     })
 }
 
-/// Returns the first of the model's background records; `None` if it has none.
+/// Returns the first `most` of the model's background records; `None` if it has none.
 fn background(model: AnyModel<'_>, most: usize) -> Result<Option<BackgroundRecords>, Error> {
     let Some(floats) = model.floats().filter(|floats| floats.background_rows() > 0) else { return Ok(None) };
     BackgroundRecords::of_model(floats, &Choice { only: Vec::new(), most, seed: 0 }).map(Some)
 }
 
-/// Explains records, on all threads.
+/// Explains records on all threads.
 fn explain<'k, 'm: 'k>(
     explainer: &Explainer<'m>,
     kept: impl Iterator<Item = &'k Kept<'m>>,
@@ -195,7 +195,8 @@ fn explain<'k, 'm: 'k>(
     Ok(explanation)
 }
 
-/// Explains the sample: the mean over all of it, and the ways of some.
+/// Explains the sample. Returns the mean over all its records, and the explanations of some of them
+/// unless their bases differ.
 fn explain_sample<'m>(
     explainer: &Explainer<'m>,
     model: AnyModel<'m>,
@@ -244,8 +245,8 @@ fn shapes(
     shaper.shapes(&density, outcome)
 }
 
-/// Returns the limits that the model was trained to hold: its card has them as an option, its run
-/// as they are.
+/// Returns the limits that the model was trained to meet: those of its run, or else those in the
+/// text of its card's option.
 fn limits(subject: &Subject<'_>) -> Vec<(Measure, f32)> {
     if let Some(run) = subject.run {
         return run.learner().options().targets().to_vec();

@@ -1,11 +1,11 @@
-//! A uniform sample of what comes by, in constant memory.
+//! A uniform sample of a stream of items, in constant memory.
 
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng;
 
 use crate::random::below;
 
-/// Apart from the seeds of everything else that is drawn.
+/// Separates these draws from all others with the same seed.
 const SEED: u64 = u64::from_be_bytes(*b"thereprt");
 
 /// A sample without replacement: Vitter (1985), algorithm R.
@@ -18,12 +18,12 @@ pub(super) struct Sample<T> {
 }
 
 impl<T> Sample<T> {
-    /// Starts empty.
+    /// Creates an empty sample.
     pub(super) fn new(most: usize) -> Self {
         Self { most, offered: 0, random: Pcg64Mcg::seed_from_u64(SEED), kept: Vec::new() }
     }
 
-    /// Takes the next thing, which is made only where it is kept.
+    /// Offers the next item. `make` is called only if the item is kept.
     pub(super) fn offer(&mut self, make: impl FnOnce() -> T) {
         self.offered += 1;
         if self.kept.len() < self.most {
@@ -36,12 +36,12 @@ impl<T> Sample<T> {
         }
     }
 
-    /// Returns how many things came by.
+    /// Returns the number of offered items.
     pub(super) fn offered(&self) -> u64 {
         self.offered
     }
 
-    /// Returns what is kept.
+    /// Returns the kept items.
     pub(super) fn kept(&self) -> &[T] {
         &self.kept
     }
@@ -51,7 +51,7 @@ impl<T> Sample<T> {
 mod tests {
     use super::*;
 
-    /// By tenths of what came by; the bound is five standard deviations.
+    /// Counts by tenths of the offered items. The bound is five standard deviations.
     #[test]
     fn everything_is_as_likely() {
         let mut counts = [0_u32; 10];

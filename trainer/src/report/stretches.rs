@@ -1,4 +1,5 @@
-//! A stream in stretches: decisions and gate weights, in memory that does not grow.
+//! Divides a stream into stretches and counts decisions and gate weights in each, in constant
+//! memory.
 
 use feamoe_engine::fairness::Measure;
 
@@ -7,21 +8,21 @@ use crate::judge::tally::{Decisions, Side};
 use crate::rows::Attribute;
 use crate::training::prequential::Tally;
 
-/// Stretches that a report shows at most.
+/// Maximum number of stretches that a report shows.
 pub const MOST_STRETCHES: usize = 48;
-/// Stretches of which a plot over the rows still says something.
+/// Minimum number of stretches for an informative plot over the rows.
 const FEWEST: usize = 5;
-/// Rows of the first stretches; more, as soon as there are many.
+/// Length of the first stretches, in rows. It doubles when there are too many stretches.
 const FIRST_ROWS: u64 = 50;
 
-/// Some rows that came one after the other.
+/// Consecutive rows.
 #[derive(Clone, Debug, Default)]
 pub struct Stretch {
-    /// The first, from 1.
+    /// The number of the first row, from 1.
     pub from: u64,
-    /// Decisions on them.
+    /// The decisions on the rows.
     pub tally: Tally,
-    /// By expert, the sum of its gate weights; empty if that is not known.
+    /// By expert, the sum of its gate weights; empty if the weights are unknown.
     pub gate: Vec<f64>,
 }
 
@@ -31,27 +32,28 @@ impl Stretch {
         self.gate.iter_mut().zip(&later.gate).for_each(|(sum, more)| *sum += more);
     }
 
-    /// Returns its rows.
+    /// Returns the number of rows.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.tally.all().rows()
     }
 
-    /// Returns the row in its middle.
+    /// Returns the number of the middle row.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn middle(&self) -> f64 {
         self.from as f64 + (self.rows() as f64 - 1.0) / 2.0
     }
 
-    /// Returns the mean weight that the gate gives an expert.
+    /// Returns the mean gate weight of an expert.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn mean_gate(&self, expert: usize) -> f64 {
         self.gate.get(expert).copied().unwrap_or_default() / self.rows() as f64
     }
 
-    /// Compares a group with the reference, by places; `None` if neither has a row here.
+    /// Compares a group with the reference. Attribute and group are given by index. `None` if the
+    /// attribute has no counts here.
     #[must_use]
     pub fn gaps(&self, attribute: (usize, &Attribute), group: usize) -> Option<GroupGaps> {
         let (place, attribute) = attribute;
@@ -62,7 +64,7 @@ impl Stretch {
         Some(GroupGaps::new(attribute.column(), [name(group), name(0)], [&side(group), &side(0)]))
     }
 
-    /// Returns a measure of a group with its interval, not finite where it cannot be judged.
+    /// Returns a measure of a group and the ends of its interval; NaN if it cannot be judged.
     #[must_use]
     pub fn gap(&self, attribute: (usize, &Attribute), group: usize, measure: Measure) -> [f64; 3] {
         let gaps = self.gaps(attribute, group).filter(|gaps| gaps.magnitude(measure).is_some());
@@ -83,7 +85,7 @@ pub(super) struct Stretches {
 }
 
 impl Stretches {
-    /// Starts without rows.
+    /// Creates stretches without rows.
     pub(super) fn new(experts: usize) -> Self {
         Self { length: FIRST_ROWS, all: Vec::new(), experts, rows: 0 }
     }
@@ -104,13 +106,13 @@ impl Stretches {
         }
     }
 
-    /// Returns them, few enough to be drawn.
+    /// Returns the stretches, merged until there are at most [`MOST_STRETCHES`].
     pub(super) fn finish(self) -> Vec<Stretch> {
         few(self.all)
     }
 }
 
-/// Returns the windows of a run, few enough to be drawn.
+/// Returns the windows of a run, merged until there are at most [`MOST_STRETCHES`].
 pub(super) fn of_windows(windows: &[Tally]) -> Vec<Stretch> {
     let mut from = 1;
     let stretches = windows.iter().map(|tally| {
@@ -128,8 +130,8 @@ fn few(mut all: Vec<Stretch>) -> Vec<Stretch> {
     all
 }
 
-/// Returns stretches so long that most of them have records enough of these groups, as far as that
-/// can be had.
+/// Merges stretches until most of them have enough records of these groups, or only about
+/// [`FEWEST`] stretches remain.
 pub(super) fn long_enough(stretches: &[Stretch], attribute: (usize, &Attribute), groups: &[usize]) -> Vec<Stretch> {
     let mut all = stretches.to_vec();
     let is_known = |stretch: &Stretch, group: &usize| stretch.gap(attribute, *group, Measure::Spd)[0].is_finite();
@@ -143,7 +145,7 @@ pub(super) fn long_enough(stretches: &[Stretch], attribute: (usize, &Attribute),
     all
 }
 
-/// Merges neighbours in pairs: counts add up.
+/// Merges neighbours in pairs, adding their counts.
 fn halve(all: &mut Vec<Stretch>) {
     let mut pairs = std::mem::take(all).into_iter();
     while let Some(mut first) = pairs.next() {

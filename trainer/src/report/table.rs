@@ -1,16 +1,16 @@
-//! Tables, and what a plot is put into: a table of its numbers stands behind each.
+//! Tables, and figures: a plot with a table of its numbers.
 
 use maud::{Markup, html};
 
 use super::drawing::inline;
 
-/// What a place of a table holds.
+/// The content of a cell of a table.
 pub(super) enum Field {
     /// Words.
     Words(String),
-    /// A number, as it is shown and with all its digits.
+    /// A number, in the displayed form and with all its digits.
     Number(String, String),
-    /// Anything.
+    /// Arbitrary markup.
     Markup(Markup),
 }
 
@@ -53,7 +53,7 @@ impl From<f64> for Field {
 impl From<Option<[f32; 2]>> for Field {
     fn from(ends: Option<[f32; 2]>) -> Self {
         match ends {
-            // All digits of the narrow number, not those of its widening.
+            // The digits of the `f32`, not those of its conversion to `f64`.
             Some([low, high]) => Self::Number(range([low, high].map(f64::from)), format!("{low} {high}")),
             None => Self::Words("–".to_owned()),
         }
@@ -85,12 +85,12 @@ pub(super) fn shown(x: f64, decimals: usize) -> String {
     }
 }
 
-/// Returns the ends of an interval in words.
+/// Returns an interval in words.
 pub(super) fn range([low, high]: [f64; 2]) -> String {
     format!("{} to {}", shown(low, 3), shown(high, 3))
 }
 
-/// A table in the making. Its rows start with what they are about.
+/// A table under construction. The first cell of each row names the subject of the row.
 pub(super) struct Table {
     id: String,
     caption: String,
@@ -99,7 +99,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Starts a table.
+    /// Creates a table without rows.
     pub(super) fn new<S: Into<String>>(
         id: impl Into<String>,
         caption: impl Into<String>,
@@ -114,12 +114,12 @@ impl Table {
         self.rows.push(fields.into_iter().collect());
     }
 
-    /// Returns whether it has no row.
+    /// Returns whether the table has no rows.
     pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// Returns the table, in a place that can be scrolled by keyboard.
+    /// Returns the table in a container that can be scrolled by keyboard.
     pub(super) fn markup(&self) -> Markup {
         html! {
             div.scroll tabindex="0" role="region" aria-label=(self.caption) {
@@ -153,13 +153,13 @@ impl Table {
         }
     }
 
-    /// Returns whether a column, not the first, holds numbers.
+    /// Returns whether a column contains numbers. The first column never counts as one.
     fn is_of_numbers(&self, column: usize) -> bool {
         let number = |row: &Vec<Field>| matches!(row.get(column), Some(Field::Number(..)));
         column > 0 && self.rows.iter().any(number)
     }
 
-    /// Returns the table, folded behind a plot.
+    /// Returns the table, collapsed below a plot.
     pub(super) fn behind(&self) -> Markup {
         html! {
             details {
@@ -180,8 +180,8 @@ impl Field {
     }
 }
 
-/// Returns a plot with what is to be said of it and the table behind it. On a narrow screen it is
-/// scrolled, not shrunk: its text stays readable.
+/// Returns a plot with its caption and the table below it. On a narrow screen the plot scrolls
+/// instead of shrinking, so that its text stays readable.
 pub(super) fn figure(id: &str, name: &str, svg: &str, words: &str, behind: &Markup) -> Markup {
     html! {
         figure {

@@ -1,8 +1,8 @@
-//! "What if": a form in the page that scores what is typed into it, by the model itself. The
-//! model's file and the engine as WebAssembly are part of the page; nothing is asked for.
+//! "What if": a form in the page that scores typed values with the model itself. The page contains
+//! the model's file and the engine as WebAssembly, and loads nothing.
 //!
-//! The script is `engine/js/feamoe.mjs`, by a link, with the form after it. `engine/js/build.sh
-//! --report` brings the module here, `engine/js/test.sh` checks it.
+//! The script is `engine/js/feamoe.mjs`, included through a link, followed by the code of the form.
+//! `engine/js/build.sh --report` copies the module here, and `engine/js/test.sh` checks it.
 
 use std::ops::RangeInclusive;
 
@@ -20,26 +20,26 @@ use crate::model::HostRules;
 use crate::rows::Digest;
 use crate::text::DIRECTION;
 
-/// Style of the form.
+/// The style of the form.
 pub(super) const STYLE: &str = include_str!("what_if/what_if.css");
 const SCRIPT: &str = concat!(include_str!("what_if/feamoe.mjs"), include_str!("what_if/what_if.js"));
 const ENGINE: &[u8] = include_bytes!("what_if/feamoe.wasm");
-/// Largest model file that a page carries.
+/// Maximum length of a model file that a page contains, in bytes.
 const MOST_BYTES: usize = 500_000;
 
-/// What the form needs.
+/// The data of the form.
 #[derive(Clone, Debug)]
 pub(super) struct WhatIf {
-    /// The model's file, where it is not too large.
+    /// The model's file; `None` if it is too large.
     blob: Option<Vec<u8>>,
-    /// What recourse may do with each feature.
+    /// Rules of recourse, by feature.
     rules: Vec<Json>,
     /// Records to start from.
     records: Vec<Json>,
 }
 
 impl WhatIf {
-    /// Gathers it.
+    /// Collects the data of the form.
     pub(super) fn new(subject: &Subject<'_>, rules: Option<&HostRules>, kept: &[(&'static str, Kept<'_>)]) -> Self {
         let bytes = subject.blob.as_slice();
         let features = subject.model.schema().features().len();
@@ -50,7 +50,7 @@ impl WhatIf {
                 Direction::Decrease => "decrease",
                 Direction::Fixed => "fixed",
             };
-            // An end that is infinite is null, as JSON has it: there is no such rule.
+            // An infinite limit becomes null, because JSON has no infinity: there is no such limit.
             json!({
                 "direction": direction, "low": number(rule.low), "high": number(rule.high),
                 "step": number(rule.step), "cost": number(rule.cost),
@@ -85,12 +85,13 @@ impl WhatIf {
         }
     }
 
-    /// Returns the script that fills the section.
+    /// Returns the script of the section.
     pub(super) fn script(&self) -> Markup {
         html! { @if self.blob.is_some() { script type="module" { (PreEscaped(SCRIPT)) } } }
     }
 
-    /// Returns what the content policy allows for it: this very script, and the engine.
+    /// Returns the content policy for the form: it allows this script, by its hash, and
+    /// WebAssembly.
     pub(super) fn policy(&self) -> String {
         if self.blob.is_none() {
             return String::new();
@@ -99,13 +100,13 @@ impl WhatIf {
     }
 }
 
-/// Returns a number with the digits that distinguish it; null if it is not finite.
+/// Returns a number with as many digits as its `f32` needs; null if it is not finite.
 fn number(x: f32) -> Json {
     x.to_string().parse::<f64>().map_or(Json::Null, |x| json!(x))
 }
 
-/// Returns a value of a record: a number, a level's code in a list, a list of nothing for an unseen
-/// level, null if it is missing.
+/// Returns a value of a record: a number, a level's code in a list, an empty list for an unseen
+/// level, or null for a missing value.
 fn cell(value: Value) -> Json {
     match value {
         Value::Number(x) => number(x),
@@ -115,8 +116,8 @@ fn cell(value: Value) -> Json {
     }
 }
 
-/// Returns the characters that change the direction of text as a regular expression's class has
-/// them.
+/// Returns the characters that change the direction of text, as the content of a character class in
+/// a regular expression.
 fn direction() -> String {
     let range = |range: &RangeInclusive<char>| {
         format!("\\u{:04x}-\\u{:04x}", u32::from(*range.start()), u32::from(*range.end()))
@@ -124,7 +125,7 @@ fn direction() -> String {
     DIRECTION.iter().map(range).collect()
 }
 
-/// Returns JSON that cannot end the script it stands in: no character but of ASCII, no `<`.
+/// Converts JSON to text that cannot end the script around it: ASCII only, without `<`.
 fn ascii(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());
     for c in json.chars() {

@@ -1,4 +1,5 @@
-//! Who may ask: pages of other web sites may not, and beyond the loopback only who has the token.
+//! Access control. Requests from pages of other web sites are refused. Beyond the loopback,
+//! requests need the token.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -14,22 +15,22 @@ use subtle::ConstantTimeEq as _;
 use super::ServeError;
 use super::refusal::Refusal;
 
-/// The largest number of bytes of names and values of a header.
+/// Maximum total length of header names and values, in bytes.
 const HEADER_BYTES: usize = 32 << 10;
-/// Fewest and most bytes of a token.
+/// Minimum and maximum length of a token, in bytes.
 const TOKEN_BYTES: [usize; 2] = [16, 1_024];
 
-/// What a request shows to be let in: the bearer token of RFC 6750. Kept as a hash.
+/// The bearer token (RFC 6750) that a request must carry. Stored as a SHA-256 hash.
 #[derive(Clone)]
 pub struct Token([u8; 32]);
 
 impl Token {
-    /// Reads a token from a file that nobody but its owner may read: the file's text, without the
-    /// end of its line.
+    /// Reads a token from a file that only its owner may read. The token is the text of the file
+    /// without the end of the line.
     ///
     /// # Errors
-    /// [`ServeError::Token`]: others may read the file, or the token is too short, too long, or not
-    /// of visible ASCII characters.
+    /// [`ServeError::Token`] if others may read or write the file, if it cannot be read, or if the
+    /// token is too short, too long, or contains anything but visible ASCII characters.
     pub fn read(path: &Path) -> Result<Self, ServeError> {
         let fault = |problem: String| ServeError::Token { file: path.display().to_string(), problem };
         let missing = |error| {
@@ -48,7 +49,8 @@ impl Token {
         }
         let [least, most] = TOKEN_BYTES;
         let mut text = String::new();
-        // With the end of the line, and one more to see that it is longer.
+        // Room for the end of the line, and for one more byte that shows that the token is too
+        // long.
         let read = file.take(most as u64 + 3).read_to_string(&mut text);
         read.map_err(|error| fault(error.to_string()))?;
         let token = text.trim_end_matches(['\r', '\n']);
@@ -61,38 +63,38 @@ impl Token {
         Ok(Self(Sha256::digest(token).into()))
     }
 
-    /// Compares in a time that does not depend on what was given.
+    /// Compares in constant time: the time does not depend on `given`.
     fn is(&self, given: &str) -> bool {
         self.0.ct_eq(<[u8; 32]>::from(Sha256::digest(given)).as_slice()).into()
     }
 }
 
-/// What a request must show.
+/// The conditions that every request must meet.
 #[derive(Clone)]
 pub struct Access {
     hosts: Vec<String>,
     token: Option<Token>,
-    /// Whether other machines reach the service: then every request needs the token.
+    /// Whether other machines can reach the service. Every request then needs the token.
     is_open: bool,
 }
 
-/// What an endpoint takes.
+/// The requirements of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
-    /// Media types of its body; none of an endpoint without one.
+    /// Media types that its body may have. Empty if the endpoint has no body.
     pub media_types: &'static [&'static str],
-    /// Whether it always needs the token.
+    /// Whether it needs the token even on the loopback.
     pub token: bool,
-    /// Whether anyone may ask, by any name.
+    /// Whether it is exempt from all checks but the length of the header.
     pub is_free: bool,
 }
 
 impl Access {
-    /// Makes the conditions of a service at an address. `hosts` are the names beside its address
-    /// that it is called by: a proxy's, a machine's.
+    /// Creates the conditions of a service that listens at `address`. `hosts` are further names by
+    /// which clients may call it, such as the name of a proxy or of the machine.
     ///
     /// # Errors
-    /// [`ServeError::Open`] without a token where other machines reach the address.
+    /// [`ServeError::Open`] if other machines can reach the address and there is no token.
     pub fn new(address: SocketAddr, hosts: Vec<String>, token: Option<Token>) -> Result<Self, ServeError> {
         let is_open = !address.ip().is_loopback();
         if is_open && token.is_none() {
@@ -101,13 +103,14 @@ impl Access {
         Ok(Self { hosts, token, is_open })
     }
 
-    /// Returns whether other machines reach the service: then every request needs the token, except
-    /// for the free ones.
+    /// Returns whether other machines can reach the service. All endpoints but the free ones then
+    /// need the token.
     pub(super) fn is_open(&self) -> bool {
         self.is_open
     }
 
-    /// Refuses a request that may not be asked. `local` is the address that the client reached.
+    /// Refuses a request that does not meet the conditions. `local` is the address of this machine
+    /// that the client reached.
     pub(super) fn check<B>(&self, needs: Needs, request: &Request<B>, local: IpAddr) -> Result<(), Refusal> {
         let headers = request.headers();
         check_length(headers)?;
@@ -126,7 +129,8 @@ impl Access {
         Ok(())
     }
 
-    /// A web page whose name is made to resolve to this address sends that name as the host.
+    /// Refuses a foreign `Host`. A web page whose name is made to resolve to this address (DNS
+    /// rebinding) sends that name as the host.
     fn check_host(&self, headers: &HeaderMap, local: IpAddr) -> Result<Authority, Refusal> {
         let mut given = headers.get_all(HOST).iter();
         let (Some(host), None) = (given.next(), given.next()) else {
@@ -174,7 +178,7 @@ impl Access {
     }
 }
 
-/// Names and values of the header, without what stands between them.
+/// Checks the total length of header names and values, without the separators.
 fn check_length(headers: &HeaderMap) -> Result<(), Refusal> {
     let length: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if length <= HEADER_BYTES {
@@ -184,7 +188,8 @@ fn check_length(headers: &HeaderMap) -> Result<(), Refusal> {
     Err(Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message))
 }
 
-/// Browsers name the page that sends a request by its origin; this service has none of its own.
+/// Refuses a foreign `Origin`. Browsers send the origin of the page that makes a request, and this
+/// service has no pages of its own.
 fn check_origin(headers: &HeaderMap, host: &Authority) -> Result<(), Refusal> {
     let is_own = |origin: &[u8]| {
         let origin = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
@@ -206,7 +211,7 @@ fn check_media_type(headers: &HeaderMap, expected: &[&str]) -> Result<(), Refusa
     Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
 }
 
-/// Returns the media type of a body, without its parameters; nothing if there is none.
+/// Returns the media type of a body without its parameters; an empty string if there is none.
 pub fn media_type(headers: &HeaderMap) -> &str {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim()

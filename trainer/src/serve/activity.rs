@@ -1,4 +1,4 @@
-//! What every connection is doing, and which of them ends where there is no room for another.
+//! Tracks the state of every connection and selects one to close if there is no room for another.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::metrics::Metrics;
 
-/// Pause before another look for room.
+/// Pause between two attempts to find room.
 const PAUSE: Duration = Duration::from_millis(50);
 /// An answer that takes longer to send may be cut off to make room.
 const SLOW: Duration = Duration::from_secs(1);
@@ -28,16 +28,16 @@ pub struct Connections {
     start: Instant,
 }
 
-/// A connection among the others, until it is dropped.
+/// A connection that occupies one place until it is dropped.
 pub struct Entered {
     all: Arc<Connections>,
     key: u64,
     _place: OwnedSemaphorePermit,
-    /// What it is doing.
+    /// The state of the connection.
     pub activity: Arc<Activity>,
 }
 
-/// Which kind of connection was closed to make room.
+/// The kind of connection that was closed to make room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Closed {
     Idle,
@@ -45,21 +45,22 @@ enum Closed {
 }
 
 impl Connections {
-    /// Makes room for `most` connections.
+    /// Creates room for `most` connections.
     pub fn new(most: usize) -> Self {
         let places = Arc::new(Semaphore::new(most));
         Self { places, open: Mutex::default(), count: AtomicU64::new(0), start: Instant::now() }
     }
 
-    /// Waits for a place for a connection of `client`; where there is none, another ends:
+    /// Waits for a place for a connection of `client`. If there is none, closes one of these:
     ///
-    /// - one without a complete request: of the client that has most of those, the one that has
-    ///   been idle longest;
-    /// - otherwise, if some client has two more connections than this one, the one of the client
-    ///   with most connections that has been sending its answer longest, and for over a second. The
-    ///   loopback is exempt, because a proxy there speaks for many clients.
+    /// - a connection without a complete request: of the client that has most of them, the one that
+    ///   has been idle longest;
+    /// - otherwise a connection that has been sending its answer for over a second: of the client
+    ///   with most connections, the one that has been sending longest. This requires that the
+    ///   client has at least two connections more than `client`. The loopback is exempt, because a
+    ///   proxy there speaks for many clients.
     ///
-    /// None once the semaphore is closed, which never happens.
+    /// Returns `None` only if the semaphore is closed, which never happens.
     pub async fn enter(self: &Arc<Self>, client: IpAddr, metrics: &Metrics) -> Option<Entered> {
         let place = match Arc::clone(&self.places).try_acquire_owned() {
             Ok(place) => place,
@@ -69,7 +70,7 @@ impl Connections {
                     Some(Closed::Sending) => metrics.closed_sending.inc(),
                     None => {}
                 }
-                // Where all were busy, one may be idle by then.
+                // If all were busy, one may be idle after the pause.
                 if let Ok(place) = timeout(PAUSE, Arc::clone(&self.places).acquire_owned()).await {
                     break place.ok()?;
                 }
@@ -81,17 +82,17 @@ impl Connections {
         Some(Entered { all: Arc::clone(self), key, _place: place, activity })
     }
 
-    /// Returns how many connections are open.
+    /// Returns the number of open connections.
     pub fn len(&self) -> usize {
         self.open().len()
     }
 
-    /// Waits until all connections have ended. `most` as for [`Connections::new`].
+    /// Waits until all connections have ended. `most` is the value given to [`Connections::new`].
     pub async fn ended(&self, most: usize) {
         _ = self.places.acquire_many(u32::try_from(most).unwrap_or(u32::MAX)).await;
     }
 
-    /// Closes the connections that have been without a request for longer than `most`.
+    /// Closes the connections that have had no request for longer than `most`.
     pub fn close_silent(&self, most: Duration) {
         for activity in self.open().values().filter(|activity| activity.age() > most) {
             activity.close_if(|state| state == 0);
@@ -109,7 +110,7 @@ impl Connections {
             .values()
             .filter(|activity| activity.is_idle())
             .max_by_key(|activity| (idle.get(&activity.client).copied(), Reverse(activity.since())));
-        // Not where a request came meanwhile.
+        // Fails if a request has arrived in the meantime.
         if idlest.is_some_and(|idlest| idlest.close_if(is_idle)) {
             return Some(Closed::Idle);
         }
@@ -137,18 +138,19 @@ impl Drop for Entered {
     }
 }
 
-/// What a connection is doing.
+/// The state of a connection.
 pub struct Activity {
-    /// Whose it is.
+    /// The address by which its client is counted.
     pub client: IpAddr,
-    /// Tells the connection to end.
+    /// Asks the connection to end.
     pub close: Notify,
-    /// The number of requests whose header was read and whose answer is not sent: several where the
-    /// client sends ahead; and the flags below.
+    /// The number of requests whose header was read and whose answer is not yet sent (several if
+    /// the client pipelines), combined with the flags below.
     state: AtomicU32,
-    /// Of the server.
+    /// The start of the server.
     start: Instant,
-    /// Nanoseconds from `start` until an answer was last made, or sent, or the connection began.
+    /// Nanoseconds from `start` to the last event: an answer was made or sent, or the connection
+    /// began.
     since: AtomicI64,
 }
 
@@ -156,7 +158,7 @@ pub struct Activity {
 const READING: u32 = 1 << 29;
 /// The last request has no answer yet.
 const WORKING: u32 = 1 << 30;
-/// The connection ends.
+/// The connection is about to end.
 const CLOSING: u32 = 1 << 31;
 
 /// Returns whether there is no complete request.
@@ -164,7 +166,7 @@ fn is_idle(state: u32) -> bool {
     state == 0 || state == READING | WORKING | 1
 }
 
-/// Returns whether answers wait to be sent, and no work on another request goes on.
+/// Returns whether an answer waits to be sent and no other complete request is being worked on.
 fn is_sending(state: u32) -> bool {
     let is_working = state & (READING | WORKING) == WORKING;
     state > 0 && state & CLOSING == 0 && !is_working && !is_idle(state)
@@ -177,13 +179,13 @@ impl Activity {
         new
     }
 
-    /// Counts a request from its header on. A connection works on one after the other.
+    /// Counts a request whose header was read. A connection works on one request at a time.
     pub fn begin(self: &Arc<Self>) -> Busy {
         self.state.fetch_add(READING | WORKING | 1, AcqRel);
         Busy { activity: Arc::clone(self), is_answered: false }
     }
 
-    /// Notes that the request is complete: its connection is not closed for others.
+    /// Notes that the request is complete, so that its connection is not closed as idle.
     pub fn complete(&self) {
         self.state.fetch_and(!READING, AcqRel);
     }
@@ -200,7 +202,7 @@ impl Activity {
         self.state.load(Acquire) & CLOSING != 0
     }
 
-    /// Returns the time since the last change.
+    /// Returns the time since the last event.
     fn age(&self) -> Duration {
         Duration::from_nanos(u64::try_from(self.now() - self.since()).unwrap_or_default())
     }
@@ -213,12 +215,12 @@ impl Activity {
         self.since.store(self.now(), Relaxed);
     }
 
-    /// Returns nanoseconds since `start`.
+    /// Returns the nanoseconds since `start`.
     fn now(&self) -> i64 {
         i64::try_from(self.start.elapsed().as_nanos()).unwrap_or(i64::MAX)
     }
 
-    /// Closes the connection if its state allows it; returns whether it did.
+    /// Closes the connection if its state allows it. Returns whether it did.
     fn close_if(&self, may_close: impl Fn(u32) -> bool) -> bool {
         let close = |state| may_close(state).then_some(state | CLOSING);
         let is_closed = self.state.fetch_update(AcqRel, Acquire, close).is_ok();
@@ -239,7 +241,8 @@ impl Busy {
     /// Notes that the answer is made.
     pub fn answered(&mut self) {
         self.is_answered = true;
-        // Before the state, so that whoever sees an answer that waits knows since when.
+        // Before the state changes, so that a reader who sees a waiting answer also sees since
+        // when.
         self.activity.touch();
         self.activity.state.fetch_and(!(READING | WORKING), AcqRel);
     }
@@ -281,7 +284,7 @@ mod tests {
         (0..entered.len()).filter(|index| entered[*index].activity.is_closing()).collect()
     }
 
-    /// Sets how long ago something happened on a connection.
+    /// Sets the time since the last event on a connection.
     fn set_age(entered: &Entered, milliseconds: i64) {
         entered.activity.since.store(entered.activity.now() - 1_000_000 * milliseconds, Relaxed);
     }
@@ -306,7 +309,7 @@ mod tests {
         assert_eq!(states(), (false, false), "work");
         first.answered();
         assert_eq!(states(), (false, true), "an answer to be sent");
-        // Sent ahead by its client, before the first answer was taken.
+        // The client pipelines a second request before it has taken the first answer.
         let second = activity.begin();
         assert_eq!(states(), (false, true), "a body that is not complete keeps no answer from being late");
         activity.complete();
@@ -335,7 +338,7 @@ mod tests {
         assert_eq!(closing(&entered), [0, 2]);
     }
 
-    /// Found by a review: connections whose client took no answer were closed for nobody.
+    /// Connections whose client took no answer were never closed to make room for others.
     #[test]
     fn whoever_has_most_connections_gives_way_with_slow_answers() {
         let all = Arc::new(Connections::new(MOST));

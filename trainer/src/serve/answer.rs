@@ -1,5 +1,5 @@
-//! Answers as they are written: JSON whose numbers read back to the bits of the model's, no longer
-//! than the limit, counted in the budget until they are sent.
+//! Writes answers. Numbers in JSON read back to the bits that the model returned. An answer has a
+//! maximum length and counts in the budget until it is sent.
 
 use std::io;
 
@@ -11,16 +11,16 @@ use serde::Serialize;
 use super::budget::Buffer;
 use super::refusal::Refusal;
 
-/// The media type of an answer, and of a body, in JSON.
+/// The media type of a JSON body or answer.
 pub const JSON: &str = "application/json";
 
-/// An answer, as far as it is written.
+/// An answer that is being written.
 pub struct Answer {
     media_type: &'static str,
     buffer: Buffer,
     length: usize,
     most: usize,
-    /// Why it could not grow: a writer's error has no room for it.
+    /// The reason why it could not grow: the error of a writer cannot carry a refusal.
     refusal: Option<Refusal>,
 }
 
@@ -30,12 +30,12 @@ impl Answer {
         Self { media_type, buffer, length: 0, most, refusal: None }
     }
 
-    /// Adds text as it stands.
+    /// Adds text without escaping.
     pub fn text(&mut self, text: &str) -> Result<(), Refusal> {
         self.grow(text.as_bytes())
     }
 
-    /// Adds texts as they stand, one after the other.
+    /// Adds several texts without escaping.
     pub fn texts(&mut self, texts: &[&str]) -> Result<(), Refusal> {
         texts.iter().try_for_each(|text| self.text(text))
     }
@@ -45,7 +45,7 @@ impl Answer {
         self.write_with(|answer| serde_json::to_writer(answer, value))
     }
 
-    /// Lets `write` add to it; says why where there was no room.
+    /// Calls `write`, which adds to the answer. If it fails for lack of room, returns that refusal.
     pub fn write_with<E: ToString>(&mut self, write: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<(), Refusal> {
         let written = write(self);
         written.map_err(|error| self.refusal.take().unwrap_or_else(|| Refusal::unprocessable(error)))
@@ -84,7 +84,7 @@ impl io::Write for Answer {
 
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
-        // The buffer is dropped, and its bytes given back, when the last of it is sent.
+        // The buffer is dropped, and its bytes are returned to the budget, when all of it is sent.
         ([(CONTENT_TYPE, self.media_type)], Bytes::from_owner(self.buffer)).into_response()
     }
 }

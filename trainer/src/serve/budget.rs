@@ -1,5 +1,5 @@
-//! The memory that bodies and answers take: each is counted from its first growth until the last
-//! of it is sent, and all together have a limit.
+//! Limits the memory of all bodies and answers together. Each is counted from its first growth
+//! until it is sent.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,30 +7,30 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::refusal::Refusal;
 
-/// Bytes of each body and each answer that are not counted: the number of connections bounds them,
-/// and small requests are answered however much large ones take.
+/// Bytes of each body and each answer that are not counted. The number of connections bounds them,
+/// and small requests are answered even if large ones have used up the budget.
 const FREE_BYTES: usize = 16 << 10;
 
-/// Room of the smallest of them.
+/// Initial capacity of a buffer.
 const LEAST_BYTES: usize = 1 << 10;
 
-/// The bytes that bodies and answers may take together; those of one client half of them, but for
-/// the loopback, behind which a proxy may be.
+/// The bytes that all bodies and answers may take together. One client may take half of them. The
+/// loopback may take all, because a proxy may be behind it.
 pub struct Budget(Arc<Shared>);
 
 struct Shared {
     most: usize,
-    /// What is taken, by client.
+    /// Counted bytes by client.
     taken: Mutex<HashMap<IpAddr, usize>>,
 }
 
 impl Budget {
-    /// Makes a budget of `most` bytes.
+    /// Creates a budget of `most` bytes.
     pub fn new(most: usize) -> Self {
         Self(Arc::new(Shared { most, taken: Mutex::default() }))
     }
 
-    /// Starts a body or an answer of a client.
+    /// Creates the buffer of a body or answer of `client`.
     pub fn buffer(&self, client: IpAddr) -> Buffer {
         Buffer { bytes: Vec::new(), shared: Arc::clone(&self.0), client, taken: 0 }
     }
@@ -51,11 +51,11 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// Appends bytes. Memory grows by doubling, so that many small parts take no more than one.
+    /// Appends bytes. The capacity doubles, so that many small parts take no more memory than one.
     ///
     /// # Errors
-    /// Busy, where others have taken the rest of the budget; unprocessable, where the client's part
-    /// of it is too small.
+    /// Busy if other requests have taken the rest of the budget. Unprocessable if the request alone
+    /// exceeds the share of the client.
     #[inline]
     pub fn extend(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         if bytes.len() > self.bytes.capacity() - self.bytes.len() {
@@ -71,7 +71,7 @@ impl Buffer {
         let (length, room) = (self.bytes.len(), self.bytes.capacity());
         let needed = length.saturating_add(more);
         let counted = |room: usize| room.saturating_sub(FREE_BYTES);
-        // Where that is more than is left, by a step, and at last by what is needed.
+        // If the budget has no room for doubling, tries a smaller step, and finally the exact need.
         let rooms =
             [room.saturating_mul(2).max(LEAST_BYTES), length.saturating_add(FREE_BYTES)].map(|room| room.max(needed));
         let room = match rooms.into_iter().find(|room| self.take(counted(*room)).is_ok()) {
@@ -82,7 +82,7 @@ impl Buffer {
         Ok(())
     }
 
-    /// Takes bytes from the budget until it has `count` of them.
+    /// Takes bytes from the budget until this buffer has `count` of them.
     fn take(&mut self, count: usize) -> Result<(), Refusal> {
         let all = self.shared.most;
         let most = if self.client.is_loopback() { all } else { all / 2 };
@@ -153,18 +153,18 @@ mod tests {
         other.extend(&[0]).unwrap();
         drop(other);
         assert!(budget.0.taken().is_empty());
-        // No request waits for what it could never have.
+        // A request that can never fit is refused at once.
         let tight = Budget::new(100);
         let mut endless = tight.buffer(proxy);
         let error = (0..9).find_map(|_| endless.extend(&part).err()).unwrap();
         assert!(format!("{error:?}").contains("422"), "{error:?}");
-        // What cannot be doubled grows by what is needed.
+        // A buffer that cannot double grows by the exact need.
         let mut exact = tight.buffer(proxy);
         exact.extend(&[0; FREE_BYTES]).unwrap();
         exact.extend(&[0; 100]).unwrap();
     }
 
-    /// Found by a review: the unfinished bodies of one address took all.
+    /// Unfinished bodies of one address must not take the whole budget.
     #[test]
     fn one_address_leaves_half_to_others() {
         let [busy, quiet] = [IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2])];

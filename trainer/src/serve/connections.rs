@@ -1,4 +1,4 @@
-//! Connections: how many there are, how long they may take, and how they end.
+//! Connections: their number, their time-outs and their end.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -28,15 +28,15 @@ use super::patient::Patient;
 use super::routes::{Service, answer, router};
 use super::{Limits, ServeError};
 
-/// Bytes that are read at a time; a longer header is refused by its status alone.
+/// Size of the read buffer. A longer header is refused with a status alone, without a body.
 const BUFFER_BYTES: usize = 64 << 10;
-/// Pause before another look: for a connection that the system could not hand over, for a client
-/// that leaves.
+/// Pause before the next attempt to accept a connection after a failure, and between two checks
+/// whether a client has left.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Shortest and longest pause between two looks for connections that send no request.
+/// Shortest and longest pause between two checks for connections that send no request.
 const SWEEP_LEAST: Duration = Duration::from_millis(10);
 const SWEEP_MOST: Duration = Duration::from_secs(1);
-/// Open files of the process beside its connections.
+/// Open files that the process needs beside its connections.
 #[cfg(unix)]
 const OTHER_FILES: u64 = 64;
 
@@ -47,13 +47,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens at an address, and only then remembers the version of the model: a start that fails
+    /// Listens at an address, and only then remembers the version of the model: a failed start
     /// changes nothing.
     ///
-    /// # Errors
-    /// [`ServeError::Listen`]; [`ServeError::Files`] where the process may open fewer files
-    /// than the connections need; where the version cannot be remembered, see
-    /// [`Trust`](super::Trust).
+    /// [`ServeError::Listen`] if the address is not available. [`ServeError::Files`] if the process
+    /// may open fewer files than the connections need. Errors of [`Trust`](super::Trust) if the
+    /// version cannot be remembered.
     pub async fn bind(address: SocketAddr, service: Arc<Service>) -> Result<Self, ServeError> {
         allow_files(service.limits.connections)?;
         let listener = TcpListener::bind(address).await;
@@ -62,15 +61,16 @@ impl Server {
         Ok(Self { listener, service })
     }
 
-    /// Returns the address.
+    /// Returns the local address.
     ///
     /// # Errors
-    /// Where the system does not know it.
+    /// An error of the system if it does not know the address.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Answers requests until `end`; those that run then have the grace of the limits.
+    /// Answers requests until `end` completes. Requests that are running then have the grace period
+    /// of the limits.
     pub async fn run(self, end: impl Future<Output = ()>) {
         let Self { listener, service } = self;
         let Limits { connections, grace, header_time, .. } = service.limits;
@@ -93,7 +93,7 @@ impl Server {
                     }
                     Err(error) => {
                         service.metrics.failed_accepts.inc();
-                        // Of the connection, which its client has given up.
+                        // The client has given up the connection; the service is not at fault.
                         if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
                             service.note("accept failed", None, Some(&error.to_string()));
                             tokio::time::sleep(PAUSE).await;
@@ -102,7 +102,7 @@ impl Server {
                 }
             }
         };
-        // One timer for all: hyper would set one for each request.
+        // One timer for all connections: hyper would set one for each request.
         let close_silent = async {
             let mut sweep = interval((header_time / 8).clamp(SWEEP_LEAST, SWEEP_MOST));
             loop {
@@ -138,9 +138,9 @@ async fn connection(
     entered: Entered,
     mut is_ending: watch::Receiver<bool>,
 ) {
-    // Answers are small: none waits to be sent with the next.
+    // Answers are small: they are sent without waiting for the next one.
     _ = stream.set_nodelay(true);
-    // Where there is no address any more, the client has left.
+    // A stream without a local address belongs to a client that has left.
     let Ok(local) = stream.local_addr() else { return };
     let (stream, activity) = (Arc::new(stream), &entered.activity);
     let peer = Arc::new(Peer { local: local.ip(), activity: Arc::clone(activity), stream: Arc::clone(&stream) });
@@ -163,7 +163,7 @@ async fn connection(
     let mut is_closing = false;
     loop {
         tokio::select! {
-            // An error is the client's: it left, or was too slow.
+            // An error here is the client's: it left, or it was too slow.
             _ = connection.as_mut() => break,
             () = activity.close.notified() => break,
             _ = ends.as_mut(), if !is_closing => {
@@ -174,7 +174,7 @@ async fn connection(
     }
 }
 
-/// Counts a connection while it is open, also where its work panics.
+/// Counts a connection while it is open, even if its work panics.
 struct Counted<'m>(&'m IntGauge);
 
 impl<'m> Counted<'m> {
@@ -190,27 +190,27 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// The other side of the connection that a request came by.
+/// The connection by which a request came.
 pub struct Peer {
-    /// The address of this machine that it reached.
+    /// The address of this machine that the client reached.
     pub local: IpAddr,
     activity: Arc<Activity>,
     stream: Arc<TcpStream>,
 }
 
 impl Peer {
-    /// Returns its own address, see [`client_of`].
+    /// Returns the client's address in the form of [`client_of`].
     pub fn client(&self) -> IpAddr {
         self.activity.client
     }
 
-    /// Notes that its request is complete: its connection is not closed for others.
+    /// Notes that the request is complete, so that its connection is not closed as idle.
     pub fn complete(&self) {
         self.activity.complete();
     }
 
-    /// Ends the connection, and with it this future and all that waits beside it, when the client
-    /// leaves. hyper looks for that too, but not behind bytes that the client has sent ahead.
+    /// Ends the connection when the client leaves, and with it this future and all futures polled
+    /// beside it. hyper also looks for this, but not beyond bytes that the client has sent ahead.
     pub async fn watch(&self) -> Infallible {
         while let Ok(ready) = self.stream.ready(Interest::READABLE).await
             && !ready.is_read_closed()
@@ -222,8 +222,8 @@ impl Peer {
     }
 }
 
-/// Returns the address by which a client is counted: of IPv6 the network of 64 bits, in which it
-/// may choose any address.
+/// Returns the address by which a client is counted. For IPv6 this is the 64-bit network prefix,
+/// because a client may choose any address within its network.
 fn client_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) if !address.is_loopback() => {
@@ -233,7 +233,7 @@ fn client_of(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The body of an answer: its connection is busy until all of it is sent.
+/// The body of an answer. Its connection is busy until all of it is sent.
 struct Sending {
     body: Body,
     busy: Option<Busy>,
@@ -245,7 +245,8 @@ impl hyper::body::Body for Sending {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        // Answers are of one frame. Dropped when it is sent, while the body is when it is taken.
+        // An answer has one frame. hyper drops the body once it has taken the frame, and the bytes
+        // once they are sent; so the bytes hold `busy`.
         let keep = |bytes| match self.busy.take() {
             Some(busy) => Bytes::from_owner(Sent { bytes, _busy: busy }),
             None => bytes,
@@ -273,7 +274,7 @@ impl AsRef<[u8]> for Sent {
     }
 }
 
-/// Lets the process have as many open files as its connections need.
+/// Raises the limit of open files to what the connections need.
 #[cfg(unix)]
 fn allow_files(connections: usize) -> Result<(), ServeError> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

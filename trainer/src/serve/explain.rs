@@ -117,7 +117,8 @@ pub fn explain(work: &Work<'_>, body: &[u8], options: Options) -> Result<Answer,
     Ok(answer)
 }
 
-/// Explains a record; `left` coalitions of those of a request are for it and the records after it.
+/// Explains a record. `left` is the number of coalitions that this record and the later ones of the
+/// request may still use.
 fn explain_into(
     work: &Work<'_>,
     record: &AnyRecord<'_>,
@@ -126,7 +127,7 @@ fn explain_into(
     why: &mut HostAttribution,
 ) -> Result<(), Refusal> {
     thread_local! {
-        // A megabyte, made once by each thread that computes exact values.
+        // About a megabyte, allocated once by each thread that computes exact values.
         static WORKSPACE: RefCell<Box<HostWorkspace>> = RefCell::default();
     }
     let Work { ready, wish, limits, .. } = *work;

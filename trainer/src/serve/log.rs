@@ -1,5 +1,5 @@
-//! The log: a JSON object a line. It has nothing that a client sent: no address, no body, no query,
-//! no path but the route's.
+//! Writes a log with one JSON object per line. It contains nothing that a client sent: no address,
+//! no body, no query, and the route instead of the path.
 
 use std::io::{BufWriter, Write};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -11,14 +11,14 @@ use serde::Serialize;
 
 use crate::text::printable;
 
-/// Lines that wait to be written; later ones are lost, and counted.
+/// Maximum number of lines that wait to be written. Further lines are lost and counted.
 const WAITING: usize = 8_192;
-/// Pause between two writes: a busy service writes many lines at once.
+/// Pause between two writes, so that a busy service writes many lines at once.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Time that the last lines have to be written.
+/// Maximum time for writing the last lines.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
 
-/// A log, written by a thread of its own: nobody waits for whoever reads it.
+/// A log that a thread of its own writes, so that no request waits for the log's reader.
 #[derive(Debug)]
 pub struct Log {
     sender: SyncSender<Message>,
@@ -29,28 +29,28 @@ pub struct Log {
 enum Message {
     Request(SystemTime, Request),
     Event(SystemTime, Event),
-    /// All before it is to be written; then the sender is dropped.
+    /// Asks to flush all earlier lines and then to drop the sender.
     Flush(SyncSender<()>),
 }
 
-/// A request, as it is logged.
+/// The log entry of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
-    /// Its method.
+    /// The HTTP method.
     pub method: &'static str,
-    /// The route, not the path.
+    /// The route of the endpoint, not the path that was sent.
     pub route: &'static str,
-    /// The status of the answer; 499 where the client left before it.
+    /// The status of the answer; 499 if the client left before it.
     pub status: u16,
     /// Time from the header to the answer.
     pub took: Duration,
-    /// Length of the answer's body.
+    /// Length of the body of the answer, in bytes.
     pub bytes: u64,
-    /// As in the header `x-request-id` of the answer.
+    /// The number in the header `x-request-id` of the answer.
     pub id: u64,
 }
 
-/// Anything else that happened.
+/// Any other event.
 #[derive(Debug)]
 struct Event {
     name: &'static str,
@@ -82,19 +82,19 @@ enum Line<'a> {
 }
 
 impl Log {
-    /// Starts a log; with `faults_only` it leaves out requests that were answered.
+    /// Starts a log. With `faults_only` it omits requests with a status below 400.
     pub fn new(to: impl Write + Send + 'static, faults_only: bool) -> Self {
         let (sender, receiver) = sync_channel(WAITING);
         thread::spawn(move || write(&receiver, &mut BufWriter::new(to)));
         Self { sender, faults_only }
     }
 
-    /// Logs a request; false if the line is lost.
+    /// Logs a request. Returns false if the line is lost.
     pub(super) fn request(&self, request: Request) -> bool {
         (self.faults_only && request.status < 400) || self.send(Message::Request(SystemTime::now(), request))
     }
 
-    /// Logs an event; false if the line is lost.
+    /// Logs an event. Returns false if the line is lost.
     pub(super) fn event(&self, name: &'static str, model: Option<&str>, message: Option<&str>) -> bool {
         let event = Event { name, model: model.map(str::to_owned), message: message.map(printable) };
         self.send(Message::Event(SystemTime::now(), event))
@@ -104,7 +104,7 @@ impl Log {
         self.sender.try_send(message).is_ok()
     }
 
-    /// Waits until all lines so far are written; not forever, if nobody takes them.
+    /// Waits until all earlier lines are written, but at most about a second.
     pub fn flush(&self) {
         let end = Instant::now() + FLUSH_TIME;
         let (written, wait) = sync_channel(0);
@@ -116,17 +116,17 @@ impl Log {
             message = back;
             thread::sleep(PAUSE);
         }
-        // Ends when the other half is dropped.
+        // Returns when the other half is dropped.
         _ = wait.recv_timeout(end.saturating_duration_since(Instant::now()));
     }
 }
 
-/// Returns a request's id as it is shown.
+/// Formats the id of a request.
 pub fn shown_id(id: u64) -> String {
     format!("{id:016x}")
 }
 
-/// Writes what comes, with a pause between two writes.
+/// Writes all messages, with a pause between two batches.
 fn write(receiver: &Receiver<Message>, to: &mut impl Write) {
     while let Ok(first) = receiver.recv() {
         let mut next = Some(first);
@@ -134,7 +134,7 @@ fn write(receiver: &Receiver<Message>, to: &mut impl Write) {
             if let Message::Flush(_written) = message {
                 _ = to.flush();
             } else {
-                // A log that cannot be written has nobody to say so to.
+                // A log that cannot be written has no place to report it.
                 _ = line(&message, to);
             }
             next = receiver.try_recv().ok();

@@ -1,4 +1,4 @@
-//! What the service counts, in Prometheus' text format.
+//! Metrics of the service in the text format of Prometheus.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -12,23 +12,24 @@ use prometheus::{
 
 use crate::text::printable;
 
-/// Upper ends of the buckets of latencies, in seconds.
+/// Upper bounds of the latency buckets, in seconds.
 const SECONDS: [f64; 16] =
     [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// The largest number of groups of a column that are counted by name; those that come later are
-/// counted as [`OTHER`].
+/// Maximum number of groups of a column that are counted by name. Later groups are counted as
+/// [`OTHER`].
 const MOST_GROUPS: usize = 32;
 const OTHER: &str = "other";
-/// The largest number of characters of a group's name.
+/// Maximum number of characters of a group's name.
 const MOST_CHARACTERS: usize = 64;
 const OUTCOMES: [&str; 2] = ["declined", "favourable"];
 const NOTES: [&str; 3] = ["missing", "clamped", "unseen"];
 
-/// The counters of a service since its start.
+/// Metrics of a service since its start.
 pub struct Metrics {
     registry: Registry,
     seconds: HistogramVec,
-    /// Of those, by endpoint, the requests that were answered: a look-up less for each.
+    /// The histograms of `seconds` for status 200, by endpoint. Saves a look-up for each answered
+    /// request.
     answered: Vec<(&'static str, Histogram)>,
     /// By outcome.
     decisions: [IntCounter; 2],
@@ -41,18 +42,19 @@ pub struct Metrics {
     swaps: IntCounterVec,
     /// Open connections.
     pub connections: IntGauge,
-    /// Connections that were closed to make room for others.
+    /// Idle connections that were closed to make room for others.
     pub closed_idle: IntCounter,
-    /// Connections that were slow to take an answer, and made room for others.
+    /// Connections that were slow to take an answer and were closed to make room for others.
     pub closed_sending: IntCounter,
-    /// Connections that the system could not hand over.
+    /// Connections that could not be accepted.
     pub failed_accepts: IntCounter,
-    /// Lines of the log that nobody took in time.
+    /// Lines of the log that were lost because they were not written in time.
     pub lost_lines: IntCounter,
 }
 
 impl Metrics {
-    /// Starts to count: requests by endpoint, decisions by the groups of `columns` too.
+    /// Creates the metrics: requests by endpoint, and decisions in total and by the groups of
+    /// `columns`.
     pub fn new(columns: &[String], endpoints: &[&'static str]) -> prometheus::Result<Self> {
         let registry = Registry::new();
         let counters = |name: &str, help: &str, labels: &[&str]| {
@@ -130,24 +132,24 @@ impl Metrics {
         }
     }
 
-    /// Takes note of the model that answers from here on.
+    /// Sets the name of the model that answers.
     pub fn model(&self, name: &str) {
         self.model.reset();
         self.model.with_label_values(&[name]).set(1);
     }
 
-    /// Counts a model that was put in place, or refused.
+    /// Counts a model that was put in place or refused.
     pub fn swap(&self, is_done: bool) {
         self.swaps.with_label_values(&[if is_done { "done" } else { "refused" }]).inc();
     }
 
-    /// Returns all of it as text.
+    /// Returns all metrics as text.
     pub fn text(&self) -> prometheus::Result<String> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 }
 
-/// Returns the name that a group is counted by.
+/// Returns the name under which a group is counted.
 fn admitted(names: &mut BTreeSet<String>, group: &str) -> String {
     let name: String = printable(group).replace('\n', "\u{fffd}").chars().take(MOST_CHARACTERS).collect();
     if names.contains(&name) {
@@ -160,7 +162,7 @@ fn admitted(names: &mut BTreeSet<String>, group: &str) -> String {
     name
 }
 
-/// Returns how many values are missing, clamped and unseen.
+/// Returns the number of missing, clamped and unseen values.
 pub fn counted(notes: &[Note]) -> [u16; 3] {
     let mut counts = [0; 3];
     for note in notes {
@@ -203,7 +205,7 @@ impl Tally {
 mod tests {
     use super::*;
 
-    /// Whoever sends ever new values takes neither memory nor the sight of those that were there.
+    /// A client that sends ever new values can neither use up memory nor displace known names.
     #[test]
     fn groups_are_bounded_and_printable() {
         let mut names = BTreeSet::new();

@@ -1,5 +1,5 @@
-//! The description of the service by OpenAPI: its endpoints, and the records of the model that
-//! answers.
+//! The OpenAPI description of the service: its endpoints, and the record schema of the current
+//! model.
 
 use serde_json::{Map, Value, json};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -39,8 +39,9 @@ pub struct Binary(Vec<u8>);
 )]
 struct Description;
 
-/// Describes the service; `groups` are the columns by which decisions are counted, `is_open` is
-/// whether other machines reach it: then all that is not free needs the token.
+/// Describes the service. `groups` are the columns by which decisions are counted. `is_open` states
+/// whether other machines can reach the service; all endpoints but the free ones then need the
+/// token.
 pub fn description(ready: &Ready<'_>, groups: &[String], limits: &Limits, is_open: bool) -> Result<String, Refusal> {
     let mut description = Description::openapi();
     let token = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
@@ -65,7 +66,8 @@ pub fn description(ready: &Ready<'_>, groups: &[String], limits: &Limits, is_ope
     Ok(description.to_string())
 }
 
-/// Returns the JSON Schema of a record. A feature that is not there is missing.
+/// Returns the JSON Schema of a record. Every feature is optional: an absent one is a missing
+/// value.
 fn record(ready: &Ready<'_>, groups: &[String]) -> Value {
     let group = |column: &String| (column.clone(), json!({ "type": ["string", "number", "boolean", "null"] }));
     let mut properties: Map<String, Value> = groups.iter().map(group).collect();

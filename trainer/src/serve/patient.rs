@@ -1,4 +1,4 @@
-//! A connection whose client must take what is written in time.
+//! A connection whose client must take each answer within a time limit.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -10,22 +10,22 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-/// A stream whose writes end in an error when the client does not take an answer in time: the whole
-/// of it, so that a byte now and then does not help.
+/// A stream whose writes fail if the client does not take an answer in time. The limit covers the
+/// whole answer, so that a client cannot extend it by taking single bytes.
 pub struct Patient {
     stream: Arc<TcpStream>,
     time: Duration,
-    /// Runs from the first write that had to wait until all is written.
+    /// The time limit. It starts at the first write that has to wait and ends when all is written.
     until: Option<Pin<Box<Sleep>>>,
 }
 
 impl Patient {
-    /// Gives the client of a stream this time for an answer.
+    /// Wraps a stream. The client has `time` to take an answer.
     pub fn new(stream: Arc<TcpStream>, time: Duration) -> Self {
         Self { stream, time, until: None }
     }
 
-    /// Writes by `write` once the system takes bytes, in time.
+    /// Calls `write` once the system can take bytes. Fails with `TimedOut` when the time is over.
     fn poll_write_by(
         &mut self,
         cx: &mut Context<'_>,
@@ -51,7 +51,7 @@ impl AsyncRead for Patient {
             let (most, mut length) = (room.len(), 0);
             let read = self.stream.try_io(Interest::READABLE, || {
                 length = read(&self.stream, room)?;
-                // That was all there is: the next look waits, without asking the system again.
+                // The socket is empty: the next read waits without asking the system again.
                 if (1..most).contains(&length) { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
             });
             match read {
@@ -93,13 +93,13 @@ impl AsyncWrite for Patient {
         true
     }
 
-    /// hyper flushes when it has written all it has; the system needs no flush.
+    /// hyper flushes when it has written everything. The system needs no flush.
     fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.until = None;
         Poll::Ready(Ok(()))
     }
 
-    /// The stream is closed where it is dropped, which follows.
+    /// Does nothing: the stream closes when it is dropped, right after this.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

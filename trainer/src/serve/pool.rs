@@ -1,9 +1,9 @@
-//! Threads for what takes longer than a score, with a bounded queue: explanations never keep the
-//! threads busy that read requests.
+//! Threads with a bounded queue for work that takes longer than a score. Explanations thus never
+//! occupy the threads that read requests.
 //!
-//! The threads work for one client after the other, by their address, and none but the loopback,
-//! behind which a proxy may be, has more than half of the places: whoever asks for much waits
-//! longer, and nobody else does.
+//! The threads serve one client address after the other. Only the loopback, behind which a proxy
+//! may be, can have more than half of the places. A client that asks for much waits longer; the
+//! others do not.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -16,11 +16,11 @@ use tokio::sync::oneshot;
 use super::ServeError;
 use super::refusal::Refusal;
 
-/// How much less of a core the threads get than others that want it too: -20 to 19.
+/// Niceness of background threads, from -20 to 19: a higher value leaves more of a core to others.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
-/// Threads and the requests that wait for them.
+/// Threads, and the requests that wait for them.
 pub struct Pool {
     threads: ThreadPool,
     line: Arc<Line>,
@@ -32,27 +32,27 @@ type Job = Box<dyn FnOnce() + Send>;
 /// The requests that run or wait.
 struct Line {
     state: Mutex<State>,
-    /// Most of them.
+    /// Maximum number of requests in total.
     most: usize,
-    /// Most of one client.
+    /// Maximum number of requests of one client.
     share: usize,
 }
 
 #[derive(Default)]
 struct State {
-    /// How many run or wait, by client.
+    /// Number of requests that run or wait, by client.
     places: HashMap<IpAddr, usize>,
-    /// What waits, by client: the first has its turn next.
+    /// Waiting jobs by client. The first client has the next turn.
     turns: VecDeque<(IpAddr, VecDeque<Job>)>,
 }
 
-/// A place in the line, until it is dropped.
+/// A place in the line, held until it is dropped.
 struct Place {
     line: Arc<Line>,
     client: IpAddr,
 }
 
-/// Whether work on a request is still wanted.
+/// Whether the work on a request is still wanted.
 pub struct Wish<'a> {
     is_left: &'a dyn Fn() -> bool,
     end: Instant,
@@ -60,31 +60,31 @@ pub struct Wish<'a> {
 }
 
 impl Wish<'_> {
-    /// Returns whether the client waits, and there is time left.
+    /// Returns whether the client still waits and there is time left.
     pub fn lasts(&self) -> bool {
         !(self.is_left)() && Instant::now() < self.end
     }
 
-    /// As [`Wish::lasts`]; says otherwise why the work ends.
+    /// Checks [`Wish::lasts`]. The refusal states that the time is over.
     pub fn check(&self) -> Result<(), Refusal> {
         if self.lasts() {
             return Ok(());
         }
         let seconds = self.work_time.as_secs_f64();
-        // The time in the queue does not count: sent again, it would take as long.
+        // Not "busy": the time in the queue does not count, so a second attempt would take as long.
         Err(Refusal::unprocessable(format_args!(
             "found more than {seconds} s of work, expected at most {seconds} s a request; send fewer records"
         )))
     }
 }
 
-/// Runs work where it is called, for a client that nobody watches.
+/// Runs work on the calling thread, without watching whether the client leaves.
 pub fn run_here<T>(work_time: Duration, work: impl FnOnce(&Wish<'_>) -> T) -> T {
     work(&Wish { is_left: &|| false, end: Instant::now() + work_time, work_time })
 }
 
 impl Pool {
-    /// Starts threads; those of the background leave the cores to others.
+    /// Starts threads. Background threads leave the cores to others.
     pub fn new(
         name: &'static str,
         threads: usize,
@@ -100,15 +100,15 @@ impl Pool {
                     step_back();
                 }
             })
-            // The request whose work panicked is refused; the threads stay.
+            // The request whose work panicked is refused. The threads continue.
             .panic_handler(|_| ());
         let most = threads.saturating_add(queue);
         let line = Line { state: Mutex::default(), most, share: most.div_ceil(2).max(threads) };
         Ok(Self { threads: started.build()?, line: Arc::new(line), work_time })
     }
 
-    /// Runs work on one of the threads. It ends early when the client leaves, which drops the
-    /// future.
+    /// Runs work on one of the threads. The work ends early when the client leaves, because that
+    /// drops the future.
     pub async fn run<T: Send + 'static>(
         &self,
         client: IpAddr,
@@ -120,7 +120,7 @@ impl Pool {
         self.line.wait(
             client,
             Box::new(move || {
-                // Kept to the end of the work: what clients that left have waiting counts too.
+                // Held to the end of the work: jobs of clients that have left count too.
                 let _place = place;
                 if sender.is_closed() {
                     return;
@@ -131,7 +131,7 @@ impl Pool {
             }),
         );
         let line = Arc::clone(&self.line);
-        // As many turns as requests: each takes the one that is next when a thread is free.
+        // One turn per request: each turn takes the job that is next when a thread is free.
         self.threads.spawn(move || line.next().into_iter().for_each(|job| job()));
         receiver.await.unwrap_or_else(|_| Err(Refusal::internal("the work on this request failed")))
     }
@@ -166,7 +166,7 @@ impl Line {
         }
     }
 
-    /// Returns the next job; its client waits for the others until its next turn.
+    /// Returns the next job. Its client then moves to the end of the turns.
     fn next(&self) -> Option<Job> {
         let turns = &mut self.state().turns;
         let (client, mut jobs) = turns.pop_front()?;
@@ -190,11 +190,11 @@ impl Drop for Place {
     }
 }
 
-/// Lowers the priority of this thread, where the system has one for each thread.
+/// Lowers the priority of this thread, if the system has a priority per thread.
 fn step_back() {
     #[cfg(target_os = "linux")]
     {
-        // What cannot be lowered runs as it is.
+        // A thread whose priority cannot be lowered runs at the usual one.
         _ = rustix::process::setpriority_process(None, NICENESS);
     }
 }
@@ -227,7 +227,7 @@ mod tests {
         let order: Vec<_> = served.try_iter().map(|(name, _place)| name).collect();
         assert_eq!(order, ["a", "x", "b", "y", "c", "z"]);
         enter(busy, "e").unwrap();
-        // A proxy beside the service has all of it.
+        // A client on the loopback may have all places.
         let proxy = IpAddr::from([127, 0, 0, 1]);
         (0..5).for_each(|_| enter(proxy, "f").unwrap());
         assert!(enter(proxy, "f").unwrap_err().message.starts_with("found 6 requests before this one"));

@@ -1,5 +1,5 @@
-//! A model as the service holds it: the blob, the model that reads it in place, and what is looked
-//! up by name.
+//! A model in the form in which the service holds it: the blob, the model that reads it in place,
+//! and indices by name.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::OnceLock;
@@ -20,10 +20,10 @@ use crate::model::{AlignedBytes, AnyModel, HostBackground, HostRules, OwnedModel
 use crate::rows::Digest;
 use crate::schema::{Features, Protected, Table};
 
-/// What a [`Ready`] borrows.
+/// The data that a [`Ready`] borrows.
 struct Held {
     loaded: OwnedModel,
-    /// As it was signed, where that was verified.
+    /// The signed version; `None` if no signature was verified.
     version: Option<u32>,
     memory: MutBorrow<BackgroundMemory>,
 }
@@ -37,30 +37,30 @@ self_cell!(
     }
 );
 
-/// A model, ready for requests.
+/// A model that is ready for requests.
 pub struct Ready<'p> {
-    /// What the model is called in answers, metrics and log: the SHA-256 of its bytes, 64
+    /// The name of the model in answers, metrics and log: the SHA-256 of its bytes as 64
     /// hexadecimal digits.
     pub name: String,
     /// The model.
     pub model: AnyModel<'p>,
-    /// Its features by name.
+    /// Features and levels by name.
     pub names: Names<'p>,
-    /// Its own background records, where it has some.
+    /// The model's own background records, if it has any.
     pub background: Option<HostBackground<'p>>,
-    /// What recourse may change; none for integer weights.
+    /// Rules of what recourse may change; `None` for integer weights.
     pub rules: Option<HostRules>,
-    /// How the tables that it was trained on are read.
+    /// How values of a table are parsed, as in training.
     pub table: Table,
-    /// What `GET /model` answers.
+    /// The answer of `GET /model`.
     pub description: Bytes,
-    /// What `GET /openapi.json` answers, from the first time on.
+    /// The answer of `GET /openapi.json`, made at the first request.
     pub openapi: OnceLock<Bytes>,
 }
 
 impl Published {
-    /// Checks all of a blob: its signature first, where there is a trust, and that it knows the
-    /// columns `groups`. This is the only way from bytes to a model that answers. `in_use`: the
+    /// Checks a blob completely: first its signature, if there is a trust, and then that the model
+    /// knows the columns `groups`. Every model that answers passes through here. `in_use` is the
     /// version of the model that it is to replace.
     ///
     /// # Errors
@@ -98,20 +98,20 @@ impl Published {
         })
     }
 
-    /// Returns the version that was verified.
+    /// Returns the verified version; `None` without a trust.
     pub(super) fn version(&self) -> Option<u32> {
         self.borrow_owner().version
     }
 
-    /// Returns the model and what belongs to it.
+    /// Returns the model with its indices.
     #[must_use]
     pub(super) fn ready(&self) -> &Ready<'_> {
         self.borrow_dependent()
     }
 }
 
-/// Refuses a column of groups that is neither a feature of the model nor one of the protected
-/// columns of its schema.
+/// Refuses a column of `groups` that is neither a feature of the model nor a protected column of
+/// its schema.
 fn check_groups(groups: &[String], names: &Names<'_>, card: Option<&Card>) -> Result<(), ServeError> {
     let protected = card.into_iter().flat_map(|card| &card.schema.protected).flat_map(Protected::columns);
     let known: BTreeSet<&str> = names.all().chain(protected.map(String::as_str)).collect();
@@ -129,18 +129,17 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Features and levels by name: found by hash, while the engine, which has no memory of its own,
-/// walks through them.
+/// Features and levels by name in hash maps. The engine, which has no heap, searches linearly.
 pub struct Names<'m> {
     by_name: HashMap<&'m str, usize>,
     features: Vec<Named<'m>>,
 }
 
-/// A feature's names.
+/// The names of a feature.
 pub struct Named<'m> {
-    /// Its own.
+    /// The name of the feature.
     pub name: &'m str,
-    /// Codes by the names of its levels; `None` for a number.
+    /// The codes of its levels by name; `None` for a number.
     pub levels: Option<HashMap<&'m str, u16>>,
 }
 
@@ -160,7 +159,7 @@ impl<'m> Names<'m> {
         Ok(names)
     }
 
-    /// Returns the feature of a name.
+    /// Returns the feature with this name.
     pub fn find(&self, name: &str) -> Option<FeatureIndex> {
         self.by_name.get(name).copied().map(FeatureIndex)
     }
@@ -170,7 +169,7 @@ impl<'m> Names<'m> {
         self.features.get(feature.0)
     }
 
-    /// Returns the group of a record by the value that it has of a feature.
+    /// Returns the group of a record for its value of a feature.
     pub fn group(&self, feature: FeatureIndex, value: Value) -> Group {
         match value {
             Value::Missing => Group::Missing,
@@ -184,7 +183,8 @@ impl<'m> Names<'m> {
         }
     }
 
-    /// Returns the group of a row by its text in a column: of a feature the level, where it has it.
+    /// Returns the group of a row for its text in a column. If the column is a categorical feature,
+    /// a text that is not one of its levels is [`Group::Unknown`].
     pub fn group_of_text(&self, column: &str, text: &str) -> Group {
         let levels = self.find(column).and_then(|feature| self.at(feature)).and_then(|named| named.levels.as_ref());
         match levels {
@@ -193,12 +193,12 @@ impl<'m> Names<'m> {
         }
     }
 
-    /// Returns all features, in their order.
+    /// Returns all features in order.
     pub fn features(&self) -> &[Named<'m>] {
         &self.features
     }
 
-    /// Returns all features' names, in their order.
+    /// Returns the names of all features in order.
     pub fn all(&self) -> impl Iterator<Item = &'m str> {
         self.features.iter().map(|named| named.name)
     }

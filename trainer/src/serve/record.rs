@@ -1,10 +1,10 @@
-//! Records as JSON: an object by the features' names, or an array of such objects. Read straight
-//! into a record of the model: a request allocates no tree.
+//! Parses records from JSON: an object by the features' names, or an array of such objects. Values
+//! go straight into a record of the model, without an intermediate tree.
 //!
-//! A number is a JSON number, a category a string; `null`, and a feature that is not named, are
-//! missing values. A level that the model does not know is no error: the answer notes it, as it
-//! does a number outside the training range. A record may also have the columns by whose values
-//! decisions are counted; those that are no features change no score.
+//! A number is a JSON number and a category a string. `null` and an absent feature are missing
+//! values. A level that the model does not know is not an error: the answer notes it, like a number
+//! outside the training range. A record may also contain the columns by whose values decisions are
+//! counted. Those that are not features do not change the score.
 
 use std::fmt;
 
@@ -16,19 +16,19 @@ use super::published::{Names, Ready};
 use super::refusal::Refusal;
 use crate::model::{AnyRecord, FEATURES, Fill as _};
 
-/// The group that a record belongs to by a column.
+/// The group of a record in one column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Group {
-    /// It has no value there.
+    /// The record has no value there.
     Missing,
-    /// It has a level that the model does not know.
+    /// The value is a level that the model does not know.
     Unknown,
-    /// It has this value.
+    /// The record has this value.
     Named(String),
 }
 
 impl Group {
-    /// Returns what the group is counted as.
+    /// Returns the name under which the group is counted.
     pub fn label(&self) -> &str {
         match self {
             Self::Missing => "missing",
@@ -38,8 +38,8 @@ impl Group {
     }
 }
 
-/// Reads every record of a body, at most `most`, and gives it to `then` with the number of those
-/// before it and its groups by `columns`. A refusal has its place in the body.
+/// Reads every record of a body, at most `most`, and passes it to `then` with its index and its
+/// groups by `columns`. The message of a refusal includes the position in the body.
 pub fn read<'m>(
     body: &[u8],
     ready: &Ready<'m>,
@@ -54,7 +54,7 @@ pub fn read<'m>(
         features: columns.iter().map(|column| ready.names.find(column)).collect(),
     };
     let groups = vec![Group::Missing; columns.columns.len()];
-    // It is large: it stays where it is made.
+    // A record is large, so it is filled in place.
     let mut record = ready.model.record();
     let values = vec![Value::Missing; ready.names.features().len()];
     let mut records = Records { columns, record: &mut record, values, groups, read: 0, most, then, status: None };
@@ -65,12 +65,12 @@ pub fn read<'m>(
     })
 }
 
-/// What the keys of a record may be.
+/// The keys that a record may have.
 struct Columns<'r, 'm> {
     names: &'r Names<'m>,
-    /// Those by which decisions are counted.
+    /// The columns by which decisions are counted.
     columns: &'r [String],
-    /// Their features, where they are some.
+    /// For each column its feature; `None` if it is not a feature.
     features: Vec<Option<FeatureIndex>>,
 }
 
@@ -83,7 +83,7 @@ struct Records<'r, 'm, F> {
     read: usize,
     most: usize,
     then: F,
-    /// Of the refusal by `then`, whose words the reader reports.
+    /// The status of a refusal by `then`. The JSON reader carries only its message.
     status: Option<StatusCode>,
 }
 
@@ -164,16 +164,16 @@ where
     }
 }
 
-/// Where the value of a key goes.
+/// The destination of the value of a key.
 enum Place {
     Feature(FeatureIndex),
     Column(usize),
 }
 
-/// The name of a feature, or of a column by which decisions are counted.
+/// The name of a feature or of a column by which decisions are counted.
 struct Key<'c, 'r, 'm> {
     columns: &'c Columns<'r, 'm>,
-    /// The feature that comes next where a record is in the model's order: found without a hash.
+    /// The expected feature if the record is in the model's order: found without hashing.
     next: FeatureIndex,
 }
 
@@ -205,7 +205,7 @@ impl Visitor<'_> for Key<'_, '_, '_> {
     }
 }
 
-/// The value of a column that is no feature.
+/// The value of a column that is not a feature.
 struct GroupCell;
 
 impl<'de> DeserializeSeed<'de> for GroupCell {
@@ -267,8 +267,8 @@ impl Cell<'_, '_> {
         self.names.at(self.feature)?.levels.as_ref()
     }
 
-    /// Numbers past f32 are infinite here, and clamped to the training range like all that lie
-    /// outside it.
+    /// Numbers beyond the range of `f32` become infinite and are then clamped to the training
+    /// range, like all numbers outside it.
     #[allow(clippy::cast_possible_truncation)]
     fn number<E: Error>(self, number: f64) -> Result<Value, E> {
         match self.levels() {
@@ -294,7 +294,7 @@ impl Visitor<'_> for Cell<'_, '_> {
         self.number(number)
     }
 
-    #[allow(clippy::cast_precision_loss)] // to f32 in the end
+    #[allow(clippy::cast_precision_loss)] // converted to f32 in the end
     fn visit_i64<E: Error>(self, number: i64) -> Result<Value, E> {
         self.number(number as f64)
     }

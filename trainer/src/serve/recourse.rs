@@ -14,7 +14,7 @@ use super::work::Work;
 use crate::judge::recourse::few_changes;
 use crate::model::{AnyModel, AnyRecord, HostAnswer, HostRecourse};
 
-/// The largest number of answers of a record.
+/// Maximum number of answers per record.
 const MOST_ANSWERS: u8 = 20;
 
 /// Which answers are looked for.
@@ -78,7 +78,7 @@ enum NewValue<'r> {
 /// Looks for recourse of every record of a JSON body.
 pub fn recourse(work: &Work<'_>, body: &[u8], options: Options) -> Result<Answer, Refusal> {
     thread_local! {
-        // Some hundred kilobytes, made once by each thread that looks for recourse.
+        // Several hundred kilobytes, allocated once by each thread that looks for recourse.
         static SCRATCH: RefCell<Box<HostRecourse>> = RefCell::new(Box::new(HostRecourse::new()));
     }
     let Work { ready, wish, .. } = *work;
@@ -103,7 +103,7 @@ pub fn recourse(work: &Work<'_>, body: &[u8], options: Options) -> Result<Answer
             }),
             _ => Vec::new(),
         };
-        // What was found until the time ran out may not be the nearest.
+        // Answers found before the time ran out may not be the nearest.
         wish.check()?;
         let answers = found.iter().map(|found| Proposal::new(ready, found)).collect();
         Ok(Recourse { probability: score.probability, decision: score.decision, answers })

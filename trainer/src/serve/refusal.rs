@@ -1,4 +1,4 @@
-//! Why a request was not answered.
+//! The refusal of a request.
 
 use std::collections::BTreeMap;
 
@@ -11,22 +11,22 @@ use utoipa::{IntoResponses, ToSchema};
 
 use crate::text::printable;
 
-/// Seconds after which a request that found the queue full is worth sending again.
+/// Value of `Retry-After`, in seconds.
 const RETRY_SECONDS: u16 = 1;
-/// The largest number of characters of a message, which may quote what was sent.
+/// Maximum number of characters of a message. A message may quote the request.
 const MOST_CHARACTERS: usize = 1_000;
 
-/// A refusal: its status, and in words what was found and what was expected.
+/// A refusal: a status, and a message with what was found and what was expected.
 #[derive(Debug)]
 pub struct Refusal {
-    /// Its status.
+    /// The HTTP status.
     pub status: StatusCode,
-    /// What was found, what was expected, what to do.
+    /// What was found, what was expected, and what to do.
     pub message: String,
 }
 
 impl Refusal {
-    /// Makes a refusal.
+    /// Creates a refusal.
     pub fn new(status: StatusCode, message: impl ToString) -> Self {
         Self { status, message: message.to_string() }
     }
@@ -90,10 +90,10 @@ pub struct Problem {
     error: String,
 }
 
-/// The refusals that every endpoint may answer by.
+/// The refusals that every endpoint may return.
 pub struct Refusals;
 
-/// What a status of a refusal means.
+/// The meaning of each status of a refusal.
 const MEANINGS: [(&str, &str); 12] = [
     ("400", "The request cannot be read."),
     ("401", "The token is missing or another."),

@@ -1,4 +1,4 @@
-//! The endpoints, and the one place where models are swapped.
+//! The endpoints, and the only place where models are replaced.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
@@ -39,26 +39,28 @@ use super::work::Work;
 use super::{Limits, ServeError, Settings, describe, explain, openapi, recourse, score, table};
 use crate::model::AlignedBytes;
 
-/// Longest body that is scored where it arrives: a few milliseconds at most, of empty records.
+/// Maximum length of a body that is scored on the thread that reads it. Scoring takes a few
+/// milliseconds at most, for empty records.
 const SMALL_BYTES: usize = 4 << 10;
 /// The media type of a model.
 const MODEL: &str = "application/octet-stream";
-/// Of the body of a refused request, what is read at most, and for how long.
+/// Maximum number of bytes, and maximum time, for reading the body of a refused request.
 const PASSED_BYTES: usize = 64 << 10;
 const PASSED_TIME: Duration = Duration::from_secs(1);
-/// Models that wait, beside the one that is being checked.
+/// Number of models that may wait beside the one that is being checked.
 const WAITING_MODELS: usize = 7;
-/// Longest model, and how many of that length one client may send at a time.
+/// Maximum length of a model, and the number of models of that length that one client may send at a
+/// time.
 const MODEL_BYTES: usize = HEADER_BYTES + MAX_BLOB_BYTES;
 const MODELS: usize = 2;
-/// What a service answers that is well.
+/// The answer of a service that is well.
 const OK: &str = "ok\n";
-/// Stands for what the service does not have.
+/// Name of an unknown route, endpoint or method.
 const OTHER: &str = "other";
-/// The status of a request whose client left before its answer.
+/// The status in log and metrics if the client left before its answer.
 const LEFT: u16 = 499;
 
-/// The endpoints by method and path, with their names in metrics and what they need.
+/// The endpoints: method, path, name in metrics, and requirements.
 const ENDPOINTS: [(Method, &str, &str, Needs); 9] = [
     (Method::POST, "/score", "POST /score", Needs { media_types: &[JSON, ARROW], ..NOTHING }),
     (Method::POST, "/explain", "POST /explain", Needs { media_types: &[JSON], ..NOTHING }),
@@ -73,37 +75,39 @@ const ENDPOINTS: [(Method, &str, &str, Needs); 9] = [
 
 const NOTHING: Needs = Needs { media_types: &[], token: false, is_free: false };
 
-/// What all requests share. Each takes the model that is current when its work begins, and keeps it
-/// to its end; nothing waits for a lock.
+/// The state that all requests share. Each request takes the current model when its work begins and
+/// keeps it to its end. No request waits for a lock on the model.
 pub struct Service {
     published: ArcSwap<Published>,
     trust: Option<Trust>,
-    /// Held from the check of a model to its taking place: else an older one could follow a newer.
+    /// Held from the check of a model until it is in place. Otherwise an older model could follow a
+    /// newer one.
     swapping: Mutex<()>,
     pub(super) metrics: Metrics,
     pub(super) log: Log,
     pub(super) limits: Limits,
     access: Access,
     budget: Budget,
-    /// Of models that are sent here, which need the token.
+    /// For models that are sent by HTTP, which needs the token.
     model_budget: Budget,
-    /// Of these columns, those that a model must know.
+    /// The columns among `columns` that a model must know.
     groups: Vec<String>,
-    /// By whose values decisions are counted.
+    /// The columns by whose values decisions are counted.
     columns: Vec<String>,
-    /// Explanations and recourse.
+    /// For explanations and recourse.
     slow: Pool,
-    /// Scores of large bodies.
+    /// For scores of large bodies.
     batches: Pool,
-    /// Models to be checked.
+    /// For checks of models.
     swaps: Pool,
-    /// Of the first request; the others count on.
+    /// The id of the first request. The ids of the others follow.
     first_id: u64,
     requests: AtomicU64,
 }
 
 impl Service {
-    /// Starts with a model. Its version is remembered once a [`Server`](super::Server) listens.
+    /// Creates a service with a model. The model's version is remembered once a
+    /// [`Server`](super::Server) listens.
     ///
     /// # Errors
     /// See [`ServeError`].
@@ -134,19 +138,19 @@ impl Service {
         })
     }
 
-    /// Checks a blob as a whole, and only then puts it in the place of the model there is, which is
-    /// dropped with its last request.
+    /// Checks a blob completely, and only then replaces the current model. The old model is dropped
+    /// with the last request that uses it.
     ///
     /// # Errors
-    /// See [`ServeError`]. Then the model there was stays, and the log says so.
+    /// See [`ServeError`]. On an error the current model stays, and the log reports it.
     pub fn publish(&self, blob: AlignedBytes) -> Result<Arc<Published>, ServeError> {
         self.put(Ok(blob))
     }
 
-    /// As [`Service::publish`], of a file.
+    /// Reads a file and does the same as [`Service::publish`].
     ///
     /// # Errors
-    /// As [`Service::publish`]; [`ServeError::Model`] where the file cannot be read.
+    /// Those of [`Service::publish`], and [`ServeError::Model`] if the file cannot be read.
     pub fn publish_file(&self, path: &Path) -> Result<Arc<Published>, ServeError> {
         self.put(AlignedBytes::read(path).map_err(ServeError::from))
     }
@@ -156,7 +160,7 @@ impl Service {
         let (trust, in_use) = (self.trust.as_ref(), self.published.load().version());
         let published = blob.and_then(|blob| {
             let published = Published::load(blob, trust, in_use, &self.groups)?;
-            // Before it is in use: else a restart could go back before it.
+            // Before the model is in use: otherwise a restart could accept an older one.
             self.remember(&published)?;
             Ok(Arc::new(published))
         });
@@ -176,7 +180,7 @@ impl Service {
         }
     }
 
-    /// Remembers the version of the model in use, before the first request comes.
+    /// Remembers the version of the model in use, before the first request arrives.
     pub(super) fn begin(&self) -> Result<(), ServeError> {
         self.remember(&self.published.load())
     }
@@ -185,7 +189,7 @@ impl Service {
         self.trust.as_ref().zip(published.version()).map_or(Ok(()), |(trust, version)| trust.remember(version))
     }
 
-    /// Returns what a request is worked on with.
+    /// Returns the context of the work on a request.
     fn work<'w>(&'w self, published: &'w Published, client: IpAddr, wish: &'w Wish<'w>) -> Work<'w> {
         let Self { columns, limits, budget, .. } = self;
         Work { ready: published.ready(), columns, limits, budget, client, wish }
@@ -204,7 +208,7 @@ impl Service {
     }
 }
 
-/// Makes the routes of a service.
+/// Creates the routes of a service.
 pub(super) fn router(service: Arc<Service>) -> Router {
     Router::new()
         .route("/score", post(score))
@@ -229,7 +233,7 @@ type Shared = State<Arc<Service>>;
 type From = Extension<Arc<Peer>>;
 type Options<T> = Result<Query<T>, QueryRejection>;
 
-/// A request until its answer is there, or its client has left.
+/// A request until its answer is made or its client has left. Dropping it counts and logs it.
 struct Observed<'s> {
     service: &'s Service,
     start: Instant,
@@ -252,7 +256,7 @@ impl Drop for Observed<'_> {
     }
 }
 
-/// Answers a request by its route: lets in who may ask, counts and logs.
+/// Answers a request by its route: checks access, counts and logs.
 pub(super) async fn answer(
     service: &Service,
     router: &TowerToHyperService<Router>,
@@ -261,7 +265,7 @@ pub(super) async fn answer(
 ) -> Response {
     let path = request.uri().path();
     let of_path = || ENDPOINTS.iter().filter(|(_, found, ..)| *found == path);
-    // A header alone is asked for as the whole is.
+    // HEAD is treated like GET.
     let asked = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
     let endpoint = of_path().find(|(method, ..)| method == asked);
     let route = of_path().next().map_or(OTHER, |(_, path, ..)| path);
@@ -306,8 +310,8 @@ pub(super) async fn answer(
     response
 }
 
-/// Reads a little of the body of a refused request without keeping it: many clients look for an
-/// answer only when all is sent.
+/// Reads the first part of the body of a refused request and discards it: many clients read an
+/// answer only after they have sent everything.
 async fn pass_over(mut body: Incoming) {
     let read = async {
         let mut length = 0;
@@ -317,11 +321,11 @@ async fn pass_over(mut body: Incoming) {
             length += frame.data_ref().map_or(0, Bytes::len);
         }
     };
-    // Where it does not come in time, the answer says what it would have said.
+    // The answer is the same if the body does not arrive in time.
     _ = timeout(PASSED_TIME, read).await;
 }
 
-/// Reads a body of at most `most` bytes, in time.
+/// Reads a body of at most `most` bytes within the time limit.
 async fn body(
     service: &Service,
     peer: &Peer,

@@ -94,7 +94,7 @@ impl<'r> Notes<'r> {
     }
 }
 
-/// Scores every record of a JSON body, and counts the decisions.
+/// Scores every record of a JSON body. Returns the answer and the decisions to count.
 pub fn score(work: &Work<'_>, body: &[u8], options: Options) -> Result<(Answer, Tally), Refusal> {
     let mut tally = Tally::default();
     let mut answer = work.answer_each(body, &[], "scores", |record, groups| {

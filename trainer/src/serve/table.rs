@@ -1,5 +1,5 @@
-//! Records as an Arrow stream: a batch of scores for batches of rows, columns by the features'
-//! names.
+//! Scores an Arrow stream. Columns are matched by the features' names, and the answer is one batch
+//! of scores.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -24,16 +24,16 @@ use crate::rows::{ArrowRows, Source as _, guarded};
 /// The media type of an Arrow stream.
 pub const ARROW: &str = "application/vnd.apache.arrow.stream";
 
-/// What the stream is called in messages.
+/// The name of the stream in messages.
 const NAME: &str = "the body";
-/// The largest number of columns of a stream.
+/// Maximum number of columns of a stream.
 const MOST_COLUMNS: usize = 4096;
-/// Stands before every message.
+/// Precedes every message.
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
-/// Scores every row of an Arrow stream, and counts the decisions. The answer is an Arrow stream
-/// too: probability, decision, how many values were missing, clamped and unseen, and the score where
-/// it is not the probability.
+/// Scores every row of an Arrow stream. Returns the answer and the decisions to count. The answer
+/// is an Arrow stream with the probability, the decision, the number of missing, clamped and unseen
+/// values, and the score if it differs from the probability.
 pub fn score(work: &Work<'_>, body: Bytes) -> Result<(Answer, Tally), Refusal> {
     let Work { ready, columns, limits, wish, .. } = *work;
     check(&body, limits.records).map_err(Refusal::unprocessable)?;
@@ -100,8 +100,8 @@ pub fn score(work: &Work<'_>, body: Bytes) -> Result<(Answer, Tally), Refusal> {
     Ok((answer, tally))
 }
 
-/// Looks through the messages of a stream before any is decoded: their rows are counted, and
-/// compressed ones, which may be of any length, are refused.
+/// Checks the messages of a stream before any is decoded. It counts their rows and refuses
+/// compressed messages, because their decompressed length is unbounded.
 fn check(body: &[u8], most: usize) -> Result<(), String> {
     let damaged = || "found a stream that is cut off or damaged, expected an Arrow IPC stream".to_owned();
     let (mut rest, mut rows) = (body, 0_usize);
@@ -118,7 +118,8 @@ fn check(body: &[u8], most: usize) -> Result<(), String> {
             return Ok(());
         }
         let (head, after) = rest.split_at_checked(length).ok_or_else(damaged)?;
-        // Parts of a message may share their bytes, and then take more than it has.
+        // Parts of a message may share their bytes, so that their total size exceeds that of the
+        // message.
         let limits = VerifierOptions { max_apparent_size: body.len(), ..VerifierOptions::default() };
         let message = arrow_ipc::root_as_message_with_opts(&limits, head).map_err(|_| damaged())?;
         if !matches!(
@@ -145,8 +146,8 @@ fn check(body: &[u8], most: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks the columns: many of them, or values that share their bytes with others, take many times
-/// the memory of the body.
+/// Checks the columns. Very many columns, or values that share bytes with others, would take many
+/// times the memory of the body.
 fn check_columns(schema: &Schema) -> Result<(), String> {
     if schema.fields().len() > MOST_COLUMNS {
         return Err(format!("found {} columns, expected at most {MOST_COLUMNS}", schema.fields().len()));

@@ -1,4 +1,4 @@
-//! Whose models a service takes.
+//! The signers whose models a service accepts.
 
 use std::fs;
 use std::io::{ErrorKind, Read as _};
@@ -13,30 +13,30 @@ use crate::error::Error;
 use crate::lock::Lock;
 use crate::output::OutputFile;
 
-/// Longest memory of a version.
+/// Maximum length of the memory file, in bytes.
 const MOST_BYTES: u64 = 100;
-/// How long the lock of the memory is waited for, and how long between two looks.
+/// Maximum time to wait for the lock of the memory file, and the pause between two attempts.
 const LOCK_TIME: Duration = Duration::from_secs(2);
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
-/// The keys, the line and the versions of the models that a service takes.
+/// The keys, the line and the versions of the models that a service accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trust {
-    /// The keys that are trusted: more than one while a key is replaced by its successor.
+    /// The trusted keys: more than one while a key is replaced by its successor.
     pub keys: Vec<PublicKey>,
     /// The line of models.
     pub line: String,
-    /// The lowest version to begin with. From then on none is taken that is below the version of
-    /// the model in use; `None` takes any.
+    /// The lowest accepted version at the start. Later the version of the model in use is the lower
+    /// limit if it is higher. `None` accepts any version.
     pub least: Option<u32>,
-    /// The file that holds line and version of the model that was in use last, across restarts: a
-    /// line of text. None is needed at first.
+    /// The file that keeps the line and the version of the model that was in use last, across
+    /// restarts. It holds one line of text and need not exist at first.
     pub memory: PathBuf,
 }
 
 impl Trust {
-    /// Returns the version that a key has signed; `in_use`: that of the model to be replaced. No
-    /// part of the model but its signature is parsed.
+    /// Returns the version that a trusted key has signed. `in_use` is the version of the model to
+    /// be replaced. Only the signature of the model is parsed.
     ///
     /// # Errors
     /// [`ServeError::Untrusted`], [`ServeError::OlderThanBefore`], [`ServeError::Memory`].
@@ -51,8 +51,8 @@ impl Trust {
         Ok(found)
     }
 
-    /// Remembers the version of a model that is about to be in use, unless another process has
-    /// remembered a newer one since it was verified.
+    /// Remembers the version of a model that is about to be used, unless another process has
+    /// remembered a newer one since the model was verified.
     ///
     /// # Errors
     /// [`ServeError::OlderThanBefore`], [`ServeError::Memory`], [`ServeError::Write`].
@@ -66,7 +66,8 @@ impl Trust {
         Ok(file.commit()?)
     }
 
-    /// Waits a little for the lock of the file: others have it as long as they write a line.
+    /// Waits for the lock of the file, at most `LOCK_TIME`. Other processes hold it only while they
+    /// write.
     fn lock(&self) -> Result<Lock, ServeError> {
         let end = Instant::now() + LOCK_TIME;
         loop {
@@ -77,7 +78,7 @@ impl Trust {
         }
     }
 
-    /// Returns the version that was in use last, where a model of this one may follow it.
+    /// Returns the version that was in use last. Fails if `version` may not follow it.
     fn check_remembered(&self, version: u32) -> Result<Option<u32>, ServeError> {
         match self.remembered()? {
             Some(before) if self.least.is_some() && version < before => {

@@ -1,4 +1,4 @@
-//! The work on a request: its records, answered one after the other.
+//! The work on a request: answers its records one after the other.
 
 use std::net::IpAddr;
 
@@ -13,18 +13,18 @@ use super::record::{self, Group};
 use super::refusal::Refusal;
 use crate::model::AnyRecord;
 
-/// What a request is worked on with.
+/// The context of the work on a request.
 #[derive(Clone, Copy)]
 pub struct Work<'w> {
     /// The model that answers.
     pub ready: &'w Ready<'w>,
     /// Columns by whose values decisions are counted.
     pub columns: &'w [String],
-    /// What a request may take.
+    /// The limits of a request.
     pub limits: &'w Limits,
-    /// What all may take.
+    /// The budget of all requests.
     pub budget: &'w Budget,
-    /// Whose request it is.
+    /// The client that sent the request.
     pub client: IpAddr,
     /// Whether the answer is still wanted.
     pub wish: &'w Wish<'w>,
@@ -36,8 +36,8 @@ impl<'w> Work<'w> {
         Answer::new(media_type, self.budget.buffer(self.client), self.limits.answer_bytes)
     }
 
-    /// Answers every record of a JSON body by an element of the list `list`, in an object that has
-    /// the model's name and the texts `head` before it. Returns the answer with the object open.
+    /// Answers every record of a JSON body with an element of the list `list`. The object starts
+    /// with the model's name and the texts `head`. Returns the answer with the object still open.
     pub fn answer_each<T: Serialize>(
         &self,
         body: &[u8],

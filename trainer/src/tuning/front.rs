@@ -1,4 +1,5 @@
-//! What fairness costs: accuracy against one measure, for several limits and ways to hold them.
+//! The trade-off between accuracy and one fairness measure, for several limits and ways to enforce
+//! them.
 
 use feamoe_engine::fairness::Measure;
 use serde::{Deserialize, Serialize};
@@ -30,7 +31,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// In words.
+    /// Returns the name of the kind.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -60,13 +61,13 @@ pub struct Point {
 #[derive(Debug, Default)]
 pub(super) struct Front {
     pub points: Vec<Point>,
-    /// What could not be judged, and why.
+    /// Points that could not be evaluated, with the reason.
     pub notes: Vec<String>,
-    /// Trials that the time limit left out.
+    /// Number of trials that were skipped because of the time limit.
     pub left_out: usize,
 }
 
-/// Judges the points for a measure, around the chosen options.
+/// Evaluates the points for a measure, starting from the chosen options.
 pub(super) fn front(tuner: &Tuner<'_>, chosen: &Config, measure: Measure) -> Result<Front, TuneError> {
     let with = |limit: Option<f32>, fair_by: FairBy| {
         let mut config = Config { fair_by, ..chosen.clone() };
@@ -96,7 +97,8 @@ pub(super) fn front(tuner: &Tuner<'_>, chosen: &Config, measure: Measure) -> Res
     trials.extend(limited(Kind::Target, FairBy::Score));
     let mut judged = tuner.all(&trials, 1.0)?;
     let mut front = Front { left_out: trials.len() - judged.len(), ..Front::default() };
-    // Not every schema allows them: they need one protected column of levels that scores see.
+    // Not every schema allows group thresholds: they need one protected column with levels that the
+    // model may use.
     let thresholds = limited(Kind::GroupThresholds, FairBy::Threshold);
     match tuner.all(&thresholds, 1.0) {
         Ok(held) => {

@@ -1,20 +1,22 @@
-//! A search for the options of a run: draws some, drops the worst on few rows, judges what is left
-//! on all of them, and shows what fairness costs in accuracy.
+//! Searches for the options of a run: draws candidates, discards the worst after a few rows,
+//! evaluates the rest on all rows, and shows the trade-off between fairness and accuracy.
 //!
 //! *Successive halving* (Jamieson and Talwalkar 2016): all candidates learn from a share of the
-//! rows, the best third learns from three times as many, and so on until they learn from all.
-//! The first candidate, the default, stays to the end: what is chosen was found to be better. Rows
-//! are drawn by the seed from the whole stream and keep their order: a drift is in every share.
+//! rows, the best third learns from three times as many, and so on until they learn from all. The
+//! first candidate is the default. It is kept to the last round, so that the chosen options were
+//! compared with it. The seed draws rows from the whole stream, and they keep their order: every
+//! share contains all drifts.
 //!
-//! Candidates are compared by a loss plus what their gaps exceed the targets by, on rows that they
-//! did not learn from. Of those that hold the targets, the one with the smallest loss is chosen.
+//! Candidates are ordered by a loss plus the amounts by which gaps exceed their targets, on rows
+//! that they did not learn from. Of the candidates that meet the targets, the one with the smallest
+//! loss is chosen.
 //!
 //! Small differences between good candidates are mostly chance: on 6,500 rows two log-losses differ
-//! by 0.002 for no reason. So in the last round, and for the front, everything is judged on several
-//! draws of held-out rows, and the means are compared.
+//! by 0.002 without any cause. Therefore the last round and the front evaluate everything on
+//! several draws of held-out rows and compare the means.
 //!
-//! *Cost:* as much as some hundred runs over the data by default. Nothing depends on the number of
-//! threads; only a time limit depends on the machine.
+//! *Cost:* about a hundred runs over the data or more by default. The result does not depend on the
+//! number of threads. With a time limit it depends on the machine.
 
 mod front;
 mod space;
@@ -38,30 +40,29 @@ use crate::rows::Input;
 use crate::schema::Schema;
 use crate::training::config::Config;
 
-/// Of the candidates of a round, one in this number is in the next, which has as many times the
-/// rows.
+/// One in `HALVING` candidates of a round enters the next, which has `HALVING` times as many rows.
 const HALVING: usize = 3;
-/// Rounds have no fewer training rows: the encoding is fitted on as many at first.
+/// Minimum number of training rows of a round: the encoding is first fitted on this many.
 const FEWEST_ROWS: u64 = 5_000;
 
-/// What is searched, and how.
+/// The settings of a search.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The options that are not drawn, and the targets.
+    /// The targets, and the values of the options that are not drawn.
     pub base: Config,
     /// The options that keep their value in `base`.
     pub fixed: Fixed,
-    /// Candidates in the first round, at least 1.
+    /// Number of candidates in the first round, at least 1.
     pub candidates: usize,
-    /// Draws the candidates and the rows.
+    /// Seed for drawing the candidates and the rows.
     pub seed: u64,
-    /// The rows that candidates are judged on.
+    /// The rows on which candidates are evaluated.
     pub judged_on: JudgedOn,
-    /// Draws of held-out rows in the last round and for the front, at least 1.
+    /// Number of draws of held-out rows in the last round and for the front, at least 1.
     pub repeats: u32,
-    /// What is to be best.
+    /// The quantity to optimise.
     pub objective: Objective,
-    /// No trial starts after it.
+    /// No trial starts after this time.
     pub deadline: Option<Instant>,
 }
 
@@ -146,27 +147,28 @@ impl Tuned {
     }
 }
 
-/// Results of trials, to resume a search: by the SHA-256 of all that they depend on (data, schema,
-/// rows judged on, seed, targets), their share of the rows and their options.
+/// Results of trials, for resuming a search. The key consists of the SHA-256 of everything that all
+/// trials depend on (data, schema, evaluation rows, seed, targets), the share of the rows, the draw
+/// and the options.
 pub type Known = BTreeMap<String, Figures>;
 
-/// A search that is going on.
+/// A running search.
 struct Tuner<'a> {
     inputs: &'a [Input],
     schema: &'a Schema,
     plan: &'a Plan,
-    /// What every trial depends on, see [`Known`].
+    /// The hash of everything that all trials depend on; see [`Known`].
     basis: String,
     known: Mutex<Known>,
     /// Called with all results after each new one.
     on_trial: &'a (dyn Fn(&Known) -> Result<(), Error> + Sync),
 }
 
-/// Searches. `known` holds results of earlier searches; those of the same data, schema and targets
-/// are not computed again. `on_trial` is called with all results after each new one.
+/// Runs a search. `known` contains results of earlier searches; those of the same data, schema and
+/// targets are not computed again. `on_trial` is called with all results after each new one.
 ///
 /// # Errors
-/// Those of a run over the data; [`TuneError::NoTime`] where the time limit left no trial on all
+/// Those of a run over the data; [`TuneError::NoTime`] if the time limit allowed no trial on all
 /// rows; those of `on_trial`.
 pub fn tune(
     inputs: &[Input],
@@ -220,12 +222,12 @@ fn trial(candidate: usize, share: f64, config: &Config, figures: &Figures) -> Tr
     Trial { candidate: candidate + 1, share, options: config.to_toml(), figures: figures.clone() }
 }
 
-/// Returns what candidates are ordered by: the smaller, the better.
+/// Returns the value by which candidates are ordered; smaller is better.
 fn cost(plan: &Plan, figures: &Figures) -> f64 {
     plan.objective.of(figures) + figures.excess
 }
 
-/// Returns the share of the rows in each round: all of them in the last.
+/// Returns the share of the rows in each round; it is 1 in the last.
 fn shares(candidates: usize, rows: u64) -> Vec<f64> {
     let mut shares = vec![1.0];
     let mut left = candidates;
@@ -237,8 +239,8 @@ fn shares(candidates: usize, rows: u64) -> Vec<f64> {
 }
 
 impl Tuner<'_> {
-    /// Judges candidates on all threads, in their order; without those that the time limit left
-    /// out.
+    /// Evaluates candidates on all threads and returns them in order. Omits those that the time
+    /// limit skipped.
     fn all<T: Copy + Send + Sync>(
         &self,
         candidates: &[(T, Config)],
@@ -262,8 +264,8 @@ impl Tuner<'_> {
         Ok(judged.collect())
     }
 
-    /// Judges options that learned from a share of the rows, for one draw of held-out rows; `None`
-    /// past the time limit.
+    /// Evaluates options that learn from a share of the rows, for one draw of held-out rows.
+    /// Returns `None` after the time limit.
     fn judge(&self, config: &Config, share: f64, draw: u32) -> Result<Option<Figures>, TuneError> {
         let key = format!("{} {share} {draw}\n{}", self.basis, config.to_toml());
         let known = |known: &Mutex<Known>| known.lock().ok().and_then(|known| known.get(&key).cloned());

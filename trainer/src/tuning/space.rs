@@ -1,4 +1,4 @@
-//! The options that candidates differ in, and what is drawn of each.
+//! The options in which candidates differ, and the values that are drawn for each.
 
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng as _;
@@ -8,45 +8,45 @@ use crate::learner::{Growth, Loss};
 use crate::random::below;
 use crate::training::config::Config;
 
-/// Options that are not drawn.
+/// The options that are not drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools)] // one an option
+#[allow(clippy::struct_excessive_bools)] // one per option
 pub struct Fixed {
-    /// Bins of a number.
+    /// Number of bins per number.
     pub bins: bool,
     /// Step size.
     pub lr: bool,
-    /// Experts at most.
+    /// Maximum number of experts.
     pub experts: bool,
     /// When an expert is added.
     pub grow: bool,
     /// The loss.
     pub loss: bool,
-    /// Passes over the data.
+    /// Number of passes over the data.
     pub epochs: bool,
     /// Whether rows are shuffled.
     pub shuffle: bool,
 }
 
-/// Bins: from a device's to finer than most numbers need.
+/// Bins: from few enough for a small device to finer than most numbers need.
 const BINS: [usize; 5] = [16, 32, 64, 128, 256];
 /// Step sizes around the default, 0.2.
 const RATES: [f32; 7] = [0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 0.8];
-/// Experts at most; `None`: as many as pay.
+/// Maximum numbers of experts; `None`: as many as improve the model.
 const EXPERTS: [Option<usize>; 6] = [None, Some(1), Some(2), Some(4), Some(8), Some(12)];
-/// Rows between two experts; 0: at drifts only.
+/// Rows between two new experts; 0: only at drifts.
 const EVERY: [u64; 5] = [0, 250, 500, 1_000, 4_000];
-/// Passes; `None`: until the log-loss no longer falls.
+/// Numbers of passes; `None`: until the log-loss stops falling.
 const EPOCHS: [Option<u32>; 6] = [Some(1), Some(2), Some(3), Some(5), Some(8), None];
-/// Targets while learning, as multiples of those asked for: what is held with room to spare holds
-/// on other rows too.
+/// Targets during learning, as multiples of the requested ones. A target that is met with a margin
+/// is more likely to be met on other rows too.
 const TIGHTER: [f32; 4] = [1.0, 0.85, 0.7, 0.5];
 
-/// Draws the candidates of a plan; the first is its base. None is there twice.
+/// Draws the candidates of a plan, all different. The first one is `plan.base`.
 pub fn candidates(plan: &Plan) -> Vec<Config> {
     let mut random = Pcg64Mcg::seed_from_u64(plan.seed);
     let mut candidates = vec![plan.base.clone()];
-    // Where few options are drawn there are fewer candidates than asked for.
+    // If few options are drawn, there may be fewer different candidates than requested.
     for _ in 0..plan.candidates * 20 {
         if candidates.len() >= plan.candidates.max(1) {
             break;
@@ -62,7 +62,7 @@ pub fn candidates(plan: &Plan) -> Vec<Config> {
 fn draw(plan: &Plan, random: &mut Pcg64Mcg) -> Config {
     let Plan { base, fixed, judged_on, .. } = plan;
     let mut config = base.clone();
-    // Every option takes its draws whether it is fixed or not: fixing one leaves the others alone.
+    // Every option is drawn, even if it is fixed: fixing one does not change the others.
     let bins = one_of(&BINS, random);
     let rate = one_of(&RATES, random);
     let experts = one_of(&EXPERTS, random);
@@ -86,7 +86,8 @@ fn draw(plan: &Plan, random: &mut Pcg64Mcg) -> Config {
     if !fixed.loss {
         config.loss = loss;
     }
-    // Measures of the stream are those of one pass in its order, and late labels know no other.
+    // Measures of the stream are those of a single pass in order, and delayed labels allow nothing
+    // else.
     if !matches!(judged_on, JudgedOn::Stream) && base.label_delay == 0 {
         if !fixed.epochs {
             config.epochs = epochs;
@@ -96,7 +97,7 @@ fn draw(plan: &Plan, random: &mut Pcg64Mcg) -> Config {
         }
     }
     for (measure, limit) in &mut config.fair {
-        // Of a ratio, the distance to 1 is what shrinks.
+        // For a ratio, the distance to 1 shrinks.
         *limit = match measure.allowance(*limit) {
             allowed if allowed == *limit => allowed * tighter,
             allowed => 1.0 - allowed * tighter,

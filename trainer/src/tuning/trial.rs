@@ -1,4 +1,4 @@
-//! One trial: options learn from a share of the rows and are judged on others.
+//! One trial: options learn from a share of the rows and are evaluated on others.
 
 use std::collections::BTreeMap;
 
@@ -17,14 +17,14 @@ use crate::training::export::ExportError;
 use crate::training::prequential::Tally;
 use crate::training::{self, unwatched};
 
-/// The rows that candidates are judged on.
+/// The rows on which candidates are evaluated.
 #[derive(Clone, Debug)]
 pub enum JudgedOn {
-    /// A share of the data, in (0, 1), drawn by the seed: nobody learns from it.
+    /// A share of the data, in (0, 1), drawn by the seed. No candidate learns from it.
     HeldOut(f64),
     /// Other data.
     Data(Vec<Input>),
-    /// Each row of the stream when it comes, before it is learned from (prequential).
+    /// Each row of the stream on arrival, before the candidate learns from it (prequential).
     Stream,
 }
 
@@ -42,7 +42,7 @@ pub enum Objective {
 }
 
 impl Objective {
-    /// Returns what is to be small.
+    /// Returns the quantity to minimise.
     pub(super) fn of(self, figures: &Figures) -> f64 {
         match self {
             Self::LogLoss => figures.log_loss,
@@ -72,11 +72,11 @@ pub struct Figures {
     pub excess: f64,
 }
 
-/// Why a search failed.
+/// The reason why a search failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TuneError {
-    /// Of the data or the options.
+    /// A fault of the data or the options.
     #[error(transparent)]
     Data(#[from] Error),
     /// A model could not be exported.
@@ -85,7 +85,7 @@ pub enum TuneError {
     /// The engine refused a model.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The time limit left no trial on all rows.
+    /// The time limit allowed no trial on all rows.
     #[error("the time limit was reached before any candidate had learned from all rows")]
     NoTime,
 }
@@ -94,8 +94,8 @@ fn split(plan: &Plan, draw: u32, training_share: f64, part: Part) -> Split {
     Split { seed: plan.seed.wrapping_add(u64::from(draw)), training_share, part }
 }
 
-/// Reads all data once: returns how many rows there are to learn from, and the SHA-256 of all that
-/// every trial depends on, in hexadecimal digits.
+/// Reads all data once. Returns the number of rows to learn from, and the SHA-256 (in hexadecimal)
+/// of everything that all trials depend on.
 pub(super) fn survey(inputs: &[Input], schema: &Schema, plan: &Plan) -> Result<(u64, String), TuneError> {
     let read = |inputs: &[Input], split: Option<Split>| -> Result<(u64, [u8; 32]), Error> {
         let mut stream = Stream::open(inputs, schema, Use::Learn)?;
@@ -120,7 +120,7 @@ pub(super) fn survey(inputs: &[Input], schema: &Schema, plan: &Plan) -> Result<(
     Ok((rows, hash.iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
-/// Learns from a share of the rows and judges; `draw` draws those that are held out.
+/// Learns from a share of the rows and evaluates the result. `draw` selects the held-out rows.
 pub(super) fn judge(
     inputs: &[Input],
     schema: &Schema,
@@ -135,7 +135,7 @@ pub(super) fn judge(
         JudgedOn::Data(_) | JudgedOn::Stream => share,
     };
     options.split = (training_share < 1.0).then(|| split(plan, draw, training_share, Part::Training));
-    // What explanations compare with is not judged.
+    // Explanations are not evaluated, so no background records are needed.
     options.background = 0;
     let run = training::run(inputs, schema, &options, &mut unwatched)?;
     let mut rows = match &plan.judged_on {
@@ -180,7 +180,8 @@ impl Figures {
         }
     }
 
-    /// Returns the means over several draws; a measure that cannot be judged in one has none.
+    /// Returns the means over several draws. A measure has no mean if it cannot be evaluated in one
+    /// of them.
     pub(super) fn mean(draws: &[&Self], targets: &[(Measure, f32)]) -> Self {
         let n = draws.len() as f64;
         let mean = |of: &dyn Fn(&Self) -> f64| draws.iter().map(|figures| of(figures)).sum::<f64>() / n;
@@ -201,7 +202,7 @@ impl Figures {
         }
     }
 
-    /// Returns how far a measure is from equal treatment, see [`Measure::magnitude`].
+    /// Returns the distance of a measure from equal treatment, see [`Measure::magnitude`].
     #[must_use]
     pub fn magnitude(&self, measure: Measure) -> Option<f32> {
         self.gaps.get(measure.name()).copied().flatten().map(|value| measure.magnitude(value))

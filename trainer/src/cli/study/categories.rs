@@ -1,12 +1,12 @@
-//! A stream of 30 categories: what a learner knows after few rows of many columns.
+//! A stream of 30 categories: tests what a learner knows after few rows of many columns.
 
 use super::generators::{Generated, Random};
 
-/// Columns.
+/// Number of columns.
 pub const COLUMNS: usize = 30;
-/// Pairs of columns that say more together than apart.
+/// Number of pairs of columns that have an effect together.
 const PAIRS: usize = 4;
-/// Rows that the share of favourable labels is set on.
+/// Number of rows for setting the share of favourable labels.
 const SAMPLE: usize = 2_000;
 
 /// A table of log-odds by the levels of its columns.
@@ -15,10 +15,10 @@ struct Effect {
     log_odds: Vec<f64>,
 }
 
-/// How the rows of a seed are drawn: 3 to 10 levels a column, log-odds by level and by the levels
-/// of some pairs, and a share of favourable labels between 10 % and 40 %.
+/// The distribution of the rows for a seed: 3 to 10 levels per column, log-odds by level and by the
+/// levels of some pairs, and a share of favourable labels between 10 % and 40 %.
 pub struct Categories {
-    /// Per column, the share of the rows in each level.
+    /// By column, the share of the rows in each level.
     shares: Vec<Vec<f64>>,
     effects: Vec<Effect>,
     intercept: f64,
@@ -75,7 +75,7 @@ impl Categories {
         self.intercept + self.effects.iter().map(of).sum::<f64>()
     }
 
-    /// Writes the next row; returns its log-odds.
+    /// Writes the next row and returns its log-odds.
     pub fn next(&self, random: &mut Random, cells: &mut Vec<Generated>) -> f64 {
         let levels = self.levels(random);
         cells.extend(levels.iter().map(|level| Generated::Level(*level as u64)));

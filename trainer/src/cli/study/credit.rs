@@ -1,5 +1,5 @@
-//! Applications for credit: numbers as forms have them, log-odds that are smooth in them, and two
-//! columns of noise.
+//! Generated credit applications: numbers rounded as on forms, log-odds that are smooth in them,
+//! and two columns of noise.
 
 use super::generators::{Generated, Random};
 
@@ -20,7 +20,7 @@ pub const COLUMNS: [&str; 13] = [
     "paid",
 ];
 
-/// What the columns are.
+/// The schema of the columns.
 pub const SCHEMA: &str = r#"
 [target]
 column = "paid"
@@ -32,14 +32,14 @@ column = "sex"
 privileged = ["level 1"]
 "#;
 
-/// Months that a credit runs for; the usual ones twice.
+/// Durations of a credit in months; frequent ones are listed twice.
 const MONTHS: [f64; 11] = [6.0, 9.0, 12.0, 12.0, 18.0, 24.0, 24.0, 36.0, 36.0, 48.0, 60.0];
-/// Log-odds of each purpose.
+/// Log-odds by purpose.
 const PURPOSES: [f64; 6] = [0.2, -0.4, 0.0, 0.0, 0.0, 0.0];
-/// Homes: rented, owned (twice as often), the family's.
+/// Kinds of homes: rented, owned (twice as often) and belonging to the family.
 const HOMES: [u64; 4] = [0, 1, 1, 2];
 
-/// Writes the next application; returns whether it was paid back.
+/// Writes the next application and returns whether it was paid back.
 pub fn next(random: &mut Random, cells: &mut Vec<Generated>) -> bool {
     let age = (40.0 + 13.0 * random.normal()).floor().clamp(18.0, 80.0);
     let income = (libm::exp(7.6 + 0.5 * random.normal()) / 10.0).round() * 10.0;

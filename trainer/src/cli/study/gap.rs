@@ -1,4 +1,4 @@
-//! A gap between two groups that jumps: how soon a target closes it again, and how far.
+//! A stream with a sudden gap between two groups: how soon and how far a target closes it.
 
 use std::ops::Range;
 
@@ -14,18 +14,18 @@ use super::regimes::{StudyError, with_targets};
 use super::streams::Share;
 
 const ROWS: u64 = 24_000;
-/// The row (counted from 0), from which one group has fewer favourable labels.
+/// The row (counted from 0) from which one group has fewer favourable labels.
 const JUMP: u64 = 12_000;
-/// Soon after the jump.
+/// Rows soon after the jump.
 const SOON: Range<u64> = JUMP + 1_500..JUMP + 3_500;
-/// The end of the stream.
+/// Rows at the end of the stream.
 const LAST: Range<u64> = ROWS - 4_000..ROWS;
-/// Seeds.
+/// Default number of seeds.
 const RUNS: u64 = 5;
-/// Targets, as `--fair` takes them.
+/// Targets in the format of `--fair`.
 pub const TARGETS: [&str; 3] = ["", "spd=0.05", "spd=0.01"];
 
-/// The protected column, the last before the label, is not a feature.
+/// The protected column `sex` is not a feature.
 const COLUMNS: [&str; 6] = ["a", "b", "c", "proxy", "sex", "y"];
 const SCHEMA: &str = r#"
 [target]
@@ -86,7 +86,7 @@ pub fn study(fair: &'static str, runs: Option<u64>) -> Result<GapRow, StudyError
     Ok(sum)
 }
 
-/// Writes the next row; returns its label.
+/// Writes the next row and returns its label.
 fn next(row: u64, is_female: bool, random: &mut Random, cells: &mut Vec<Generated>) -> bool {
     let shift = match (is_female, row < JUMP) {
         (false, _) => 0.0,
@@ -102,7 +102,7 @@ fn next(row: u64, is_female: bool, random: &mut Random, cells: &mut Vec<Generate
     random.says(-0.3 + 1.1 * a - 0.8 * b * b + if c > 0.6 { 0.7 } else { 0.0 } + shift)
 }
 
-/// Returns the magnitude of the SPD of two groups' decisions; NaN without rows of either.
+/// Returns the magnitude of the SPD of the decisions on two groups; NaN if a group has no rows.
 fn gap(groups: [Share; 2]) -> f64 {
     let [men, women] = groups.map(|group| group.value().unwrap_or(f64::NAN));
     (women - men).abs()

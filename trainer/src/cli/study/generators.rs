@@ -1,11 +1,11 @@
-//! Streams that change, by the formulas of the field: what an online learner is usually judged on.
+//! Streams that change, from the formulas that are common in research on online learning.
 //!
 //! | stream | rows | after |
 //! | --- | --- | --- |
 //! | Agrawal, abrupt | functions 1, 2 and 3, 12,000 rows each | Agrawal, Imielinski, Swami 1993 |
 //! | Agrawal, recurring | functions 1 and 2 in turn, 6,000 rows each | the same |
 //! | Agrawal, gradual | 1 to 2 to 3, each change spread over 6,000 rows | the same |
-//! | label flip | one in ten labels wrong; the concept is turned round every 9,000 rows | - |
+//! | label flip | one in ten labels wrong; the concept is inverted every 9,000 rows | - |
 //! | SEA | thresholds 8, 9, 7, 9.5, 9,000 rows each, one in ten labels wrong | Street and Kim 2001 |
 //! | moving RBF | 30 centres of two classes in 10 dimensions that wander | Bifet et al. 2009 |
 //! | 30 categories | 3 to 10 levels each; log-odds by level, and by those of four pairs | - |
@@ -30,13 +30,13 @@ pub const ROWS: u64 = 36_000;
 pub enum Generated {
     /// A number.
     Number(f64),
-    /// Level of this number.
+    /// A level, given by its number.
     Level(u64),
     /// No value.
     Missing,
 }
 
-/// Puts a generated row into cells, its label last.
+/// Converts a generated row to cells, with the label last.
 pub fn put(generated: &[Generated], label: bool, cells: &mut Cells) {
     cells.clear();
     for (column, cell) in generated.iter().enumerate() {
@@ -52,23 +52,23 @@ pub fn put(generated: &[Generated], label: bool, cells: &mut Cells) {
 /// A generated stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Generator {
-    /// Three functions one after the other.
+    /// Three functions in sequence.
     AgrawalAbrupt,
-    /// Two functions in turn.
+    /// Two functions that alternate.
     AgrawalRecurring,
-    /// Three functions that replace each other over thousands of rows.
+    /// Three functions. Each replaces the one before it over thousands of rows.
     AgrawalGradual,
-    /// A concept and its opposite in turn.
+    /// A concept and its opposite, which alternate.
     LabelFlip,
-    /// Two numbers against a threshold that changes.
+    /// Two numbers compared with a threshold that changes.
     Sea,
-    /// Classes around wandering centres.
+    /// Classes around moving centres.
     MovingRbf,
-    /// Many categories; nothing moves.
+    /// Many categories without any change.
     Categories,
-    /// Nothing moves: what the next four are compared with.
+    /// One number without any change, as a reference for the next four.
     Still,
-    /// The number's level moves by 100 standard deviations at row 8,000.
+    /// The level of the number changes by 100 standard deviations at row 8,000.
     LevelShift,
     /// The number grows by a standard deviation every 1,000 rows.
     Trend,
@@ -79,7 +79,7 @@ pub enum Generator {
 }
 
 impl Generator {
-    /// All of them.
+    /// All generators.
     pub const ALL: [Self; 12] = [
         Self::AgrawalAbrupt,
         Self::AgrawalRecurring,
@@ -95,7 +95,7 @@ impl Generator {
         Self::NewLevels,
     ];
 
-    /// The name in tables.
+    /// Returns the name in tables.
     pub const fn name(self) -> &'static str {
         match self {
             Self::AgrawalAbrupt => "Agrawal, abrupt",
@@ -113,7 +113,7 @@ impl Generator {
         }
     }
 
-    /// Rows (counted from 0), at which something changes at once.
+    /// Returns the rows (counted from 0) at which something changes abruptly.
     pub fn changes(self) -> Vec<u64> {
         let every = |rows: u64| (1..ROWS / rows).map(|part| part * rows).collect();
         match self {
@@ -126,7 +126,7 @@ impl Generator {
         }
     }
 
-    /// The columns before the label.
+    /// Returns the number of columns before the label.
     pub const fn width(self) -> usize {
         match self {
             Self::AgrawalAbrupt | Self::AgrawalRecurring | Self::AgrawalGradual => 9,
@@ -141,10 +141,10 @@ impl Generator {
 
 const DIMENSIONS: usize = 10;
 const CENTRES: usize = 30;
-/// How far a centre moves with each row.
+/// Distance that a centre moves per row.
 const SPEED: f64 = 0.0005;
 
-/// One centre of the moving RBF.
+/// A centre of the moving RBF.
 struct Centre {
     at: [f64; DIMENSIONS],
     towards: [f64; DIMENSIONS],
@@ -166,17 +166,17 @@ impl Centre {
     }
 }
 
-/// Draws of a seed, the same on every machine.
+/// Random numbers of a seed, the same on every machine.
 pub struct Random(Pcg64Mcg);
 
 impl Random {
-    /// Starts the draws of a seed.
+    /// Creates the random numbers of a seed.
     pub fn new(seed: u64) -> Self {
         Self(Pcg64Mcg::seed_from_u64(seed))
     }
 
-    /// Uniform in [0, 1).
-    #[allow(clippy::cast_precision_loss)] // 53 bits fit
+    /// Returns a uniform number in [0, 1).
+    #[allow(clippy::cast_precision_loss)] // 53 bits are exact in f64
     pub fn uniform(&mut self) -> f64 {
         (self.0.next_u64() >> 11) as f64 / 9_007_199_254_740_992.0
     }
@@ -185,13 +185,13 @@ impl Random {
         low + (high - low) * self.uniform()
     }
 
-    /// Standard normal, by Box and Muller.
+    /// Returns a standard normal number (Box and Muller).
     pub fn normal(&mut self) -> f64 {
         let (u, v) = (1.0 - self.uniform(), self.uniform());
         libm::sqrt(-2.0 * libm::log(u)) * libm::cos(TAU * v)
     }
 
-    /// Exponential, of mean 1.
+    /// Returns an exponentially distributed number with mean 1.
     pub fn exponential(&mut self) -> f64 {
         -libm::log(1.0 - self.uniform())
     }
@@ -205,7 +205,7 @@ impl Random {
         feamoe::random::shuffle(order, &mut self.0);
     }
 
-    /// True with the probability of these log-odds.
+    /// Returns true with the probability that these log-odds correspond to.
     pub fn says(&mut self, log_odds: f64) -> bool {
         self.uniform() < 1.0 / (1.0 + libm::exp(-log_odds))
     }
@@ -221,7 +221,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Starts the stream of a seed.
+    /// Creates the stream of a seed.
     pub fn new(generator: Generator, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let centres = match generator {
@@ -232,7 +232,7 @@ impl Rows {
         Self { generator, random, row: 0, centres, categories }
     }
 
-    /// Writes the next row; returns its label.
+    /// Writes the next row and returns its label.
     pub fn next(&mut self, cells: &mut Vec<Generated>) -> bool {
         cells.clear();
         let row = self.row;
@@ -241,7 +241,7 @@ impl Rows {
             Generator::AgrawalAbrupt => self.agrawal(1 + row / 12_000, cells),
             Generator::AgrawalRecurring => self.agrawal(1 + row / 6_000 % 2, cells),
             Generator::AgrawalGradual => {
-                // Each change is centred on its row and takes 6,000.
+                // Each change is centred on `middle` and takes 6,000 rows.
                 let mut function = 1;
                 for middle in [12_000.0, 24_000.0] {
                     #[allow(clippy::cast_precision_loss)] // far below 2^53
@@ -301,7 +301,8 @@ impl Rows {
         }
     }
 
-    /// A person, and whether one of the first three functions puts them into group A.
+    /// Draws a person, and returns whether a function (one of the first three) assigns them to
+    /// group A.
     fn agrawal(&mut self, function: u64, cells: &mut Vec<Generated>) -> bool {
         let salary = self.random.between(20_000.0, 150_000.0);
         let commission = if salary >= 75_000.0 { 0.0 } else { self.random.between(10_000.0, 75_000.0) };

@@ -1,4 +1,4 @@
-//! `feamoe study`: repeats the published figures.
+//! `feamoe study`: reproduces the published figures.
 
 mod categories;
 mod credit;
@@ -135,10 +135,10 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
 const YEARS: &str = "years";
 /// The name of the generated streams on the command line.
 const STREAMS: &str = "streams";
-/// The name of speed and memory on generated rows; by name only, since it needs a machine that
-/// does nothing else.
+/// The name of the measurement of speed and memory on generated rows. It only runs if it is named,
+/// because it needs an otherwise idle machine.
 const SCALING: &str = "scaling";
-/// The name of the generated halves.
+/// The name of the comparison of two generated samples.
 const SHAPES: &str = "shapes";
 
 /// The study as JSON.

@@ -1,8 +1,8 @@
-//! What the study runs: data sets, settings, seeds.
+//! The plan of the study: data sets, settings and seeds.
 
 use std::ops::Range;
 
-/// A data set of the study; where to get it stands in its schema.
+/// A data set of the study. Its schema states where to get it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataSet {
     /// UCI Adult: income, by sex.
@@ -57,14 +57,14 @@ impl DataSet {
     }
 }
 
-/// What a setting is judged on.
+/// The evaluation of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judged {
-    /// The rows of this file, scored by the engine from the exported model.
+    /// Evaluates the rows of this file, scored by the engine with the exported model.
     TestFile(&'static str),
-    /// The same of 30 % of the training file, drawn by the seed, which the learner never saw.
+    /// Does the same for 30 % of the training file, drawn by the seed. The learner never sees them.
     Split,
-    /// Every row of the stream, scored before it was learned from; gaps are means over ten
+    /// Evaluates every row of the stream, scored before learning from it. Gaps are means over ten
     /// stretches.
     Prequentially,
 }
@@ -74,28 +74,28 @@ pub enum Judged {
 pub struct Setting {
     /// The data set.
     pub data: DataSet,
-    /// In words.
+    /// The setting in words.
     pub name: &'static str,
-    /// Targets, as `--fair` takes them; empty for none.
+    /// Targets in the format of `--fair`; empty for none.
     pub fair: &'static str,
-    /// Penalties of the paper instead, as `--penalties` takes them, with its loss and one more
-    /// expert every 4,000 rows.
+    /// Penalties of the paper in the format of `--penalties`, instead of targets. They come with
+    /// the paper's loss and a new expert every 4,000 rows.
     pub penalties: Option<&'static str>,
-    /// Passes.
+    /// Number of passes.
     pub epochs: u32,
-    /// How often the training file is read in one pass, for figures of speed.
+    /// Number of times the training file is read in one pass, for measurements of speed.
     pub repeated: usize,
-    /// Whether the rows are learned from in an order drawn by the seed.
+    /// Whether the seed draws the order of the rows.
     pub shuffled: bool,
-    /// Whether the model sees the protected column.
+    /// Whether the protected column is a feature.
     pub as_feature: bool,
-    /// Experts at most; the default where `None`.
+    /// Maximum number of experts; `None` for the default.
     pub experts: Option<usize>,
-    /// Bins of a numeric feature; the default where `None`.
+    /// Bins of a numeric feature; `None` for the default.
     pub bins: Option<usize>,
-    /// What it is judged on.
+    /// The evaluation.
     pub judged: Judged,
-    /// First seed and the one after the last.
+    /// The first seed, and the last seed plus one.
     pub seeds: (u64, u64),
 }
 
@@ -105,15 +105,16 @@ impl Setting {
     }
 }
 
-/// Several passes, for static files.
+/// Number of passes over static files.
 const SEVERAL: u32 = 5;
-/// Seeds 1..=5 are row orders, or on a stream in its own order the perturbations of new experts.
+/// Seeds 1 to 5. They draw the order of the rows; if that is fixed, they draw the perturbations of
+/// new experts.
 const ORDERS: (u64, u64) = (1, 6);
-/// Seeds 0..=9 are splits.
+/// Seeds 0 to 9, which draw splits.
 const SPLITS: (u64, u64) = (0, 10);
-/// The first five of them.
+/// The first five split seeds.
 const ADULT_SPLITS: (u64, u64) = (0, 5);
-/// A file that is long enough to measure the speed with.
+/// Number of repetitions that makes a file long enough to measure speed.
 const REPEATED: usize = 50;
 
 /// One pass over Adult in an order drawn by the seed.
@@ -138,7 +139,7 @@ const fn adult_several(fair: &'static str) -> Setting {
     Setting { epochs: SEVERAL, ..adult("five passes", fair) }
 }
 
-/// Training on Adult as a long file, one row after the other.
+/// Training on a long file of repeated Adult rows, in file order.
 const fn speed(name: &'static str, experts: usize) -> Setting {
     Setting {
         repeated: REPEATED,

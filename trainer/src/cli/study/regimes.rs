@@ -1,8 +1,8 @@
-//! The published figures, repeatable by anyone: every data set, setting and seed behind the
-//! tables of `docs/results.md`, through the same code as the commands.
+//! Reproduces the published figures: every data set, setting and seed behind the tables of
+//! `docs/results.md`, with the same code as the commands.
 //!
-//! Each setting trains, exports, and is judged on held-out rows by the engine, or prequentially
-//! where the order of the rows matters. Figures are means over the runs; a gap is the mean of its
+//! Each setting trains, exports, and is evaluated by the engine on held-out rows, or prequentially
+//! if the order of the rows matters. Figures are means over the runs. A gap is the mean of its
 //! magnitude.
 
 use std::path::Path;
@@ -27,16 +27,16 @@ use feamoe::training::export::ExportError;
 use feamoe::training::prequential::{Prequential, Tally};
 use feamoe::training::{self, Options, Run, targets};
 
-/// Rows of a prequential window; stretches of a stream are put together from whole ones.
+/// Rows of a prequential window. Stretches of a stream consist of whole windows.
 const WINDOW: u64 = 200;
-/// Stretches a prequential figure is the mean over.
+/// Number of stretches over which a prequential figure is averaged.
 const STRETCHES: usize = 10;
-/// Share of the rows to learn from where a setting is judged on the rest.
+/// Share of the rows for training if the rest is held out.
 const TRAINING_SHARE: f64 = 0.7;
-/// Records between two experts in the paper's regimes (its section 4.1, Adult).
+/// Records between two new experts in the paper's regimes (its section 4.1, Adult).
 const PAPER_GROWTH: u64 = 4000;
 
-/// Why a study stopped.
+/// The reason why a study stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StudyError {
@@ -123,7 +123,7 @@ pub struct Verdicts {
 }
 
 impl Verdicts {
-    /// Returns whether there is none.
+    /// Returns whether there are no verdicts.
     pub fn is_empty(&self) -> bool {
         self.met + self.not_shown + self.not_met + self.not_judged == 0
     }
@@ -138,10 +138,11 @@ impl Verdicts {
     }
 }
 
-/// Runs one setting on the files in `folder`, with its seeds, or this many from the first one on.
+/// Runs one setting on the files in `folder`, with its own seeds or with `runs` seeds from its
+/// first one on.
 ///
 /// # Errors
-/// See [`StudyError`]; a missing file is [`Error::Read`].
+/// See [`StudyError`]; [`Error::Read`] for a missing file.
 pub fn study(folder: &Path, setting: &Setting, runs: Option<u64>) -> Result<StudyRow, StudyError> {
     let mut schema = Schema::from_toml(setting.data.schema_name(), setting.data.schema())?;
     schema.protected.iter_mut().for_each(|protected| protected.as_feature = setting.as_feature);
@@ -191,7 +192,7 @@ pub fn study(folder: &Path, setting: &Setting, runs: Option<u64>) -> Result<Stud
     })
 }
 
-/// Adds targets, as `--fair` takes them; none where the text is empty.
+/// Adds targets in the format of `--fair`; none if the text is empty.
 pub fn with_targets(learner: LearnerOptions, fair: &str) -> Result<LearnerOptions, GapsError> {
     if fair.is_empty() {
         return Ok(learner);
@@ -225,7 +226,7 @@ fn options(setting: &Setting, seed: u64) -> Result<Options, StudyError> {
     })
 }
 
-/// Opens the rows a setting is judged on.
+/// Opens the held-out rows of a setting.
 fn held_out(folder: &Path, setting: &Setting, schema: &Schema, seed: u64) -> Result<Stream<'static>, Error> {
     let open = |file| Stream::open(&[Input::from(folder.join(file).as_path())], schema, Use::Learn);
     if let Judged::TestFile(file) = setting.judged {
@@ -282,7 +283,8 @@ fn prequential_figures(run: &Run) -> Figures {
     }
 }
 
-/// Puts the windows together to [`STRETCHES`] of as equal a number as whole windows allow.
+/// Merges windows into at most [`STRETCHES`] stretches, with numbers of windows that are as equal
+/// as possible.
 fn stretches(prequential: &Prequential) -> Vec<Tally> {
     let windows = prequential.windows();
     let mut stretches = vec![Tally::default(); STRETCHES.min(windows.len())];
@@ -314,7 +316,7 @@ impl Figures {
         self
     }
 
-    /// The figures that are means over the runs.
+    /// Returns the figures that are means over the runs.
     fn means(&mut self) -> [&mut f64; 9] {
         [
             &mut self.accuracy,

@@ -1,10 +1,10 @@
-//! How the speed and the memory of `feamoe train` grow: with rows, features, levels, experts,
-//! groups.
+//! The growth of time and memory of `feamoe train` with rows, features, levels, experts and groups.
 //!
-//! Each run is the command itself, on rows that come through a pipe, so that the peak of its memory
-//! is its own. The rows of a block are repeated where more are wanted. For each axis the exponent
-//! of the time a row takes is estimated (least squares of the logarithms), beside the one that is
-//! expected, and the largest exponent between two neighbours, which would show a cliff.
+//! Each run starts the command itself with rows from a pipe, so that the measured peak of memory is
+//! its own. If a run needs more rows than a block has, the block is repeated. For each axis the
+//! exponent of the time per row is estimated (least squares of the logarithms) and shown beside the
+//! expected one. The largest exponent between two neighbours is shown too: it would reveal a sudden
+//! slow-down.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -18,9 +18,9 @@ use super::paper::{Line, Section};
 
 /// Rows of a run, unless rows are the axis.
 const ROWS: usize = 100_000;
-/// Rows that are generated; more are these again.
+/// Number of generated rows. Longer runs repeat them.
 const BLOCK: usize = 100_000;
-/// Features of a run, unless they are the axis; half of them are categories.
+/// Features of a run, unless features are the axis. Half of them are categories.
 const FEATURES: usize = 20;
 const LEVELS: usize = 10;
 const EXPERTS: usize = 8;
@@ -32,11 +32,11 @@ const EXPONENT: &str = "exponent of the time a row";
 const EXPECTED: &str = "expected";
 const STEEPEST: &str = "steepest step";
 
-/// What is varied.
+/// A quantity that is varied.
 struct Axis {
     name: &'static str,
     values: &'static [usize],
-    /// Expected exponent of the time that a row takes.
+    /// Expected exponent of the time per row.
     expected: f64,
     set: fn(&mut Shape, usize),
 }
@@ -69,7 +69,7 @@ struct Shape {
     groups: usize,
 }
 
-/// Runs every axis; `runs` more than 1 take the fastest of as many.
+/// Runs every axis. With `runs` above 1 it reports the fastest of that many runs.
 pub fn study(runs: Option<u64>) -> anyhow::Result<Vec<Section>> {
     let usual = Shape { rows: ROWS, features: FEATURES, levels: LEVELS, experts: EXPERTS, groups: GROUPS };
     let mut sections = Vec::new();
@@ -106,8 +106,7 @@ pub fn study(runs: Option<u64>) -> anyhow::Result<Vec<Section>> {
     Ok(sections)
 }
 
-/// Draws speed and memory along each axis, on logarithmic scales, beside what is expected of the
-/// speed.
+/// Draws speed and memory along each axis on logarithmic scales, beside the expected speed.
 pub fn draw(sections: &[Section]) -> String {
     let panels_of = sections.iter().zip(&AXES).flat_map(|(section, axis)| {
         let points = |name: &str| -> Vec<[f64; 2]> {
@@ -124,7 +123,7 @@ pub fn draw(sections: &[Section]) -> String {
             name: format!("log10 of {name}"),
             axis: format!("log10 of {}", axis.name),
             across: [points.first().map_or(0.0, |point| point[0]), points.last().map_or(1.0, |point| point[0])],
-            // A level line looks level: no scale is narrower than a factor of 10.
+            // Every scale spans at least a factor of 10, so that a constant line looks constant.
             seen: [f64::min, f64::max]
                 .map(|end| points.iter().chain(straight.iter().flatten()).map(|point| point[1]).reduce(end))
                 .into_iter()
@@ -198,7 +197,8 @@ max_levels = {}
         )
     }
 
-    /// Trains on the rows of a block, as often as needed; returns rows a second and bytes at most.
+    /// Trains on the rows of a block, repeated as needed. Returns rows per second and peak memory
+    /// in bytes.
     fn run(&self, block: &str) -> anyhow::Result<[f64; 2]> {
         let folder = tempfile::tempdir()?;
         let schema = folder.path().join("schema.toml");

@@ -1,5 +1,5 @@
-//! Shapes: whether what a model says of a column is the data's or the sample's. Two models learn
-//! from two samples of the same applications for credit and are compared.
+//! Shapes: whether what a model learns about a column comes from the data or from the sample. Two
+//! models learn from two samples of the same credit applications and are compared.
 
 use feamoe::encoder;
 use feamoe::explanation::{
@@ -23,23 +23,23 @@ use super::generators::{Generated, Random, put};
 
 /// Rows of each half.
 const ROWS: u64 = 12_000;
-/// Rows that no model learns from.
+/// Number of rows that no model learns from.
 const JUDGED: u64 = 2_000;
-/// Of these, the records that an effect is the mean over.
+/// Number of these rows over which an effect is averaged.
 const EFFECT_RECORDS: usize = 60;
-/// Of these, the records that are explained, and against how many.
+/// Number of these rows that are explained, and number of background records.
 const EXPLAINED: [usize; 2] = [200, 60];
-/// Seeds.
+/// Default number of seeds.
 const RUNS: u64 = 5;
-/// Values that the effect of a number other than the age is compared at: quantiles.
+/// Number of quantiles at which the effect of a number other than the age is compared.
 const QUANTILES: usize = 40;
 /// Columns whose effects are compared.
 const COMPARED: [&str; 4] = ["age", "income", "amount", "savings"];
-/// Columns that say nothing.
+/// Columns without any effect.
 const NOISE: [&str; 2] = ["noise_a", "noise_b"];
-/// Bins that distances are compared at, beside the default.
+/// Numbers of bins for which distances are compared, beside the default.
 const FEWER_BINS: [usize; 2] = [16, 64];
-/// No probability is taken nearer to 0 or 1.
+/// Minimum distance of a probability from 0 and 1.
 const SMALLEST: f64 = 1e-6;
 
 /// What came of it; means over runs.
@@ -77,7 +77,7 @@ pub struct Distance {
     pub median: f64,
 }
 
-/// Learns pairs of halves, and compares them.
+/// Learns from pairs of halves and compares the models.
 pub fn study(runs: Option<u64>) -> anyhow::Result<Shapes> {
     let runs = runs.unwrap_or(RUNS);
     let schema = Schema::from_toml("generated applications", SCHEMA)?;
@@ -153,8 +153,8 @@ fn records<'m>(model: &'m HostModel<'m>, applications: &[Application]) -> anyhow
     applications.iter().map(&mut of).collect()
 }
 
-/// Returns the values that a column's effect is compared at, in ascending order: every year of age,
-/// else quantiles of what occurs.
+/// Returns the values at which a column's effect is compared, in ascending order: every year for
+/// the age, and quantiles of the occurring values for other columns.
 fn values(column: &str, applications: &[Application]) -> Vec<f64> {
     if column == "age" {
         return (20..=70).map(f64::from).collect();
@@ -174,7 +174,7 @@ fn values(column: &str, applications: &[Application]) -> Vec<f64> {
 }
 
 /// Returns the steps of a column's effect from value to value.
-#[allow(clippy::cast_possible_truncation)] // the engine's precision
+#[allow(clippy::cast_possible_truncation)] // the engine computes with this precision
 fn steps(
     model: &HostModel<'_>,
     column: &str,
@@ -198,7 +198,7 @@ fn steps(
     Ok(effects.windows(2).map(|pair| pair[1] - pair[0]).collect())
 }
 
-/// Pearson's; NaN where one of them does not vary.
+/// Returns Pearson's correlation; NaN if one series is constant.
 fn correlation(one: &[f64], other: &[f64]) -> f64 {
     let centred = |numbers: &[f64]| -> Vec<f64> {
         let mean = numbers.iter().sum::<f64>() / numbers.len() as f64;
@@ -209,7 +209,7 @@ fn correlation(one: &[f64], other: &[f64]) -> f64 {
     product(&one, &other) / libm::sqrt(product(&one, &one) * product(&other, &other))
 }
 
-/// Returns the sum of the steps' magnitudes over the range of what they add up to.
+/// Returns the sum of the steps' magnitudes relative to the range of their cumulative sum.
 fn variation(steps: &[f64]) -> f64 {
     let (mut effect, mut low, mut high) = (0.0_f64, 0.0_f64, 0.0_f64);
     for step in steps {
@@ -219,8 +219,8 @@ fn variation(steps: &[f64]) -> f64 {
     steps.iter().map(|step| step.abs()).sum::<f64>() / (high - low)
 }
 
-/// Returns the mean over the columns of noise of the credit that they get, over the most that any
-/// column gets.
+/// Returns the mean magnitude of the Shapley values of the noise columns, relative to the largest
+/// of any column.
 fn noise(model: &HostModel<'_>, applications: &[Application]) -> anyhow::Result<f64> {
     let [explained, most] = EXPLAINED;
     let background = BackgroundRecords::of_model(model, &Choice { only: Vec::new(), most, seed: 0 })?;
@@ -238,7 +238,7 @@ fn noise(model: &HostModel<'_>, applications: &[Application]) -> anyhow::Result<
     let Summary { feature_names, mean_absolute_values, .. } = sums.summary(&explainer);
     let of_noise = feature_names.iter().zip(&mean_absolute_values).filter(|(name, _)| NOISE.contains(&name.as_str()));
     let sum: f64 = of_noise.map(|(_, value)| f64::from(*value)).sum();
-    // Those of the largest magnitude come first.
+    // Summaries list the largest magnitude first.
     Ok(sum / NOISE.len() as f64 / mean_absolute_values.first().map_or(f64::NAN, |most| f64::from(*most)))
 }
 

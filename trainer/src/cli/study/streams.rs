@@ -1,4 +1,4 @@
-//! The learner on generated streams: how accurate it is while they change, and how soon after.
+//! The learner on generated streams: its accuracy while they change, and its recovery afterwards.
 
 use anyhow::Context as _;
 use feamoe::encoder::Encoder;
@@ -11,14 +11,13 @@ use serde::Serialize;
 
 use super::generators::{Generator, ROWS, Rows, put};
 
-/// Rows after a change in which the exported model is compared with the stream.
+/// Rows after a change in which the exported model is compared with the learner.
 const SOON: std::ops::Range<u64> = 500..1_000;
-/// Rows after a change by which the stream is to be as accurate again as before.
+/// Rows after a change by which the learner should be as accurate again as before.
 const LATER: std::ops::Range<u64> = 3_000..5_000;
-/// First rows of the stream that decisions are compared on with the share of favourable labels so
-/// far as their threshold.
+/// Number of first rows whose decisions use as threshold the share of favourable labels so far.
 const FIRST: u64 = 2_000;
-/// Seeds.
+/// Default number of seeds.
 const RUNS: u64 = 5;
 
 /// What came of one stream; means over runs. Accuracies are prequential.
@@ -48,7 +47,7 @@ pub struct StreamRow {
     pub experts: f64,
 }
 
-/// A share that is counted.
+/// A share, counted row by row.
 #[derive(Clone, Copy, Default)]
 pub struct Share(u64, u64);
 

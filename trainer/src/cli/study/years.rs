@@ -1,5 +1,5 @@
-//! Mortgages by year: an expert or more for each of three years, merged, then one pass over the
-//! fourth (FEAMOE, section 4.2), beside one run over all years.
+//! Mortgages by year: one or more experts for each of three years, merged, followed by one pass
+//! over the fourth (FEAMOE, section 4.2). Compared with one run over all years.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use serde::Serialize;
 use super::plan::DataSet;
 use super::regimes::with_targets;
 
-/// The years of the data, of which the last is judged.
+/// The years of the data. The last one is evaluated.
 const YEARS: [u32; 4] = [2014, 2015, 2016, 2017];
 const YEAR: &str = "as_of_year";
-/// Targets, as `--fair` takes them.
+/// Targets in the format of `--fair`.
 pub const TARGETS: [&str; 2] = ["", "spd=0.02,aod=0.02"];
 
 /// What one way to learn from the years says of the last one.
@@ -70,7 +70,7 @@ struct Years<'a> {
 }
 
 impl Years<'_> {
-    /// Takes the rows of a year in their order.
+    /// Calls `take` for the rows of a year in order.
     fn each(&self, year: u32, take: &mut dyn FnMut(&Row<'_>) -> Result<(), Error>) -> Result<(), Error> {
         let file = Input::from(self.folder.join(DataSet::Hmda.training_file()).as_path());
         let mut stream = Stream::open(&[file], &self.schema, Use::Learn)?;
@@ -95,7 +95,7 @@ impl Years<'_> {
         Ok(trainer)
     }
 
-    /// Judges a run on the last year.
+    /// Evaluates a run on the last year.
     fn judge(&self, way: &'static str, fair: &'static str, mut trainer: Trainer) -> Result<YearRow, Error> {
         let (experts, last) = (trainer.learner().experts(), YEARS[YEARS.len() - 1]);
         let [mut before, mut passing] = [Tally::default(), Tally::default()];
@@ -115,14 +115,14 @@ impl Years<'_> {
     }
 }
 
-/// Learns from the years in every way, with the same options.
+/// Learns from the years by every method, with the same options.
 pub fn study(folder: &Path, fair: &'static str) -> anyhow::Result<Vec<YearRow>> {
     let years = Years { folder, schema: Schema::from_toml(DataSet::Hmda.schema_name(), DataSet::Hmda.schema())? };
     let learner = with_targets(LearnerOptions::default(), fair)?.check()?;
     let options = Options::new(learner);
     let earlier = &YEARS[..YEARS.len() - 1];
     let one = years.learned(&options, earlier)?;
-    // All years hold the encoding of the first.
+    // All years use the encoding of the first.
     let first = years.learned(&options, &earlier[..1])?;
     let encoding = Some(Arc::new(Encoding::of(&first.checkpoint())?));
     let of_year = |year: &u32| years.learned(&Options { encoding: encoding.clone(), ..options.clone() }, &[*year]);

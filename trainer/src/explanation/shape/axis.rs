@@ -1,5 +1,5 @@
-//! Where a feature is looked at: one point for each bin or level, the ends of a number's range, and
-//! one for each value that is neither.
+//! The points of a feature: one for each bin or level, for the ends of a number's range, for an
+//! unseen level and for a missing value.
 
 use feamoe_engine::schema::{Feature, Kind, Transform, bin, clamp};
 use feamoe_engine::{FeatureIndex, Schema, Value};
@@ -8,22 +8,24 @@ use super::{MOST_POINTS, PointKind, PointValue};
 use crate::explanation::{BackgroundRecords, evenly};
 use crate::model::{HostModel, inverse, parts};
 
-/// Parts of equal width after its transform that stand for the bins of a number without bins.
+/// Number of parts of a number without bins. The parts have equal width after its transform and
+/// serve as bins.
 const PARTS: u16 = 20;
 
-/// A feature, divided into cells. Every value lies in one cell.
+/// A feature, divided into cells. Every value lies in exactly one cell.
 #[derive(Clone, Debug)]
 pub(super) struct Axis {
     pub feature: usize,
     pub kind: Kind,
-    /// Whether the model has bins: the effect may jump at their edges, and nowhere else.
+    /// Whether the model has bins. The effect may then jump at their edges, and nowhere else.
     pub is_binned: bool,
-    /// Whether bins are all that the number adds: the effect is level between their edges.
+    /// Whether the number acts only through its bins. The effect is then constant between their
+    /// edges.
     pub is_stepped: bool,
     pub points: Vec<Stop>,
     /// The inner edges of a number's cells, ascending.
     edges: Vec<f32>,
-    /// Cells without a point: of bins or levels past [`MOST_POINTS`].
+    /// Cells without a point: bins or levels beyond [`MOST_POINTS`].
     pub left_out: Vec<usize>,
 }
 
@@ -31,19 +33,21 @@ pub(super) struct Axis {
 #[derive(Clone, Debug)]
 pub(super) struct Stop {
     pub kind: PointKind,
-    /// What the feature is set to.
+    /// The value to which the feature is set.
     pub value: Value,
-    /// How that is shown.
+    /// The displayed value.
     pub shown: PointValue,
-    /// The cell that it stands for; `None` for the ends of a range, whose bins have points.
+    /// The cell of the point; `None` for the ends of a range, because their bins have points of
+    /// their own.
     pub cell: Option<usize>,
-    /// From where to where a bin extends.
+    /// The lower and upper end of a bin.
     pub range: Option<[f32; 2]>,
 }
 
 impl Axis {
-    /// Divides a feature. Background records choose the points: of a bin the median of their
-    /// numbers, or the middle if there is none; of too many levels the most frequent ones.
+    /// Divides a feature. The background records choose the points: for a bin the median of their
+    /// numbers, or the middle of the bin if it has none; for too many levels the most frequent
+    /// ones.
     pub fn new(model: &HostModel<'_>, feature: usize, kind: Kind, background: &BackgroundRecords) -> Self {
         let mut axis = Self {
             feature,
@@ -75,7 +79,8 @@ impl Axis {
         }
     }
 
-    /// Returns the cell of a value. The last one is *missing*; before it, of a category, *unseen*.
+    /// Returns the cell of a value. The last cell stands for a missing value; for a category the
+    /// one before it stands for an unseen level.
     pub fn cell(&self, value: Value) -> usize {
         let missing = self.cells() - 1;
         match (value, self.kind) {
@@ -106,7 +111,7 @@ impl Axis {
             let to = self.edges.get(index).copied().unwrap_or(high);
             let last = if index + 1 == bins { high } else { to.next_down() };
             numbers.sort_unstable_by(f32::total_cmp);
-            // Of two in the middle the lower one: it occurs.
+            // The lower of the two middle numbers, because it occurs in the data.
             let median = numbers.get(numbers.len().saturating_sub(1) / 2).copied();
             let x = median.unwrap_or_else(|| clamp(middle(transform, from, to), from, last));
             points.push(number(PointKind::Bin, x, Some(index), Some([from, to])));
@@ -126,7 +131,7 @@ impl Axis {
             }
         }
         let mut order: Vec<usize> = (0..levels).collect();
-        // Of equally frequent ones the first.
+        // Equally frequent levels keep their order.
         order.sort_by_key(|level| std::cmp::Reverse(rows.get(*level)));
         self.left_out = order.split_off(levels.min(MOST_POINTS));
         self.left_out.sort_unstable();
@@ -155,7 +160,7 @@ impl Stop {
     }
 }
 
-/// Returns the number half way after the transform.
+/// Returns the midpoint after the transform, transformed back.
 fn middle(transform: Transform, from: f32, to: f32) -> f32 {
     inverse(transform, f64::midpoint(f64::from(transform.apply(from)), f64::from(transform.apply(to))))
 }

@@ -1,4 +1,4 @@
-//! Shapes: how a feature moves scores along its values.
+//! Shapes: the effect of each feature on the score along its values.
 //!
 //! | curve | at a value | space |
 //! | --- | --- | --- |
@@ -7,13 +7,13 @@
 //! | lower and upper | the 5 and 95 % quantile of the same difference, record by record | probability |
 //! | share | the part of the rows that have the value, or a number of its bin | |
 //!
-//! An expert's effect is exact: its log-odds are a sum over features. The mixture's is the partial
-//! dependence of Friedman (2001), centred: `mean_i p(v, x_i) - mean_i p(x_i)`. The gate and the
-//! other features decide how far one record moves, so there is a spread of individual effects
-//! (Goldstein et al. 2015). It is no confidence interval.
+//! An expert's effect is exact, because its log-odds are a sum over features. The mixture's effect
+//! is the centred partial dependence of Friedman (2001): `mean_i p(v, x_i) - mean_i p(x_i)`. How
+//! far one record moves depends on the gate and on its other features, so individual effects spread
+//! (Goldstein et al. 2015). The interval shows this spread and is not a confidence interval.
 //!
-//! Partial dependence sets a value in every record, whether the two occur together or not. Where
-//! features go together, the Shapley values of records tell more.
+//! Partial dependence sets a value in every record, even if the combination never occurs. If
+//! features are correlated, the Shapley values of records are more informative.
 
 mod axis;
 
@@ -27,8 +27,8 @@ use super::{Background, BackgroundRecords};
 use crate::error::{Error, list};
 use crate::model::{AnyModel, AnyRecord, EXPERTS, HostModel};
 
-/// Bins or levels of a feature that have a point. Of more bins these are evenly spread, of more
-/// levels the most frequent ones in the background.
+/// Maximum number of bins or levels of a feature that have a point. If there are more, evenly
+/// spaced bins or the levels most frequent in the background are kept.
 pub const MOST_POINTS: usize = 128;
 /// The quantiles of a point's interval, in percent.
 const QUANTILES: [usize; 2] = [5, 95];
@@ -198,18 +198,19 @@ impl Point {
     }
 }
 
-/// Finds the shapes of features against background records.
+/// Computes the shapes of features against background records.
 #[derive(Debug)]
 pub struct Shaper<'m> {
     model: AnyModel<'m>,
-    /// The same, or the float model that integer weights stand for: it has the experts' effects.
+    /// The model itself, or the float model that integer weights were made from. It provides the
+    /// experts' effects.
     floats: &'m HostModel<'m>,
     background: &'m BackgroundRecords,
     axes: Vec<Axis>,
     names: Vec<String>,
 }
 
-/// How many rows lie in each cell of each feature.
+/// The number of rows in each cell of each feature.
 #[derive(Clone, Debug)]
 pub struct Density {
     from: RowsFrom,
@@ -218,14 +219,14 @@ pub struct Density {
 }
 
 impl<'m> Shaper<'m> {
-    /// Chooses the points of the features of these names; of all without a name.
+    /// Chooses the points of the named features; of all features if `features` is empty.
     ///
     /// A model of integer weights scores by integers. Its experts' effects are those of the float
-    /// model that the weights stand for.
+    /// model that the weights were made from.
     ///
     /// # Errors
-    /// [`Error::NamesStripped`]; [`Error::Input`] for what is no feature or named twice, and for
-    /// integer weights without their float model.
+    /// [`Error::NamesStripped`]; [`Error::Input`] for an unknown feature, a feature that is named
+    /// twice, or integer weights without their float model.
     pub fn new(model: AnyModel<'m>, background: &'m BackgroundRecords, features: &[String]) -> Result<Self, Error> {
         let floats = model.floats().ok_or_else(|| Error::Input("integer weights come without their floats".into()))?;
         let schema = model.schema();
@@ -262,14 +263,14 @@ impl<'m> Shaper<'m> {
         density
     }
 
-    /// Starts to count rows of data.
+    /// Creates an empty count for rows of data.
     #[must_use]
     pub fn data_density(&self) -> Density {
         let cells = self.axes.iter().map(|axis| vec![0; axis.cells()]).collect();
         Density { from: RowsFrom::Data, rows: 0, cells }
     }
 
-    /// Adds a row, by all values of the model's features.
+    /// Adds a row, given as the values of all features of the model.
     pub fn count(&self, values: &[Value], density: &mut Density) {
         density.rows += 1;
         for (axis, cells) in self.axes.iter().zip(&mut density.cells) {
@@ -280,14 +281,14 @@ impl<'m> Shaper<'m> {
         }
     }
 
-    /// Finds the shapes, on all threads of rayon's pool; their number changes no bit. `outcome`
-    /// names the favourable outcome.
+    /// Computes the shapes on all threads of rayon's pool. The number of threads does not change
+    /// the result. `outcome` is the name of the favourable outcome.
     ///
-    /// *Cost:* a score for each point and background record. Memory for 4 bytes for each of them,
-    /// of one feature a thread.
+    /// *Cost:* one score per point and background record. Memory: 4 bytes per point and background
+    /// record of one feature, on each thread.
     ///
     /// # Errors
-    /// [`Error::Record`], [`Error::Explain`]: the background is not of this model.
+    /// [`Error::Record`] or [`Error::Explain`] if the background does not belong to this model.
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
     pub fn shapes(&self, density: &Density, outcome: &str) -> Result<Shapes, Error> {
         let rows = self.background.values();
@@ -363,7 +364,7 @@ impl<'m> Shaper<'m> {
         })
     }
 
-    /// Returns, by point, the score of each background record with the feature set to the point.
+    /// Returns, by point, the score of each background record with the feature set to that point.
     fn moved(&self, axis: &Axis) -> Result<Vec<Vec<f32>>, Error> {
         let rows = self.background.values();
         let mut moved: Vec<Vec<f32>> = axis.points.iter().map(|_| Vec::with_capacity(rows.len())).collect();
@@ -380,7 +381,7 @@ impl<'m> Shaper<'m> {
         Ok(moved)
     }
 
-    /// Returns, by point, each expert's effect.
+    /// Returns, by point, the effect of each expert.
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
     fn of_experts(&self, axis: &Axis) -> Result<Vec<Vec<f32>>, Error> {
         let (experts, key) = (self.floats.experts(), FeatureIndex(axis.feature));
@@ -421,15 +422,15 @@ impl<'m> Shaper<'m> {
     }
 }
 
-/// Returns the mean, in the order of the numbers; 0 of none.
+/// Returns the mean, summed in order; 0 if there are no numbers.
 #[allow(clippy::cast_precision_loss)]
 fn mean(numbers: impl ExactSizeIterator<Item = f64>) -> f64 {
     let count = numbers.len().max(1);
     numbers.sum::<f64>() / count as f64
 }
 
-/// Returns the smallest of ascending numbers that at least `percent` of them do not pass; 0 of
-/// none.
+/// Returns the smallest of ascending numbers that is at least as large as `percent` % of them; 0 if
+/// there are none.
 fn quantile(sorted: &[f64], percent: usize) -> f64 {
     let place = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
     sorted.get(place).copied().unwrap_or_default()

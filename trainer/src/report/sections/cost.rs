@@ -1,4 +1,4 @@
-//! What fairness costs: accuracy against a measure, where a search was made.
+//! The trade-off between fairness and accuracy, if the report has a search.
 
 use feamoe_engine::fairness::Measure;
 use maud::{Markup, html};
@@ -9,7 +9,7 @@ use super::heading;
 use crate::plot;
 use crate::tuning::{Figures, Tuned};
 
-/// Returns the section; `None` if no search was given, or one without a protected column.
+/// Returns the section; `None` without a search, and for a search without a protected column.
 pub(super) fn cost(report: &Report) -> Option<Markup> {
     let tuned = report.options.front.as_ref()?;
     let measure = tuned.front_measure()?;

@@ -1,4 +1,4 @@
-//! Calibration, ROC and what other thresholds would bring.
+//! Calibration, the ROC curve, and the effect of other thresholds.
 
 use feamoe_engine::fairness::{Measure, rate_interval};
 use maud::{Markup, html};
@@ -11,16 +11,16 @@ use crate::judge::reliability::ReliabilityBin;
 use crate::plot::{Curve, Entry, Panel, Panels, panels};
 use crate::rows::Attribute;
 
-/// Rows of a bin from which on it is drawn.
+/// Minimum number of rows of a bin that is drawn.
 const FEW: u64 = 10;
-/// Thresholds of a table.
+/// Number of thresholds in a table.
 const TABLED: usize = 20;
-/// Where thresholds are drawn: nearer to 0 and 1 the curves of errors have more of them than an
-/// axis can show.
+/// Range of the thresholds that are drawn. Near 0 and 1 there are more thresholds than an axis can
+/// show.
 const SHOWN: std::ops::RangeInclusive<f32> = 0.005..=0.995;
-/// Measures that are known at any threshold.
+/// Measures that are known at every threshold.
 const MEASURES: [Measure; 5] = [Measure::Spd, Measure::Aod, Measure::Eodds, Measure::Eopp, Measure::Impact];
-/// Selected rows of the group and the reference below which no gap is drawn.
+/// Minimum number of selected rows in the group and in the reference for which a gap is drawn.
 const FEW_SELECTED: u64 = 30;
 
 /// Returns the section on calibration and errors.
@@ -40,7 +40,7 @@ pub(super) fn curves(report: &Report) -> Markup {
     }
 }
 
-/// What is drawn of a group.
+/// The data that is drawn of a group.
 struct Line<'r> {
     name: String,
     bins: &'r [ReliabilityBin],
@@ -155,7 +155,7 @@ fn pair(report: &Report, id: &str, of: &str, lines: &[Line<'_>], left_out: usize
     figure(&format!("plot-curves-{id}"), &caption, &panels(&drawing), &omitted(left_out), &behind)
 }
 
-/// Returns thresholds that are about evenly apart, the chosen one among them.
+/// Returns about evenly spaced thresholds, including the chosen one.
 fn tabled(points: &[Point], chosen: usize) -> Vec<(usize, &Point)> {
     let mut next = 0.0_f32;
     let step = 1.0 / TABLED as f32;

@@ -123,7 +123,7 @@ fn gaps(report: &Report) -> Markup {
     table.markup()
 }
 
-/// Returns what could not be judged, and what is missing for it.
+/// Returns the comparisons that could not be judged, and how many records they lack.
 fn too_few(report: &Report) -> Markup {
     let all = report.evaluation.fairness.iter().flat_map(|gaps| gaps.too_few.iter().map(move |few| (gaps, few)));
     let mut table = Table::new(

@@ -1,4 +1,4 @@
-//! What a hurried reader sees: what it is, how good, how fair.
+//! The summary for a quick reader: what the model is, how accurate and how fair.
 
 use feamoe_engine::fairness::Measure;
 use maud::{Markup, html};
@@ -55,8 +55,8 @@ fn fact(name: &str, value: &str, shown: &str, words: &str) -> Markup {
     html! { div { dt { (name) } dd { data value=(value) { (shown) } small { (words) } } } }
 }
 
-/// Returns a row for each target: on these rows over all groups; then, of the training run, each
-/// group.
+/// Returns a row per target with its verdict on these rows over all groups, followed by the
+/// verdicts of the training run on each group.
 fn targets(report: &Report) -> Markup {
     if report.targets.is_empty() {
         return html! { p { "The model was trained without a fairness target, or does not say which. The gaps are under " a href="#groups" { "Groups and gaps" } "." } };
@@ -93,7 +93,7 @@ fn targets(report: &Report) -> Markup {
     }
 }
 
-/// Returns what the training run said of each target, group by group.
+/// Returns the training run's verdicts on each target, by group.
 fn training(report: &Report) -> Markup {
     let caption = "The targets at the end of training, judged on rows that the exported model had not learned from";
     let mut table =

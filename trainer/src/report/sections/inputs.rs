@@ -1,4 +1,4 @@
-//! What the cells of the rows were, and which features stand in for a group or the outcome.
+//! The state of the cells of the rows, and the features that stand in for a group or the outcome.
 
 use maud::{Markup, html};
 
@@ -50,7 +50,7 @@ pub(super) fn inputs(report: &Report) -> Markup {
     }
 }
 
-/// Returns the section on stand-ins.
+/// Returns the section on stand-ins (proxies).
 pub(super) fn proxies(report: &Report) -> Markup {
     let found = &report.evaluation.proxies;
     let mut table = Table::new(

@@ -1,4 +1,4 @@
-//! What the report does not show.
+//! The limits of the report.
 
 use maud::{Markup, html};
 
@@ -9,7 +9,7 @@ pub(super) fn limits(report: &Report) -> Markup {
     html! { ul { @for limit in all(report) { li { (limit) } } } }
 }
 
-/// Returns the limits, a sentence or two each.
+/// Returns the limits, each in one or two sentences.
 pub(in super::super) fn all(report: &Report) -> Vec<String> {
     let e = &report.evaluation;
     let mut limits = vec![

@@ -1,4 +1,4 @@
-//! Where the model comes from: command, options, data, hashes.
+//! The origin of the model: command, options, data and hashes.
 
 use maud::{Markup, html};
 

@@ -1,4 +1,4 @@
-//! What the page says, part by part.
+//! The sections of the page.
 
 mod cost;
 mod curves;
@@ -22,7 +22,7 @@ use crate::judge::verdict::Verdict;
 use crate::plot::MOST_STYLES;
 use crate::rows::Attribute;
 
-/// Returns the sections, in their order.
+/// Returns the sections in order.
 pub(super) fn all(report: &Report) -> Vec<Section> {
     let section = |id, title, body| Section { id, title, body };
     let mut sections = vec![
@@ -48,7 +48,7 @@ pub(super) fn all(report: &Report) -> Vec<Section> {
     sections
 }
 
-/// Returns what a measure is, in words.
+/// Returns the meaning of a measure in words.
 fn meaning(measure: Measure) -> &'static str {
     match measure {
         Measure::Spd => "statistical parity difference: selection rate of the group less that of the reference",
@@ -74,7 +74,7 @@ fn limit(measure: Measure, limit: f32) -> String {
     }
 }
 
-/// Returns the values within a limit.
+/// Returns the range of values within a limit.
 fn within(measure: Measure, limit: f32) -> [f64; 2] {
     let limit = f64::from(limit);
     match measure {
@@ -84,7 +84,7 @@ fn within(measure: Measure, limit: f32) -> [f64; 2] {
     }
 }
 
-/// Returns a verdict with a sign that is seen without colour.
+/// Returns a verdict with a sign that is visible without colour.
 fn verdict(verdict: Option<Verdict>) -> Markup {
     match verdict {
         Some(Verdict::Met) => html! { span.verdict { "✓ met" } },
@@ -94,8 +94,8 @@ fn verdict(verdict: Option<Verdict>) -> Markup {
     }
 }
 
-/// Returns the places of the groups that have a line of their own in a plot, those of the most rows
-/// first, and how many have none.
+/// Returns the indices of the groups that have their own line in a plot (those with the most rows
+/// first), and the number of the others.
 fn drawn(attribute: &Attribute, with_reference: bool) -> (Vec<usize>, usize) {
     let rows = |group: &usize| attribute.rows().get(*group).copied().unwrap_or_default();
     let mut groups: Vec<usize> = (usize::from(!with_reference)..attribute.groups().len()).collect();
@@ -106,7 +106,7 @@ fn drawn(attribute: &Attribute, with_reference: bool) -> (Vec<usize>, usize) {
     (groups, omitted)
 }
 
-/// Returns words on groups without a line; nothing if every group has one.
+/// Returns a note on groups without a line; an empty string if every group has one.
 fn omitted(count: usize) -> String {
     let which = match count {
         0 => return String::new(),

@@ -1,5 +1,5 @@
-//! Accuracy and gaps along the rows: of the training stream, where there is a checkpoint, and of
-//! the rows of the report.
+//! Accuracy and gaps along the rows: those of the training stream, if there is a checkpoint, and
+//! those of the report.
 
 use feamoe_engine::fairness::Measure;
 use maud::{Markup, html};
@@ -12,12 +12,13 @@ use crate::plot::{Curve, Entry, Panel, Panels, grouped, panels};
 use crate::rows::Attribute;
 use crate::training::events::EventReport;
 
-/// Measures of decisions: distances are not measured in stretches.
+/// The measures that depend on decisions and scores alone. Distances of recourse are not computed
+/// per stretch.
 const MEASURES: [Measure; 6] =
     [Measure::Spd, Measure::Aod, Measure::Eodds, Measure::Eopp, Measure::Burden, Measure::Impact];
-/// Lines up to which intervals are drawn: more would hide each other.
+/// Maximum number of lines with intervals: more would hide each other.
 const MOST_SPREADS: usize = 2;
-/// A ratio is drawn up to here.
+/// Maximum ratio that is drawn.
 const MOST_IMPACT: f64 = 3.0;
 
 /// Returns the section.
@@ -66,13 +67,13 @@ fn of_stretches(
     }
 }
 
-/// Returns where the axis of a plot begins and ends.
+/// Returns the first and last row of the axis of a plot.
 #[allow(clippy::cast_precision_loss)]
 fn across(stretches: &[Stretch]) -> [f64; 2] {
     [1.0, stretches.last().map_or(1, |last| last.from + last.rows()) as f64]
 }
 
-/// Returns the letters that mark events.
+/// Returns the letters that mark events, with their rows.
 #[allow(clippy::cast_precision_loss)]
 fn marks(run: Option<&Run>) -> Vec<(f64, &'static str)> {
     let events = run.into_iter().flat_map(|run| &run.events);
@@ -88,7 +89,7 @@ fn letter(event: &EventReport) -> &'static str {
     }
 }
 
-/// Returns what the letters above marks mean, those that occur.
+/// Returns a legend for the letters that occur.
 fn letters(marks: &[(f64, &'static str)]) -> Option<Entry> {
     let all = [("D", "drift detected"), ("E", "expert added"), ("M", "experts merged"), ("R", "encoding re-fitted")];
     let met = all.iter().filter(|(letter, _)| marks.iter().any(|(_, other)| other == letter));
@@ -236,7 +237,7 @@ fn gaps(
     figure(&format!("plot-{id}-gaps-{place}"), &caption, &panels(&drawing), &omitted(left_out), &table.behind())
 }
 
-/// Returns whether no measure of a group is known in any stretch.
+/// Returns whether all measures of all groups are unknown in every stretch.
 fn is_unknown(stretches: &[Stretch], attribute: (usize, &Attribute), groups: &[usize]) -> bool {
     let is_known = |stretch: &Stretch, group: usize| {
         MEASURES.iter().any(|measure| stretch.gap(attribute, group, *measure)[0].is_finite())
@@ -244,7 +245,7 @@ fn is_unknown(stretches: &[Stretch], attribute: (usize, &Attribute), groups: &[u
     !stretches.iter().any(|stretch| groups.iter().any(|group| is_known(stretch, *group)))
 }
 
-/// Returns what happened to the mixture and the encoding.
+/// Returns a table of changes of the mixture and the encoding.
 fn events(run: &Run) -> Markup {
     let mut table = Table::new(
         "events",

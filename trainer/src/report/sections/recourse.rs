@@ -1,4 +1,5 @@
-//! How far declined records are from a favourable decision, and what would bring them there.
+//! The distance of declined records from a favourable decision, and the changes that would reach
+//! it.
 
 use feamoe_engine::fairness::Measure;
 use maud::{Markup, html};
@@ -9,7 +10,7 @@ use super::super::{RecourseOf, Report};
 use crate::judge::gaps::GroupGaps;
 use crate::judge::recourse::MARGIN;
 
-/// Groups whose examples are shown.
+/// Maximum number of groups whose examples are shown.
 const MOST_GROUPS: usize = 24;
 
 /// Returns the section.

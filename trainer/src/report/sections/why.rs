@@ -1,4 +1,4 @@
-//! What moves scores: in general, along the values of a feature, and record by record.
+//! What moves scores: in general, along the values of a feature, and for single records.
 
 use feamoe_engine::{Method, Space};
 use maud::{Markup, html};
@@ -9,10 +9,10 @@ use super::super::{Chosen, Report};
 use crate::explanation::{Explanation, RowsFrom, Shapes, by_magnitude, shown as cell};
 use crate::plot::{self, MOST_PLAYERS};
 
-/// Levels and bins of a feature in a table.
+/// Maximum number of levels or bins of a feature in a table.
 const MOST_POINTS: usize = 24;
 
-/// Returns what a method does, in words.
+/// Describes a method in words.
 fn method(method: Method, space: Space) -> String {
     let words = match method {
         Method::Exact => "exact Shapley values against background records, by the marginal expectation",

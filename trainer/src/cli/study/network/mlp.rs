@@ -1,33 +1,33 @@
-//! A multilayer perceptron: rectified linear layers, a linear output, gradients by
-//! backpropagation, steps by Adam (Kingma and Ba 2015).
+//! A multilayer perceptron: rectified linear layers, a linear output layer, gradients by
+//! backpropagation, and Adam steps (Kingma and Ba 2015).
 
 use ndarray::{Array1, Array2, ArrayView2, Axis, NdFloat, Zip};
 
 use crate::cli::study::generators::Random;
 
-/// The decay of Adam's mean of the gradients, that of the mean of their squares, and what keeps a
-/// step finite: the values of its paper.
+/// Parameters of Adam, with the values of its paper: the decay of the mean gradient, the decay of
+/// the mean squared gradient, and the constant that keeps a step finite.
 const MEAN_DECAY: f64 = 0.9;
 const SQUARE_DECAY: f64 = 0.999;
 const SMALLEST: f64 = 1e-8;
 
-/// A multilayer perceptron; without hidden layers, a linear function.
+/// A multilayer perceptron. Without hidden layers it is a linear function.
 #[derive(Clone, Debug)]
 pub struct Mlp<F> {
-    /// The output last.
+    /// The last layer is the output.
     layers: Vec<Layer<F>>,
-    /// Steps so far.
+    /// Number of steps so far.
     steps: i32,
 }
 
 #[derive(Clone, Debug)]
 struct Layer<F> {
-    /// Inputs by outputs.
+    /// Of shape (inputs, outputs).
     weights: Parameters<Array2<F>>,
     bias: Parameters<Array1<F>>,
 }
 
-/// Parameters with the running means of their gradients and of the squares of those.
+/// Parameters with the running means of their gradients and of the squared gradients.
 #[derive(Clone, Debug)]
 struct Parameters<A> {
     values: A,
@@ -35,20 +35,20 @@ struct Parameters<A> {
     square: A,
 }
 
-/// The inputs of every layer for a batch of records, a row each, and the outputs.
+/// The inputs of every layer and the outputs for a batch of records, with one row per record.
 #[derive(Clone, Debug)]
 pub struct Pass<F> {
     inputs: Vec<Array2<F>>,
-    /// A row for each record.
+    /// The outputs, with one row per record.
     pub outputs: Array2<F>,
 }
 
-/// The gradient of a loss in the parameters: weights and bias of each layer.
+/// The gradient of a loss with respect to the parameters: weights and bias of each layer.
 pub type Gradient<F> = Vec<(Array2<F>, Array1<F>)>;
 
 impl<F: NdFloat> Mlp<F> {
-    /// Draws a network as He et al. (2015) do for rectified units: the variance of a weight is
-    /// 2 over the number of inputs. The outputs start at 0.
+    /// Draws a network by the method of He et al. (2015) for rectified units: the variance of a
+    /// weight is 2 divided by the number of inputs. The outputs start at 0.
     pub fn new(inputs: usize, hidden: &[usize], outputs: usize, random: &mut Random) -> Self {
         let mut widths = vec![inputs];
         widths.extend_from_slice(hidden);
@@ -65,7 +65,7 @@ impl<F: NdFloat> Mlp<F> {
         Self { layers, steps: 0 }
     }
 
-    /// Returns the outputs for a batch of records, a row each, with all that led to them.
+    /// Returns the outputs for a batch of records, one per row, and the inputs of every layer.
     pub fn forward(&self, records: Array2<F>) -> Pass<F> {
         let mut inputs = Vec::with_capacity(self.layers.len());
         let mut values = records;
@@ -79,14 +79,16 @@ impl<F: NdFloat> Mlp<F> {
         Pass { inputs, outputs: values }
     }
 
-    /// Returns the gradient of a loss in the parameters, given that in the outputs.
+    /// Returns the gradient of a loss with respect to the parameters. `in_outputs` is its gradient
+    /// with respect to the outputs.
     pub fn gradient(&self, pass: &Pass<F>, in_outputs: ArrayView2<'_, F>) -> Gradient<F> {
         let mut gradient = Vec::with_capacity(self.layers.len());
         let mut behind = in_outputs.to_owned();
         for (layer, inputs) in self.layers.iter().zip(&pass.inputs).rev() {
             gradient.push((inputs.t().dot(&behind), behind.sum_axis(Axis(0))));
             behind = behind.dot(&layer.weights.values.t());
-            // The inputs of a layer are the outputs of rectified units, at 0 where they are off.
+            // The inputs of a layer are outputs of rectified units. A unit that is off is at 0 and
+            // has no gradient.
             Zip::from(&mut behind).and(inputs).for_each(|behind, input| {
                 if *input <= F::zero() {
                     *behind = F::zero();
@@ -97,7 +99,7 @@ impl<F: NdFloat> Mlp<F> {
         gradient
     }
 
-    /// Takes a step of Adam against a gradient.
+    /// Takes an Adam step against a gradient.
     pub fn step(&mut self, gradient: &Gradient<F>, learning_rate: f64) {
         self.steps += 1;
         let corrected = |decay: f64| 1.0 - libm::pow(decay, f64::from(self.steps));
@@ -108,15 +110,15 @@ impl<F: NdFloat> Mlp<F> {
         }
     }
 
-    /// Adds an output: a copy of the last, a little apart from it. Both are 1 lower, so that as
-    /// logits to the base 2 of a softmax they share what the last one had.
+    /// Adds an output: a slightly perturbed copy of the last one. The bias of both is 1 lower, so
+    /// that as base-2 logits of a softmax they share the probability of the last output.
     pub fn widen(&mut self, spread: f64, random: &mut Random) {
         let Some(Layer { weights, bias }) = self.layers.last_mut() else { return };
         let Some(last) = weights.values.ncols().checked_sub(1) else { return };
         bias.values[last] -= F::one();
         for array in [&mut weights.values, &mut weights.mean, &mut weights.square] {
             let copy = array.column(last).to_owned();
-            _ = array.push_column(copy.view()); // of the same length
+            _ = array.push_column(copy.view()); // the lengths agree
         }
         for array in [&mut bias.values, &mut bias.mean, &mut bias.square] {
             let copy = array[last];
@@ -125,7 +127,8 @@ impl<F: NdFloat> Mlp<F> {
         weights.values.column_mut(last + 1).mapv_inplace(|x| x + number(spread * random.normal()));
     }
 
-    /// Moves every weight by a normal number of this spread, so that a copy learns something else.
+    /// Adds a normal number with this standard deviation to every weight, so that a copy learns
+    /// something else.
     pub fn perturb(&mut self, spread: f64, random: &mut Random) {
         for layer in &mut self.layers {
             layer.weights.values.mapv_inplace(|x| x + number(spread * random.normal()));
@@ -158,7 +161,7 @@ impl<F: NdFloat, D: ndarray::Dimension> Parameters<ndarray::Array<F, D>> {
     }
 }
 
-/// Converts a number, which every float holds.
+/// Converts a number to `F`.
 fn number<F: NdFloat>(x: f64) -> F {
     F::from(x).unwrap_or_else(F::nan)
 }
@@ -168,18 +171,19 @@ fn number<F: NdFloat>(x: f64) -> F {
 mod tests {
     use super::*;
 
-    /// Central differences in f64 with this step are good to about 1e-9.
+    /// Central differences in f64 with this step are accurate to about 1e-9.
     const STEP: f64 = 1e-5;
     const TOLERANCE: f64 = 1e-7;
 
-    /// Every parameter of random networks, against finite differences.
+    /// Compares every parameter of random networks with finite differences.
     #[test]
     fn gradients_agree_with_finite_differences() {
         for (seed, hidden) in [(1, &[][..]), (2, &[4]), (3, &[5, 3]), (4, &[3, 3, 3, 3, 3])] {
             let random = &mut Random::new(seed);
             let mut network = Mlp::<f64>::new(4, hidden, 2, random);
             network.perturb(0.5, random);
-            // With a bias of 0, a unit whose inputs are all off is at the kink of its function.
+            // With a bias of 0, a unit whose inputs are all off would be at the kink of its
+            // function.
             for layer in &mut network.layers {
                 layer.bias.values.mapv_inplace(|_| 0.3 * random.normal());
             }
@@ -214,7 +218,7 @@ mod tests {
         }
     }
 
-    /// What no linear function can learn.
+    /// Exclusive or cannot be learned by a linear function.
     #[test]
     fn learns_exclusive_or() {
         let random = &mut Random::new(5);

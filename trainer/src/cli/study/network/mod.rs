@@ -1,12 +1,12 @@
-//! The networks that the paper compares with, and uses as experts: multilayer perceptrons under the
+//! The networks that the paper compares with and uses as experts: multilayer perceptrons under the
 //! mixture's own loss and penalties.
 //!
-//! One network alone is a mixture of one; without hidden layers it is a logistic regression, and a
-//! mixture of those is the paper's model once more. So one forward pass
-//! ([`combine`]), one loss ([`Forward`]) and one count of penalties ([`Paper`]) serve all of them.
+//! A single network is a mixture with one expert. Without hidden layers it is a logistic
+//! regression, and a mixture of those is the paper's model. Therefore all of them share one forward
+//! pass ([`combine`]), one loss ([`Forward`]) and one count of penalties ([`Paper`]).
 //!
-//! *Reproducible* on one machine: the products of matrices use the widest instructions that a
-//! processor has, so that another one may differ in the last digits.
+//! Results are *reproducible* on one machine. Matrix products use the widest instructions of the
+//! processor, so another processor may differ in the last digits.
 
 pub mod mlp;
 pub mod rows;
@@ -20,26 +20,27 @@ use super::generators::Random;
 use mlp::Mlp;
 use rows::Rows;
 
-/// Records of a step; also of a step online.
+/// Number of records per step, also for online steps.
 pub const BATCH: usize = 32;
 /// The step size of Adam.
 pub const LEARNING_RATE: f64 = 1e-3;
-/// How far the weights of a new expert are from those of the one it is a copy of.
+/// Standard deviation of the perturbation of a new expert's weights, relative to the expert that it
+/// copies.
 const SPREAD: f64 = 0.05;
-/// Scored at once.
+/// Number of records that are scored at once.
 const SCORED: usize = 1024;
 
-/// What is learned, and how.
+/// The settings of a network.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Units of each hidden layer.
+    /// Number of units of each hidden layer.
     pub hidden: Vec<usize>,
     /// The loss on the outcome.
     pub loss: Loss,
     /// Penalties with their increments.
     pub penalties: Penalties,
-    /// For how many increments the penalties weigh; `None`: one for each expert past the first, as
-    /// in the paper.
+    /// Number of increments that the penalties have; `None`: one for each expert beyond the first,
+    /// as in the paper.
     pub increments: Option<usize>,
     /// Seed.
     pub seed: u64,
@@ -48,7 +49,7 @@ pub struct Plan {
 /// The decision threshold.
 pub const THRESHOLD: f32 = 0.5;
 
-/// A mixture of networks under a linear gate.
+/// A mixture of networks with a linear gate.
 pub struct Networks {
     plan: Plan,
     gate: Mlp<f32>,
@@ -57,14 +58,14 @@ pub struct Networks {
     random: Random,
 }
 
-/// What is learned from: rows, with other outcomes and weights than their own where there are some.
+/// The training data: rows, with labels that may differ from their own, and optional weights.
 #[derive(Clone, Copy)]
 pub struct Lesson<'a> {
     /// The rows.
     pub rows: &'a Rows,
-    /// An outcome for each row.
+    /// The label of each row.
     pub labels: &'a [bool],
-    /// A weight for each row; all 1 where there are none.
+    /// The weight of each row; empty if all weights are 1.
     pub weights: &'a [f32],
 }
 
@@ -75,7 +76,7 @@ impl<'a> From<&'a Rows> for Lesson<'a> {
 }
 
 impl Networks {
-    /// Starts with one expert.
+    /// Creates a mixture with one expert.
     pub fn new(plan: Plan, rows: &Rows) -> Self {
         let mut random = Random::new(plan.seed);
         let experts = vec![Mlp::new(rows.width, &plan.hidden, 1, &mut random)];
@@ -89,7 +90,7 @@ impl Networks {
         self.experts.len()
     }
 
-    /// Adds a copy of the newest expert, a little apart from it.
+    /// Adds a slightly perturbed copy of the newest expert.
     pub fn add_expert(&mut self) {
         let Some(newest) = self.experts.last() else { return };
         let mut expert = newest.clone();
@@ -98,7 +99,7 @@ impl Networks {
         self.gate.widen(SPREAD, &mut self.random);
     }
 
-    /// Learns from all rows in passes, each in an order of its own.
+    /// Learns from all rows in several passes, each in a new order.
     pub fn learn(&mut self, lesson: Lesson<'_>, passes: usize) {
         let mut order: Vec<u32> = (0..lesson.rows.len() as u32).collect();
         for _ in 0..passes {
@@ -107,8 +108,8 @@ impl Networks {
         }
     }
 
-    /// Scores the rows in their order, each before it is learned from, and adds an expert after
-    /// every `grow` rows.
+    /// Scores the rows in order, each before learning from it. Adds an expert after every `grow`
+    /// rows.
     pub fn learn_online(&mut self, rows: &Rows, grow: Option<usize>, tally: &mut Tally) {
         let order: Vec<u32> = (0..rows.len() as u32).collect();
         let mut since = 0;
@@ -123,7 +124,8 @@ impl Networks {
         }
     }
 
-    /// Judges on all rows, with the share of decisions that a protected column alone changes.
+    /// Evaluates all rows, including the share of decisions that would change with a protected
+    /// column alone.
     pub fn judge(&self, rows: &Rows) -> Tally {
         let mut tally = Tally::default();
         let order: Vec<u32> = (0..rows.len() as u32).collect();
@@ -165,7 +167,8 @@ impl Networks {
         scores.collect()
     }
 
-    /// Returns the logits of a gate and of the experts, in log2 units, a row for each record.
+    /// Returns the logits of the gate, followed by those of the experts, in log2 units, with one
+    /// row per record.
     fn logits(&self, records: &Array2<f32>) -> Array2<f32> {
         let experts = self.experts.len();
         let mut logits = Array2::zeros((records.nrows(), 2 * experts));
@@ -218,7 +221,7 @@ impl Networks {
 mod tests {
     use super::*;
 
-    /// A mixture's score does not jump where an expert is added.
+    /// The scores of a mixture do not jump when an expert is added.
     #[test]
     fn an_expert_that_is_added_leaves_the_scores_nearly_as_they_are() {
         let random = &mut Random::new(1);

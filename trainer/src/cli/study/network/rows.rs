@@ -1,4 +1,4 @@
-//! Rows of a table as a network takes them: the terms of the learner's encoder as dense vectors.
+//! Rows of a table as inputs of a network: the terms of the learner's encoder as dense vectors.
 
 use std::io::Cursor;
 use std::ops::Range;
@@ -12,18 +12,18 @@ use feamoe::schema::Schema;
 use feamoe_engine::mixture::Term;
 use ndarray::Array2;
 
-/// Rows of a source, some or all.
+/// All or some rows of a source.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// Where they stand.
+    /// The source.
     pub from: From,
-    /// A random part of them; `None` for all.
+    /// A random part of the rows; `None` for all.
     pub split: Option<Split>,
-    /// Those with these places among the rows that the schema keeps; `None` for all.
+    /// Range of indices among the rows that the schema keeps; `None` for all.
     pub places: Option<Range<usize>>,
 }
 
-/// Where rows stand.
+/// A source of rows.
 #[derive(Clone, Debug)]
 pub enum From {
     /// In a file.
@@ -32,29 +32,30 @@ pub enum From {
     Text(Arc<str>),
 }
 
-/// Encodes rows: an input for each number, each level, and each of missing and unseen values.
+/// Encodes rows. There is an input for each number, for each level, and for each kind of missing
+/// and unseen value.
 pub struct Inputs {
     encoder: Encoder,
     attributes: Vec<Attribute>,
 }
 
-/// Encoded rows, in the order of their table.
+/// Encoded rows in the order of their table.
 #[derive(Clone, Debug, Default)]
 pub struct Rows {
     terms: Terms,
-    /// Each row as it would be, had a protected column another group's value.
+    /// For each row its variants in which a protected column has the value of another group.
     flips: Terms,
-    /// Where the flips of each row end.
+    /// The end of each row's variants in `flips`.
     flip_ends: Vec<usize>,
     groups: Vec<u8>,
     attributes: usize,
-    /// Inputs of a network.
+    /// Number of inputs of a network.
     pub width: usize,
-    /// Whether each outcome is the favourable one.
+    /// Whether the label of each row is the favourable outcome.
     pub labels: Vec<bool>,
 }
 
-/// Terms of records, one after the other.
+/// The terms of consecutive records.
 #[derive(Clone, Debug, Default)]
 struct Terms {
     terms: Vec<Term>,
@@ -62,12 +63,12 @@ struct Terms {
 }
 
 impl Table {
-    /// All rows of a file.
+    /// Returns the table of all rows of a file.
     pub fn file(path: PathBuf) -> Self {
         Self { from: From::File(path), split: None, places: None }
     }
 
-    /// Opens it, without regard to `places`.
+    /// Opens the table, ignoring `places`.
     ///
     /// # Errors
     /// Those of [`Stream::open`].
@@ -85,10 +86,10 @@ impl Table {
         Ok(stream)
     }
 
-    /// Hands out each row, with the groups numbered as in an earlier table.
+    /// Calls `take` for each row. Groups are numbered as in an earlier table.
     ///
     /// # Errors
-    /// Those of reading, and of the taker.
+    /// Those of reading, and of `take`.
     pub fn each<'a>(
         &self,
         schema: &Schema,
@@ -107,7 +108,7 @@ impl Table {
         Ok(stream)
     }
 
-    /// Reads all its rows.
+    /// Reads all rows of the table.
     fn read(&self, schema: &Schema, attributes: &[Attribute]) -> Result<(Stream<'static>, Buffer), Error> {
         let stream = self.open(schema)?;
         let columns: Vec<usize> = (0..stream.columns().len()).collect();
@@ -125,7 +126,7 @@ impl Inputs {
     /// Fits the encoding on a table.
     ///
     /// # Errors
-    /// Those of reading it.
+    /// Those of reading the table.
     pub fn fit(table: &Table, schema: &Schema) -> Result<Self, Error> {
         let (stream, rows) = table.read(schema, &[])?;
         let options = Options { warmup: rows.len(), bins: 0 };
@@ -140,7 +141,7 @@ impl Inputs {
     /// Encodes a table.
     ///
     /// # Errors
-    /// Those of reading it.
+    /// Those of reading the table.
     pub fn encode(&mut self, table: &Table, schema: &Schema) -> Result<Rows, Error> {
         let (stream, read) = table.read(schema, &self.attributes)?;
         self.encoder.bind(stream.columns(), &stream.files())?;
@@ -156,7 +157,7 @@ impl Inputs {
 }
 
 impl Rows {
-    /// Starts without rows, for this number of inputs and of protected attributes.
+    /// Creates an empty table for a number of inputs and of protected attributes.
     pub fn new(width: usize, attributes: usize) -> Self {
         Self { width, attributes, ..Self::default() }
     }
@@ -185,7 +186,7 @@ impl Rows {
         self.groups.get(start..start + self.attributes).unwrap_or_default()
     }
 
-    /// Returns the group of a row by the first protected attribute, where it has one.
+    /// Returns the group of a row in the first protected attribute, if it has one.
     pub fn group(&self, row: usize) -> Option<u8> {
         self.groups(row).first().copied().filter(|group| *group != NO_GROUP)
     }
@@ -195,13 +196,13 @@ impl Rows {
         self.terms.of(row)
     }
 
-    /// Returns the inputs of some rows, a row each.
+    /// Returns the inputs of some rows, with one row of the result per row.
     pub fn batch(&self, rows: &[u32]) -> Array2<f32> {
         let records = rows.iter().map(|row| self.terms.of(*row as usize));
         dense(records, rows.len(), self.width)
     }
 
-    /// Returns the inputs of a row's flips: a row for each value that another group has.
+    /// Returns the inputs of a row's variants, with one row per value of another group.
     pub fn flips(&self, row: usize) -> Array2<f32> {
         let start = row.checked_sub(1).and_then(|before| self.flip_ends.get(before)).copied().unwrap_or(0);
         let flips = start..self.flip_ends.get(row).copied().unwrap_or(start);
@@ -221,7 +222,7 @@ impl Terms {
     }
 }
 
-/// Writes terms as dense vectors, a row each.
+/// Writes terms as dense vectors, with one row per record.
 fn dense<'a>(records: impl Iterator<Item = &'a [Term]>, count: usize, width: usize) -> Array2<f32> {
     let mut batch = Array2::zeros((count, width));
     for (mut to, terms) in batch.outer_iter_mut().zip(records) {

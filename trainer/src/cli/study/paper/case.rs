@@ -1,4 +1,4 @@
-//! Data to learn from, and other data to judge on.
+//! Data sets, divided into rows for training and rows for evaluation.
 
 use std::ops::Range;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::cli::study::network::rows::{Inputs, Rows, Table};
 use crate::cli::study::network::{Networks, Plan};
 use crate::cli::study::plan::DataSet;
 
-/// Share of the rows to learn from where there is no file to judge on.
+/// Share of the rows for training if there is no separate test file.
 const TRAINING_SHARE: f64 = 0.7;
 
 /// A data set of the fairness study.
@@ -28,8 +28,8 @@ pub struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Returns the seeds, as many as are asked for: of orders for Adult, which has a file to judge
-    /// on, of splits for the others.
+    /// Returns `runs` seeds, or the default number of them. For Adult, which has a test file, they
+    /// draw orders; for the other data sets they draw splits.
     pub fn seeds(&self, runs: Option<u64>) -> Range<u64> {
         1..1 + runs.unwrap_or(if self.data == DataSet::Adult { 5 } else { 10 })
     }
@@ -49,7 +49,7 @@ impl Case<'_> {
         Table { split, ..Table::file(self.folder.join(file)) }
     }
 
-    /// Learns in one order, then judges on the held-out rows; the learner too.
+    /// Learns in one order, evaluates the held-out rows, and also returns the learner.
     pub fn learned(&self, seed: u64, setting: &Learned) -> anyhow::Result<(Tally, Trainer)> {
         let (schema, table) = (self.schema()?, self.table(seed, Part::Training));
         let learner = setting.learner.clone().seed(seed).check()?;
@@ -121,16 +121,16 @@ impl Case<'_> {
     }
 }
 
-/// Adds figures to those of a run.
+/// Adds further figures to those of a run.
 pub type More<'a> = &'a (dyn Fn(&Tally, &mut Measured) + Sync);
 
-/// Adds none.
+/// Adds no figures.
 pub fn no_more(_: &Tally, _: &mut Measured) {}
 
-/// How a learner learns.
+/// The settings of a learner.
 #[derive(Clone, Debug)]
 pub struct Learned {
-    /// In words.
+    /// The setting in words.
     pub name: String,
     pub learner: LearnerOptions,
     pub bins: usize,
@@ -138,12 +138,12 @@ pub struct Learned {
 }
 
 impl Learned {
-    /// As the product does where nothing is asked for, in one pass.
+    /// Returns a setting like the product's default, with one pass.
     pub fn default(name: impl Into<String>, learner: LearnerOptions) -> Self {
         Self { name: name.into(), learner, bins: encoder::Options::default().bins, epochs: 1 }
     }
 
-    /// As the paper does: no bins, an expert after every `every` rows.
+    /// Returns a setting like the paper's: no bins, and a new expert after every `every` rows.
     pub fn paper(name: impl Into<String>, penalties: Penalties, every: u64) -> Self {
         let learner = LearnerOptions::default()
             .experts(LearnerOptions::MOST_EXPERTS)
@@ -154,7 +154,7 @@ impl Learned {
     }
 }
 
-/// Runs something for every seed, on all cores; the results are in the order of the seeds.
+/// Runs a function for every seed on all cores. The results are in the order of the seeds.
 pub fn each<T: Send>(
     seeds: Range<u64>,
     run: impl Fn(u64) -> anyhow::Result<T> + Sync + Send,

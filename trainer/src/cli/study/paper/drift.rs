@@ -1,9 +1,10 @@
-//! Models that have learned from one stretch of data, on the next: drift in accuracy and in
-//! fairness (4.2, A.5, A.6, A.9).
+//! Models that learn from one stretch of data and are evaluated on the next: drift in accuracy and
+//! in fairness (4.2, A.5, A.6, A.9).
 //!
-//! - *Fixed network*: learned before, scores after.
-//! - *Trainable network*: learned before, then scores each row and learns from it, with penalties.
-//! - *FEAMOE* and ours: the same with a mixture.
+//! - *Fixed network*: learns from the first stretch and only scores the next.
+//! - *Trainable network*: learns from the first stretch, then scores each row of the next and
+//!   learns from it, with penalties.
+//! - *FEAMOE* and ours: a mixture that does the same.
 
 use feamoe::encoder;
 use feamoe::learner::{Growth, LearnerOptions, Loss, Penalties};
@@ -20,32 +21,32 @@ use crate::cli::study::network::{Networks, Plan};
 use crate::cli::study::plan::DataSet;
 use crate::cli::study::regimes::with_targets;
 
-/// Passes over what a network learns from before.
+/// Passes of a network over the first stretch.
 const PASSES: usize = 20;
-/// Seeds where nobody asks for another number.
+/// Default number of seeds.
 const RUNS: u64 = 3;
 /// Units of the hidden layers for mortgages, as in the paper.
 const FIVE: [usize; 5] = [50; 5];
-/// Those for other data.
+/// Units of the hidden layers for other data.
 const TWO: [usize; 2] = [30; 2];
 
-/// Data to learn from, and what comes after it.
+/// A first stretch of data, and the stretches after it.
 pub struct Drift<'a> {
-    /// Of all rows. A learner leaves out what its own schema filters out.
+    /// The schema of all rows. A learner skips rows that its own schema filters out.
     pub schema: Schema,
-    /// The table to learn from, with the schema that chooses its rows.
+    /// The first stretch, with the schema that selects its rows.
     pub before: (Schema, Table),
-    /// What comes after it, with its name and schema.
+    /// The stretches after it, each with a name and a schema.
     pub after: Vec<(String, Schema, Table)>,
     pub hidden: &'a [usize],
-    /// Rows between two experts of FEAMOE.
+    /// Rows between two new experts of FEAMOE.
     pub every: u64,
-    /// What our own way is to hold.
+    /// The targets of our own setting.
     pub targets: &'a str,
 }
 
 impl Drift<'_> {
-    /// Returns a line for each way and each stretch.
+    /// Returns a line for each method and each stretch.
     pub fn lines(&self, prefix: &str, runs: Option<u64>) -> anyhow::Result<Vec<Line>> {
         let seeds = 1..1 + runs.unwrap_or(RUNS);
         let (schema, table) = &self.before;
@@ -99,7 +100,7 @@ impl Drift<'_> {
         })
     }
 
-    /// Learns from all rows in their order, and judges those of each stretch before it learns from
+    /// Learns from all rows in order, and evaluates those of each stretch before learning from
     /// them.
     fn mixture(&self, setting: &Learned, seed: u64) -> anyhow::Result<Vec<Measured>> {
         let learner = setting.learner.clone().seed(seed).check()?;
@@ -125,7 +126,7 @@ impl Drift<'_> {
     }
 }
 
-/// Returns the schema of mortgages.
+/// Returns the schema of mortgages of all years.
 fn of_all_years() -> Result<Schema, feamoe::error::Error> {
     Schema::from_toml(DataSet::Hmda.schema_name(), DataSet::Hmda.schema())
 }
@@ -136,7 +137,7 @@ fn of_year(year: u32) -> Result<Schema, feamoe::error::Error> {
     Schema::from_toml(DataSet::Hmda.schema_name(), &format!("{}{filter}", DataSet::Hmda.schema()))
 }
 
-/// Mortgages: learned from one year, judged on 2017 (4.2, A.6).
+/// Mortgages: learns from one year and evaluates 2017 (4.2, A.6).
 pub fn mortgages(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
     let Context { folder, runs, .. } = *context;
     let table = Table::file(folder.join(DataSet::Hmda.training_file()));
@@ -167,7 +168,7 @@ pub fn mortgages(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
     ])
 }
 
-/// Networks as experts against logistic experts (A.9).
+/// Compares networks as experts with logistic experts (A.9).
 fn networks(table: &Table, runs: Option<u64>) -> anyhow::Result<Section> {
     let published = |name: &str, [accuracy, spd, aod, burden, experts]: [f64; 5]| {
         let figures = [(ACCURACY, accuracy), (SPD, spd), (AOD, aod), (BURDEN, burden), (EXPERTS, experts)];
@@ -224,7 +225,7 @@ fn networks(table: &Table, runs: Option<u64>) -> anyhow::Result<Section> {
     })
 }
 
-/// Diabetes: learned from the first third of the stream, judged on the rest.
+/// Diabetes: learns from the first third of the stream and evaluates the rest.
 pub fn diabetes(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
     let Context { folder, runs, .. } = *context;
     let schema = Schema::from_toml(DataSet::Diabetes.schema_name(), DataSet::Diabetes.schema())?;

@@ -1,5 +1,5 @@
-//! Explanations of single decisions (A.12), and how far theorem 1 is from the Shapley values of the
-//! score.
+//! Explanations of single decisions (A.12), and the distance between theorem 1 and the Shapley
+//! values of the score.
 
 use std::io::Cursor;
 
@@ -20,14 +20,15 @@ use super::case::{Case, Learned};
 use super::section::{Line, Section};
 use crate::cli::study::plan::DataSet;
 
-/// Rows that are explained, and those of them that are drawn.
+/// Number of rows that are explained, and of those that are drawn.
 const ROWS: usize = 200;
 const DRAWN: usize = 20;
-/// Background records.
+/// Number of background records.
 const BACKGROUND: usize = 100;
 const SEED: u64 = 1;
-/// Theorem 1 beside the Shapley values of the score's log-odds: the L1 distance over their size, a
-/// mean over the rows, and the share of rows for which both name the same feature first.
+/// Theorem 1 compared with the Shapley values of the score's log-odds: the L1 distance relative to
+/// their magnitude (mean over the rows), and the share of rows for which both rank the same feature
+/// first.
 const ERROR: &str = "error";
 const SAME: &str = "same first feature";
 /// The mean share of a score's explanation that runs through the gate.
@@ -87,13 +88,13 @@ pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
     }])
 }
 
-/// Returns the L1 distance between values, over the size of the first.
+/// Returns the L1 distance between values, relative to the L1 norm of the first.
 fn distance(exact: &[f32], others: &[f32]) -> f64 {
     let apart: f32 = exact.iter().zip(others).map(|(a, b)| (a - b).abs()).sum();
     f64::from(apart / exact.iter().map(|value| value.abs()).sum::<f32>())
 }
 
-/// Returns the feature of the largest magnitude.
+/// Returns the feature with the largest magnitude.
 fn first(values: &[f32]) -> Option<usize> {
     let largest = values.iter().enumerate().max_by(|(_, a), (_, b)| a.abs().total_cmp(&b.abs()));
     largest.map(|(feature, _)| feature)

@@ -1,4 +1,4 @@
-//! How many experts, and how fast the penalties grow (A.3, A.11).
+//! The number of experts, and the growth of the penalties (A.3, A.11).
 
 use feamoe::learner::{LearnerOptions, Penalties};
 
@@ -7,7 +7,7 @@ use super::case::{Case, Learned, no_more};
 use super::section::{ACCURACY, AOD, BURDEN, EXPERTS, Line, SPD, Section};
 use crate::cli::study::plan::DataSet;
 
-/// Learns with more and fewer experts.
+/// Learns with different numbers of experts.
 pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
     let Context { folder, runs, .. } = *context;
     let adult = Case { folder, data: DataSet::Adult };

@@ -1,4 +1,4 @@
-//! Individual fairness: decisions that a protected column alone would change (A.10).
+//! Individual fairness: decisions that would change with a protected column alone (A.10).
 
 use feamoe::learner::{Growth, LearnerOptions, Loss, Penalties};
 
@@ -11,12 +11,12 @@ use feamoe::training::prequential::Tally;
 
 /// The paper's penalty on an individually unfair decision.
 const PENALTY: f32 = 0.4;
-/// Unfair decisions after which an expert is added.
+/// Number of unfair decisions after which an expert is added.
 const UNFAIR: u64 = 100;
 /// Passes of the network.
 const PASSES: usize = 20;
 
-/// Learns with a penalty on unfair decisions, and without.
+/// Learns with and without a penalty on unfair decisions.
 pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
     let Context { folder, runs, .. } = *context;
     let case = Case { folder, data: DataSet::Compas };

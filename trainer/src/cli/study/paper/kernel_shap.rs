@@ -1,4 +1,4 @@
-//! Kernel SHAP (Lundberg and Lee 2017): what the paper measures its explanations against.
+//! Kernel SHAP (Lundberg and Lee 2017), which the paper compares its explanations with.
 
 use ndarray::{Array1, Array2};
 
@@ -6,11 +6,12 @@ use crate::cli::study::generators::Random;
 
 /// Estimates the Shapley values of a record by weighted least squares over random coalitions.
 ///
-/// `value` returns the mean output over the background with the features of a coalition at the
-/// record's values, for coalitions as rows of 0 and 1. Sizes of coalitions are drawn by the
-/// kernel's weights, each with its complement; the values add up to the difference of the two ends.
+/// `value` takes coalitions as rows of 0 and 1. For each it returns the mean output over the
+/// background with the features of the coalition set to the record's values. Sizes of coalitions
+/// are drawn by the kernel's weights, and each coalition is followed by its complement. The values
+/// add up to the difference between all features and none.
 ///
-/// Returns one value a feature; `None` where the coalitions do not determine them.
+/// Returns one value per feature; `None` if the coalitions do not determine the values.
 pub fn kernel_shap(
     features: usize,
     coalitions: usize,
@@ -18,7 +19,7 @@ pub fn kernel_shap(
     value: &mut dyn FnMut(&Array2<f32>) -> Vec<f32>,
 ) -> Option<Array1<f64>> {
     let mut drawn = Array2::<f32>::zeros((coalitions.max(2), features));
-    drawn.row_mut(1).fill(1.0); // the ends: none, then all
+    drawn.row_mut(1).fill(1.0); // the first two coalitions: none and all
     let weights: Vec<f64> = (1..features).map(|size| 1.0 / (size * (features - size)) as f64).collect();
     let total: f64 = weights.iter().sum();
     let mut places: Vec<u32> = (0..features as u32).collect();
@@ -36,7 +37,7 @@ pub fn kernel_shap(
     }
     let outputs = value(&drawn);
     let (base, all) = (f64::from(*outputs.first()?), f64::from(*outputs.get(1)?));
-    // The last value is what the others leave of the sum.
+    // The last value is determined by the sum and the other values.
     let last = features - 1;
     let mut normal = Array2::<f64>::zeros((last, last));
     let mut right = Array1::<f64>::zeros(last);
@@ -55,7 +56,7 @@ pub fn kernel_shap(
     Some(values.into())
 }
 
-/// Solves a system of linear equations by elimination with pivots; `None` where it is singular.
+/// Solves a system of linear equations by elimination with pivots; `None` if it is singular.
 fn solve(mut a: Array2<f64>, mut b: Array1<f64>) -> Option<Array1<f64>> {
     let n = b.len();
     for column in 0..n {
@@ -87,7 +88,8 @@ fn solve(mut a: Array2<f64>, mut b: Array1<f64>) -> Option<Array1<f64>> {
 mod tests {
     use super::*;
 
-    /// A linear function's values are its terms; a product of two is shared between them.
+    /// The values of a linear function are its terms. A product of two features is shared between
+    /// them.
     #[test]
     fn values_of_a_function_with_a_known_answer() {
         const WEIGHTS: [f32; 5] = [1.0, -2.0, 0.5, 0.0, 3.0];

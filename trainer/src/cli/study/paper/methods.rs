@@ -1,5 +1,5 @@
-//! Other ways to a fair classifier (A.8): reweighing, group thresholds and reductions for logistic
-//! regression, beside those that the paper quotes.
+//! Other methods for a fair classifier (A.8): reweighing, group thresholds and reductions for
+//! logistic regression, beside those that the paper quotes.
 
 use feamoe::learner::{LearnerOptions, Loss, Penalties};
 use feamoe::training::prequential::Tally;
@@ -15,21 +15,21 @@ use crate::cli::study::regimes::with_targets;
 
 /// Passes of a logistic regression.
 const PASSES: usize = 20;
-/// Rounds of the reductions, and passes of the classifier of each round.
+/// Rounds of the reductions, and passes of the classifier in each round.
 const ROUNDS: usize = 30;
 const ROUND_PASSES: usize = 3;
-/// The gap that the reductions allow between a group and all: between women and men, two thirds of
-/// the rows, it is 0.05, as our target. And the first step of their multipliers: that of their
-/// authors' code.
+/// The gap that the reductions allow between a group and all rows, and the first step of their
+/// multipliers. Men are two thirds of the rows, so the gap corresponds to 0.05 between women and
+/// men, like our target. The step is that of the authors' code.
 const ALLOWED: f32 = 0.05 * 2.0 / 3.0;
 const STEP: f32 = 2.0;
-/// Selection rates that are tried for thresholds of the groups.
+/// Number of selection rates that are tried for thresholds of the groups.
 const RATES: usize = 200;
 
-/// A way to learn, and how it does on held-out rows.
+/// A method. Learns from training rows with a seed and evaluates held-out rows.
 type Method = fn(&Rows, &Rows, u64) -> Tally;
 
-/// Learns in every way.
+/// Learns with every method.
 pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
     let Context { folder, runs, .. } = *context;
     let case = Case { folder, data: DataSet::Adult };
@@ -52,7 +52,7 @@ pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
         ("logistic regression, reductions for SPD", reduced),
     ];
     let seeds = case.seeds(runs);
-    let rows = case.rows(seeds.start)?; // the same for every seed: of Adult, that is an order
+    let rows = case.rows(seeds.start)?; // the same for every seed: for Adult it only draws an order
     for (name, method) in methods {
         let runs: Vec<Measured> = each(seeds.clone(), |seed| Ok(measured(&method(&rows[0], &rows[1], seed))))?;
         lines.push(Line::new(name, &runs));
@@ -89,8 +89,8 @@ fn plain(training: &Rows, held_out: &Rows, seed: u64) -> Tally {
     fitted(training.into(), PASSES, seed).judge(held_out)
 }
 
-/// Weighs each row by what its group and its outcome would be together if they were independent,
-/// over what they are (Kamiran and Calders 2012).
+/// Weighs each row by the expected frequency of its group and label if both were independent,
+/// divided by their actual frequency (Kamiran and Calders 2012).
 fn reweighed(training: &Rows, held_out: &Rows, seed: u64) -> Tally {
     let count = |is_in: &dyn Fn(Option<u8>, bool) -> bool| {
         (0..training.len()).filter(|row| is_in(training.group(*row), training.labels[*row])).count() as f32
@@ -116,8 +116,8 @@ fn reweighed(training: &Rows, held_out: &Rows, seed: u64) -> Tally {
     fitted(Lesson { weights: &weights, ..training.into() }, PASSES, seed).judge(held_out)
 }
 
-/// Selects the same share of every group, by a threshold of its own on the scores (Hardt et al.
-/// 2016, for statistical parity): the share with which the training rows are decided best.
+/// Selects the same share of every group, with a threshold per group on the scores (Hardt et al.
+/// 2016, for statistical parity). Uses the share with the best accuracy on the training rows.
 fn by_threshold(training: &Rows, held_out: &Rows, seed: u64) -> Tally {
     let regression = fitted(training.into(), PASSES, seed);
     let scores = regression.all_scores(training);
@@ -152,9 +152,9 @@ fn by_threshold(training: &Rows, held_out: &Rows, seed: u64) -> Tally {
 }
 
 /// Reduces fairness to a sequence of weighted problems (Agarwal et al. 2018, exponentiated
-/// gradient, for statistical parity). Each round learns the costs that the multipliers give, and
-/// the multipliers follow the gaps. Each record is decided by the classifier of a round drawn at
-/// random: the gap that is allowed is one of the mean over the rounds.
+/// gradient, for statistical parity). Each round learns with the costs that the multipliers define,
+/// and then updates the multipliers by the gaps. Each record is decided by the classifier of a round
+/// drawn at random, so the allowed gap is that of the mean over the rounds.
 fn reduced(training: &Rows, held_out: &Rows, seed: u64) -> Tally {
     let groups = groups(training);
     let members: Vec<Vec<usize>> = groups
@@ -163,7 +163,7 @@ fn reduced(training: &Rows, held_out: &Rows, seed: u64) -> Tally {
         .collect();
     let all: usize = members.iter().map(Vec::len).sum();
     let bound = 1.0 / ALLOWED;
-    // For each group that its rate is too high, and that it is too low.
+    // For each group, the constraints that its rate is not too high and not too low.
     let mut exponents = vec![[0.0_f32; 2]; groups.len()];
     let random = &mut Random::new(seed);
     let drawn: Vec<u64> = (0..held_out.len()).map(|_| random.below(ROUNDS as u64)).collect();
@@ -173,7 +173,7 @@ fn reduced(training: &Rows, held_out: &Rows, seed: u64) -> Tally {
         let multipliers: Vec<f32> =
             exponents.iter().map(|[high, low]| bound * (high.exp() - low.exp()) / total).collect();
         let sum: f32 = multipliers.iter().sum();
-        // The cost of selecting a row, against not selecting it.
+        // The cost of selecting a row, relative to not selecting it.
         let cost = |row: usize| {
             let own = groups.iter().position(|group| Some(*group) == training.group(row));
             let error = if training.labels[row] { -1.0 } else { 1.0 };
@@ -208,7 +208,7 @@ fn reduced(training: &Rows, held_out: &Rows, seed: u64) -> Tally {
     judge(held_out, &decided, |_, decided| decided)
 }
 
-/// Judges by a score for each row.
+/// Evaluates a score for each row.
 fn judge(rows: &Rows, scores: &[f32], score: impl Fn(usize, f32) -> f32) -> Tally {
     let mut tally = Tally::default();
     for (row, own) in scores.iter().enumerate() {
@@ -217,7 +217,7 @@ fn judge(rows: &Rows, scores: &[f32], score: impl Fn(usize, f32) -> f32) -> Tall
     tally
 }
 
-/// Returns the groups that there are of the first protected attribute.
+/// Returns the groups of the first protected attribute that occur.
 fn groups(rows: &Rows) -> Vec<u8> {
     let mut groups: Vec<u8> = (0..rows.len()).filter_map(|row| rows.group(row)).collect();
     groups.sort_unstable();

@@ -1,8 +1,8 @@
-//! The experiments of the FEAMOE paper, each beside what it published.
+//! The experiments of the FEAMOE paper, each beside its published figures.
 //!
-//! Where its figures have no numbers in print, there is no published line. Learners here are judged
-//! by the scores that would be exported; a mixture of more experts than a model file holds has
-//! those too.
+//! There is no published line if the paper only has a plot without numbers. Learners are evaluated
+//! by the scores that an exported model would give. This includes mixtures with more experts than a
+//! model file can hold.
 
 mod case;
 mod drift;
@@ -20,18 +20,18 @@ use std::path::Path;
 
 pub use section::{Line, Section, draw, render};
 
-/// What an experiment is given.
+/// The settings of an experiment.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     /// The folder of the data.
     pub folder: &'a Path,
-    /// Runs of each setting; `None` for as many as are published.
+    /// Runs of each setting; `None` for the published number.
     pub runs: Option<u64>,
-    /// The folder that plots are written to, where they are wanted.
+    /// The folder for plots, if they are wanted.
     pub plots: Option<&'a Path>,
 }
 
-/// An experiment: its name on the command line, and what runs it.
+/// An experiment: its name on the command line, and its function.
 pub type Experiment = (&'static str, fn(&Context<'_>) -> anyhow::Result<Vec<Section>>);
 
 /// All experiments, in the order of the paper.

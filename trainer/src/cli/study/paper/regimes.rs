@@ -1,4 +1,4 @@
-//! Which fairness penalties: none, each alone, all; for mixtures and for networks (table 1,
+//! The choice of fairness penalties (none, each alone, all) for mixtures and for networks (table 1,
 //! figure 2, A.2, A.4).
 
 use feamoe::learner::{LearnerOptions, Loss, Penalties};
@@ -15,7 +15,7 @@ const HIDDEN: [usize; 2] = [30, 30];
 /// Passes of a network that learns from all rows at once.
 const PASSES: usize = 20;
 
-/// The regimes: that of a mixture, that of a network, the penalties.
+/// The regimes: name for a mixture, name for a network, penalties.
 const REGIMES: [(&str, &str, Penalties); 5] = {
     const INCREMENT: Option<f32> = Some(Penalties::INCREMENT);
     [
@@ -69,9 +69,9 @@ struct Regimes<'a> {
     case: Case<'a>,
     title: &'static str,
     part: &'static str,
-    /// Rows between two experts: a tenth of the data.
+    /// Rows between two new experts: a tenth of the data.
     every: u64,
-    /// What our own way is to hold.
+    /// The targets of our own setting.
     targets: &'static str,
     published: Vec<Line>,
     reason: &'static str,
@@ -84,7 +84,7 @@ impl Regimes<'_> {
         for (name, _, penalties) in REGIMES {
             lines.push(case.line(&Learned::paper(name, penalties, every), runs, &no_more)?);
         }
-        // A network weighs its penalties from the start as the mixture does at its end.
+        // A network has from the start the penalties that the mixture reaches at its end.
         let (_, trainer) = case.learned(1, &Learned::paper("", Penalties::NONE, every))?;
         let increments = Some(trainer.learner().experts() - 1);
         for (manner, passes) in [("20 passes", PASSES), ("one pass", 1)] {

@@ -69,7 +69,7 @@ pub fn measured(tally: &Tally) -> Measured {
 }
 
 impl Line {
-    /// Returns the means over runs, which have the same figures.
+    /// Returns the means over runs. All runs have the same figures.
     pub fn new(setting: impl Into<String>, runs: &[Measured]) -> Self {
         let count = runs.len() as f64;
         let figure = |(index, (name, _)): (usize, &(&'static str, f64))| {
@@ -83,7 +83,7 @@ impl Line {
         Self { setting: setting.into(), is_published: false, runs: runs.len(), figures }
     }
 
-    /// Returns the paper's figures.
+    /// Returns a line with the paper's figures.
     pub fn published(setting: impl Into<String>, figures: &[(&'static str, f64)]) -> Self {
         let figure = |(name, mean): &(&'static str, f64)| Figure { name, mean: *mean, deviation: None };
         Self { setting: setting.into(), is_published: true, runs: 0, figures: figures.iter().map(figure).collect() }
@@ -112,7 +112,7 @@ pub fn render(section: &Section) -> String {
     format!("{}{}\n", table.render(), section.reason)
 }
 
-/// Draws what a section's lines are unfair by; `None` where they state no such figure.
+/// Draws the unfairness of a section's lines; `None` if they have no such figure.
 pub fn draw(section: &Section) -> Option<String> {
     let find = |line: &Line, name: &str| line.figures.iter().find(|figure| figure.name == name).map(|f| f.mean);
     let drawn =
@@ -127,8 +127,8 @@ pub fn draw(section: &Section) -> Option<String> {
 }
 
 impl Figure {
-    /// Writes a number of experts and large numbers without decimals, seconds with four, anything
-    /// else as a share.
+    /// Formats the figure: without decimals for a number of experts and for large numbers, with
+    /// four decimals for seconds, and with three otherwise.
     fn text(&self) -> String {
         if self.mean.is_nan() {
             return "-".into();

@@ -1,4 +1,4 @@
-//! Time of explanations (A.7): 100 held-out rows, on one thread.
+//! Time of explanations (A.7) for 100 held-out rows on one thread.
 
 use std::time::Instant;
 
@@ -20,15 +20,16 @@ use crate::cli::study::network::rows::Rows;
 use crate::cli::study::network::{Networks, Plan};
 use crate::cli::study::plan::DataSet;
 
-/// Rows that are explained.
+/// Number of rows that are explained.
 const ROWS: usize = 100;
-/// Background rows.
+/// Number of background rows.
 const BACKGROUND: usize = 100;
-/// Coalitions of Kernel SHAP: twice its authors' default for few features, and a quarter of it.
+/// Numbers of coalitions of Kernel SHAP: a quarter of 2,000, and 2,000, which is about the authors'
+/// default for few features.
 const COALITIONS: [usize; 2] = [500, 2_000];
 const SEED: u64 = 1;
 
-/// Explains rows of each data set in every way.
+/// Explains rows of each data set with every method.
 pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
     let Context { folder, .. } = *context;
     let sets: [(DataSet, u64, &[usize], [f64; 3]); 3] = [
@@ -135,7 +136,7 @@ fn mean_outputs(
     let mean = |coalition: ndarray::ArrayView1<'_, f32>| {
         let mut inputs = Array2::<f32>::zeros((background.len(), rows.width));
         for (mut to, other) in inputs.outer_iter_mut().zip(background) {
-            // Without bins, every feature has one term.
+            // Without bins, every feature has exactly one term.
             for ((is_in, own), other) in coalition.iter().zip(own).zip(training.terms(*other)) {
                 let term = if *is_in > 0.5 { own } else { other };
                 to[term.row as usize] += term.scale;

@@ -1,8 +1,8 @@
-//! A drift that is made: Adult with every sex changed, in five levels of realism (A.5).
+//! An artificial drift: Adult with every sex changed, in five levels of realism (A.5).
 //!
-//! The paper follows Sharma et al. (2020): the new world holds each row with the other sex and the
-//! same outcome; a row is the more real the nearer it is to a centre of the original data, found by
-//! k-means.
+//! The paper follows Sharma et al. (2020): the new world contains each row with the other sex and
+//! the same outcome. A row is more realistic if it is nearer to a centre of the original data,
+//! found by k-means.
 
 use std::sync::Arc;
 
@@ -17,15 +17,16 @@ use crate::cli::study::generators::Random;
 use crate::cli::study::network::rows::{From, Inputs, Rows, Table};
 use crate::cli::study::plan::DataSet;
 
-/// Centres of the original data.
+/// Number of centres of the original data.
 const CENTRES: usize = 10;
-/// Rounds of k-means (Lloyd).
+/// Number of rounds of k-means (Lloyd).
 const ROUNDS: usize = 20;
-/// Levels of realism.
+/// Number of levels of realism.
 const LEVELS: usize = 5;
 const SEED: u64 = 1;
 
-/// Learns from the original, then from the new world, from its most real rows to its least.
+/// Learns from the original data, then from the new world, from its most to its least realistic
+/// rows.
 pub fn study(context: &Context<'_>) -> anyhow::Result<Vec<Section>> {
     let Context { folder, runs, .. } = *context;
     let case = Case { folder, data: DataSet::Adult };
@@ -82,7 +83,7 @@ fn other_sex(line: &str) -> String {
     }
 }
 
-/// Finds centres by k-means, from rows drawn at random.
+/// Finds centres by k-means, starting from randomly drawn rows.
 fn centres(rows: &Rows, random: &mut Random) -> Array2<f32> {
     let all: Vec<u32> = (0..rows.len() as u32).collect();
     let drawn: Vec<u32> = (0..CENTRES).map(|_| random.below(rows.len() as u64) as u32).collect();
