@@ -183,9 +183,9 @@ fn numbers(
 
 /// The finite values that a number is fitted on.
 pub(super) struct Sample<'a> {
-    /// Those that give its scale, not empty, in their order.
+    /// The values that determine the scale, in their order; not empty.
     pub newest: &'a [f32],
-    /// Others that bins are to distinguish as well.
+    /// Older values that the bins must distinguish as well.
     pub older: &'a [f32],
 }
 

@@ -399,7 +399,7 @@ impl Encoder {
         (new, carry)
     }
 
-    /// Moves the counts of a number's rows to those it has since.
+    /// Moves the counts of a number's rows to its new rows.
     fn move_mass(&mut self, old: &Number, new: &Number) {
         let of = |row: u32| self.mass.get(row as usize).copied().unwrap_or(0.0);
         let mut moved = vec![0.0; new.n_rows()];
@@ -429,7 +429,7 @@ impl Encoder {
         }
     }
 
-    /// Says what a column is that was empty at first.
+    /// Determines the kind of a column that was empty at first.
     fn decide(&mut self, old: &Category, resolution: Resolution) -> (Kind, Carry) {
         let texts = old.undecided.clone().unwrap_or_default();
         let number = |text: &String| match value(Cell::Text(text.as_bytes()), None) {
