@@ -168,7 +168,7 @@ fn marks(below: &[Below], delimiter: char) -> Option<(char, Option<char>, String
     let several = sum(|below| below.several_points) > 0;
     let both = || example.contains('.') && example.contains(',');
     // A comma in whole thousands alone is ambiguous. It is a decimal comma if the column also has
-    // thousands without a mark, or between semicolons without other evidence.
+    // thousands without a mark.
     let is_decimal = decimal > thousands
         || (decimal == thousands && either > 0 && numbers().any(|below| below.either > 0 && below.unmarked > 0));
     if decimal + thousands + either == 0 {
