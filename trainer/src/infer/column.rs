@@ -308,7 +308,7 @@ impl Column {
         self.missing == 0 && (counter || (!repeats && !self.is_number()))
     }
 
-    /// Returns whether all sampled cells differ. This covers values past those that are counted.
+    /// Returns whether all sampled cells with a counted value differ. Other values are not compared.
     fn sample_is_unique(&self) -> bool {
         let codes: Vec<u32> = self.sample.iter().map(|(code, _)| *code).filter(|code| *code != NO_CODE).collect();
         let mut distinct = codes.clone();
@@ -329,7 +329,7 @@ impl Column {
         }
     }
 
-    /// Returns whether some of its numbers are equal as 32-bit floats of a model.
+    /// Returns whether a model cannot keep its numbers distinct.
     pub(super) fn is_merged(&self) -> bool {
         merged(self.sample_numbers()).is_some()
     }

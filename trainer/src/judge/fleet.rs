@@ -157,7 +157,7 @@ pub struct Refused {
     pub counter: Option<u64>,
     /// Why it does not count.
     pub why: Why,
-    /// What was found and expected, if the reason alone does not tell.
+    /// What was found and expected, if the reason alone does not show it.
     pub found: Option<String>,
 }
 

@@ -134,7 +134,7 @@ pub const fn heading(measure: Measure) -> &'static str {
 pub struct TooFew {
     /// The measure.
     pub measure: &'static str,
-    /// What there are too few of, such as `declined records`.
+    /// The kind of records that are too few, such as `declined records`.
     pub of: &'static str,
     /// Where: `group` or `reference`.
     pub side: &'static str,

@@ -116,7 +116,7 @@ pub struct NotJudged {
     pub value: f32,
     /// Its 95 % interval.
     pub interval: Option<[f32; 2]>,
-    /// What there is too little of.
+    /// The count that is too small.
     #[serde(flatten)]
     pub too_few: Option<TooFew>,
 }

@@ -92,7 +92,7 @@ pub struct Row<'a> {
     /// Group per attribute, intersections after the protected columns: 0 for the privileged group,
     /// 1 and up for the others, or [`NO_GROUP`].
     pub groups: &'a [u8],
-    /// Sample weight, above 0: 1 where the rows are not weighed.
+    /// Sample weight, above 0; 1 without a column of weights.
     pub weight: f64,
 }
 

@@ -242,7 +242,7 @@ impl Grouping {
             GroupSource::Absent => return NO_GROUP,
             GroupSource::Cuts(..) | GroupSource::Dummies(_) => return self.made_group(record),
         };
-        // A listed value counts even where it is a missing token too.
+        // A listed value counts even if it also stands for a missing value.
         if let Some(&id) = self.ids.get(&*record.text(index)) {
             self.attribute.rows[usize::from(id)] += 1;
             return id;

@@ -3,7 +3,7 @@
 //! | text | number |
 //! | --- | --- |
 //! | `39`, `-1.5`, `.5`, `5.`, `+3`, `1e5` | as it stands |
-//! | `12 %`, `$5`, `5 EUR` | a percent or currency sign beside it is passed over: 12 and 5 |
+//! | `12 %`, `$5`, `5 EUR` | a percent or currency sign beside it is ignored: 12 and 5 |
 //! | `(5)`, `5-`, `−5` | -5 |
 //! | `1 234`, `1'234`, `1_234` | 1234: blanks, apostrophes and underscores between groups of digits |
 //! | full-width, Arabic and Indic digits | as ASCII digits |

@@ -149,7 +149,7 @@ struct Linear {
 struct Writer<'m> {
     graph: Graph,
     schema: Schema<'m>,
-    /// How tables are written, as far as the card tells it.
+    /// How tables are written, as far as the card states it.
     table: Table,
     experts: usize,
     /// The bias, then the rows.

@@ -82,8 +82,8 @@ impl Messages {
         self.decoder.schema().unwrap_or_else(|| Arc::new(Schema::empty()))
     }
 
-    /// Returns the next batch of the current message, or `None` after reading a new message
-    /// instead.
+    /// Returns the next batch of the current message. Without one, reads the next message, or
+    /// reaches the end, and returns `None`.
     fn decode(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
         // The decoder returns a batch without a body when the next message comes, and leaves that
         // message unread.

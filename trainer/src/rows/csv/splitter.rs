@@ -49,7 +49,7 @@ enum Text {
     Unquoted,
 }
 
-/// The parser of records with quotes, and what it writes to.
+/// The parser of records with quotes, and its output buffers.
 struct Quoted {
     parser: Reader,
     text: Vec<u8>,
