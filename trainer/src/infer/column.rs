@@ -308,7 +308,7 @@ impl Column {
         self.missing == 0 && (counter || (!repeats && !self.is_number()))
     }
 
-    /// Returns whether all sampled cells with a counted value differ. Other values are not compared.
+    /// Returns whether all sampled cells with counted values differ. Others are not compared.
     fn sample_is_unique(&self) -> bool {
         let codes: Vec<u32> = self.sample.iter().map(|(code, _)| *code).filter(|code| *code != NO_CODE).collect();
         let mut distinct = codes.clone();

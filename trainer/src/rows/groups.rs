@@ -9,8 +9,8 @@ use super::seen::Seen;
 use crate::error::{Error, list};
 use crate::schema::Protected;
 
-/// Group of a row whose value is missing or not listed in the schema, or that exceeds the number of
-/// groups.
+/// Group of a row whose value is missing, not listed in the schema, or found after the maximum
+/// number of groups was reached.
 pub const NO_GROUP: u8 = u8::MAX;
 
 /// One protected attribute and its groups.
@@ -187,7 +187,7 @@ enum GroupSource {
     Value(usize),
     /// The interval that a number lies in, with the names of the groups.
     Cuts(usize, Vec<String>),
-    /// Columns of which exactly one is 1.
+    /// Columns of 0 and 1, of which normally one is 1.
     Dummies(Vec<usize>),
 }
 

@@ -14,8 +14,8 @@ use crate::schema::Schema;
 
 /// The state of a run's reading. It starts empty, before the first record.
 ///
-/// Between two sources the only trace of the earlier data is their hash. Within a source, the state
-/// also describes the records read since it was opened, so that the same data, opened again, can be
+/// Between two sources it holds only hashes of the earlier data. Within a source, the state also
+/// describes the records read since it was opened, so that the same data, opened again, can be
 /// recognised and the records already learned from skipped.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Place {
