@@ -5,12 +5,17 @@
 //! `c_j` to each of the 2K logits, and the bias is the logits of the mean record. Every method is
 //! based on this:
 //!
-//! | method | the game it explains | against | space | cost |
+//! | method | explains | against | space | cost |
 //! | --- | --- | --- | --- | --- |
-//! | [`Method::Exact`] | the score itself: its Shapley values | background records | probability or log-odds | `2^d` coalitions a background record, for `d` features that differ |
-//! | [`Method::Sampled`] | the same, estimated, with standard errors | background records | probability or log-odds | until a tolerance is reached |
-//! | [`Method::Path`] | the score along the straight line of the logits (Aumann-Shapley), gate included | the mean record | probability | a few forward passes |
-//! | [`Method::Frozen`] | the gate held at this record (FEAMOE, Theorem 1) | the mean record | log-odds | one dot product per term |
+//! | [`Method::Exact`] | the score (Shapley) | background records | either | `2^d` coalitions |
+//! | [`Method::Sampled`] | the same, estimated | background records | either | until accurate |
+//! | [`Method::Path`] | the score, gate included | mean record | probability | a few scores |
+//! | [`Method::Frozen`] | the same, gate fixed | mean record | log-odds | a dot product per term |
+//!
+//! `exact` evaluates `2^d` coalitions per background record, for `d` features that differ.
+//! `sampled` stops at a tolerance and gives standard errors. Both work in probability or log-odds.
+//! `path` follows the straight line of the logits (Aumann-Shapley). `frozen` is Theorem 1 of
+//! FEAMOE.
 //!
 //! `frozen` is exact only for its own game and ignores the effect of the gate: linearity of Shapley
 //! values needs weights that do not depend on the record. [`Attribution::gate_share`] shows how

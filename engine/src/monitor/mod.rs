@@ -234,7 +234,7 @@ impl Events {
 
 /// A detector: over all records, or of the gap of a group.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[allow(clippy::large_enum_variant)] // alike
+#[allow(clippy::large_enum_variant)] // the variants have similar sizes
 enum Detector {
     Overall(Adwin),
     Gap(Gap),
@@ -285,7 +285,7 @@ pub struct Monitor<const GROUPS: usize, const FEATURES: usize> {
     features: usize,
     since: u64,
     observed: u64,
-    /// Records with such a value.
+    /// The number of records with missing, clamped or unseen values.
     inputs: InputCounts,
     by_feature: [InputCounts; FEATURES],
     /// Records without a group.

@@ -32,9 +32,10 @@ pub struct Rule {
     pub low: f32,
     /// Highest number that may be proposed, but not above the training range.
     pub high: f32,
-    /// Proposed numbers are multiples of it: whole numbers with 1, hundreds with 100, any number
-    /// with 0. They are multiples and not steps from the record's number, since a record keeps its
-    /// number only transformed and rounded, and since round numbers are what people would name.
+    /// Proposed numbers are multiples of this step: whole numbers with 1, hundreds with 100, any
+    /// number with 0. They are multiples and not steps from the record's number, since a record
+    /// keeps its number only transformed and rounded, and since round numbers are what people would
+    /// name.
     pub step: f32,
     /// Factor of the feature's part of the distance, from [`Rule::LEAST_COST`] to
     /// [`Rule::MOST_COST`].
@@ -87,7 +88,7 @@ pub(super) struct Steps {
     power_of_ten: f32,
 }
 
-/// Integers below it are exact in f32.
+/// Integers below this are exact in f32.
 const EXACT: f32 = 16_777_216.0;
 /// The largest number of decimal places of a step. 10^10 is exact in f32.
 const PLACES: u32 = 10;
@@ -119,7 +120,7 @@ impl Steps {
         self.step == 0.0
     }
 
-    /// Returns the step; The step; 0 for any number.
+    /// Returns the step; 0 for any number.
     pub fn step(&self) -> f32 {
         self.step
     }
@@ -222,8 +223,8 @@ impl<const FEATURES: usize> Rules<FEATURES> {
     }
 
     /// Requires a score that exceeds the threshold by this margin, in [0, 1), or by half of the
-    /// distance to 1 if that is less. Without a margin, another model of the same rows may decline
-    /// the answer. Returns `None` for an invalid margin.
+    /// distance to 1 if that is less. Without a margin, another model trained on the same rows may
+    /// decline the answer. Returns `None` for an invalid margin.
     #[must_use]
     pub const fn with_margin(self, margin: f32) -> Option<Self> {
         if margin >= 0.0 && margin < 1.0 { Some(Self { margin, ..self }) } else { None }

@@ -1,14 +1,15 @@
 //! Bin edges of a numeric feature.
 
-/// Returns ascending edges that cut `values` into at most `most` bins; the bin of `x` is the number
+/// Returns ascending edges that cut `values` into at most `most` bins. The bin of `x` is the number
 /// of edges `<= x`.
 ///
-/// With no more distinct values than bins, each value has its own bin. Otherwise every *heavy*
-/// value, one as frequent as an average bin, has a bin of its own, and the runs of values between
-/// heavy ones are cut into bins of equal frequency. An edge lies halfway between two neighbouring
-/// values. Fewer than three distinct values need no bins: the linear row separates them.
+/// If there are at most as many distinct values as bins, each value has its own bin. Otherwise
+/// every *heavy* value, one at least as frequent as an average bin, has its own bin, and the runs
+/// of values between heavy ones are cut into bins of equal frequency. An edge lies halfway between
+/// two neighbouring values. Fewer than three distinct values need no bins: the linear row separates
+/// them.
 ///
-/// Cost: a sort. `values` are finite.
+/// Cost: one sort. `values` must be finite.
 pub(super) fn edges(mut values: Vec<f32>, most: usize) -> Vec<f32> {
     values.sort_unstable_by(f32::total_cmp);
     let mut distinct: Vec<(f32, usize)> = Vec::new();
@@ -25,7 +26,7 @@ pub(super) fn edges(mut values: Vec<f32>, most: usize) -> Vec<f32> {
     starts.into_iter().map(|start| halfway(distinct[start - 1].0, distinct[start].0)).collect()
 }
 
-/// Neighbouring distinct values: one heavy value, or a run of lighter ones.
+/// Neighbouring distinct values: either one heavy value, or a run of lighter ones.
 struct Segment {
     start: usize,
     end: usize,
@@ -33,7 +34,7 @@ struct Segment {
     heavy: bool,
 }
 
-/// Returns the index of the first distinct value of each bin but the first.
+/// Returns the index of the first distinct value of each bin except the first.
 fn bin_starts(distinct: &[(f32, usize)], most: usize) -> Vec<usize> {
     let rows: usize = distinct.iter().map(|(_, count)| count).sum();
     let mut heavy_from = rows.div_ceil(most);
@@ -55,7 +56,8 @@ fn bin_starts(distinct: &[(f32, usize)], most: usize) -> Vec<usize> {
             continue;
         }
         light_before += segment.rows;
-        // Shares of the spare bins by rows; rounding the running total spends exactly all of them.
+        // Spare bins are shared in proportion to rows. Rounding the running total uses exactly all
+        // of them.
         let share = spare * light_before / light - spent;
         spent += share;
         let bins = 1 + share;
@@ -87,7 +89,7 @@ fn segments(distinct: &[(f32, usize)], heavy_from: usize) -> Vec<Segment> {
     segments
 }
 
-/// A number in `(low, high]`, the middle if `f32` has one.
+/// Returns a number in `(low, high]`: the middle if `f32` can represent one.
 fn halfway(low: f32, high: f32) -> f32 {
     let middle = low / 2.0 + high / 2.0;
     if middle > low && middle < high { middle } else { high }
@@ -126,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_heavy_value_has_a_bin_of_its_own() {
-        // As capital gain on Adult: nearly all 0, the rest spread out, with a second peak at the
+        // Like capital gain on Adult: nearly all 0, the rest spread out, with a second peak at the
         // upper end.
         let mut values: Vec<f32> = vec![0.0; 9000];
         values.extend((1..=800).map(|i| i as f32 * 50.0));
@@ -143,7 +145,7 @@ mod tests {
 
     #[test]
     fn never_more_bins_than_asked_for() {
-        // Heavy and light values take turns: the worst case for the number of segments.
+        // Heavy and light values alternate: the worst case for the number of segments.
         for most in 2..40 {
             let values: Vec<f32> = (0..60).flat_map(|i| vec![i as f32; if i % 2 == 0 { 50 } else { 1 }]).collect();
             let edges = edges(values, most);

@@ -1,17 +1,17 @@
-//! Blocks: rows of weights that the learner treats as one.
+//! Blocks: weight rows that the learner treats as one.
 
 use serde::{Deserialize, Serialize};
 
-/// What one feature adds at one resolution: the line through a number, its hats, its bins, or the
-/// levels of a category.
+/// The part that one feature adds at one resolution: the line through a number, its hats, its bins,
+/// or the levels of a category.
 ///
-/// A number from 0, with two marks in its upper bits.
+/// Stored as an index from 0, with two flags in the upper bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Block(u32);
 
 impl Block {
-    /// The block of a row that belongs to none: its gain is 1.
+    /// The block of weight rows that belong to none: their gain is 1.
     pub const NONE: Self = Self(u32::MAX);
     const FINE: u32 = 1 << 31;
     const TELLS_GROUP: u32 = 1 << 30;
@@ -20,12 +20,12 @@ impl Block {
         Self(index)
     }
 
-    /// Returns the block this many further on, with the same marks.
+    /// Returns the block `count` places later, with the same flags.
     pub(super) const fn after(self, count: u32) -> Self {
         Self(self.0.wrapping_add(count))
     }
 
-    /// Marks a block of many rows for what they add: bins beside hats.
+    /// Marks a block of many rows that each add little: bins in addition to hats.
     pub(crate) const fn fine(self) -> Self {
         Self(self.0 | Self::FINE)
     }
@@ -35,19 +35,19 @@ impl Block {
         Self(self.0 | Self::TELLS_GROUP)
     }
 
-    /// Returns where it is among all blocks; past the end for [`Block::NONE`].
+    /// Returns its index among all blocks; past the end for [`Block::NONE`].
     #[must_use]
     pub const fn index(self) -> usize {
         (self.0 & !(Self::FINE | Self::TELLS_GROUP)) as usize
     }
 
-    /// Returns whether it holds bins beside hats.
+    /// Returns whether it holds bins in addition to hats.
     #[must_use]
     pub const fn is_fine(self) -> bool {
         self.0 & Self::FINE != 0
     }
 
-    /// Returns whether it is of a protected column.
+    /// Returns whether it belongs to a protected column.
     #[must_use]
     pub fn tells_group(self) -> bool {
         self != Self::NONE && self.0 & Self::TELLS_GROUP != 0

@@ -1,12 +1,12 @@
-//! Every row of a stream as an example, from the first one on.
+//! Encodes every row of a stream, from the first one on.
 
 use super::{Encoder, Example, Options, feature_columns};
 use crate::error::Error;
 use crate::rows::{Buffer, Stream};
 use crate::schema::Schema;
 
-/// Fits an encoder on the first rows of a stream, then encodes them and all that follow, in order
-/// and in constant memory.
+/// Fits an encoder on the first rows of a stream, then encodes these and all following rows, in
+/// order and in constant memory.
 ///
 /// ```
 /// # use feamoe::encoder::{Example, Examples, Options};
@@ -25,7 +25,7 @@ use crate::schema::Schema;
 pub struct Examples<'s> {
     stream: Stream<'s>,
     encoder: Encoder,
-    /// Rows the encoder was fitted on, until they have been given out.
+    /// Rows that the encoder was fitted on, until they have been returned.
     warmup: Option<Buffer>,
     given: usize,
 }
@@ -47,7 +47,7 @@ impl<'s> Examples<'s> {
         Ok(Self { stream, encoder, warmup: Some(warmup), given: 0 })
     }
 
-    /// Encodes the next row; false at the end of the stream.
+    /// Encodes the next row. Returns false at the end of the stream.
     ///
     /// # Errors
     ///
@@ -67,14 +67,14 @@ impl<'s> Examples<'s> {
         }
     }
 
-    /// Returns the stream, for its counts and groups. While the first rows are given out, it is
-    /// ahead of the examples.
+    /// Returns the stream, for its counts and groups. It is ahead of the examples while the first
+    /// rows are returned.
     #[must_use]
     pub fn stream(&self) -> &Stream<'s> {
         &self.stream
     }
 
-    /// Returns the encoder as it is after the last example.
+    /// Returns the encoder in its state after the last example.
     #[must_use]
     pub fn encoder(&self) -> &Encoder {
         &self.encoder

@@ -1,5 +1,5 @@
-//! Fits an encoder on the first rows: which columns are features, of which kind, on which scale,
-//! with which bins and levels.
+//! Fits an encoder on the first rows: which columns are features, and the kind, scale, bins and
+//! levels of each.
 
 use crate::tuned::{Tuned, tuned};
 use std::borrow::Cow;
@@ -19,22 +19,22 @@ use crate::model::FEATURES;
 use crate::rows::{BadCells, Buffer, Merged, Row, column, is_number_column, merged, value};
 use crate::schema::{Features, Schema};
 
-/// Standardised values are clamped to this many standard deviations: outliers must not throw the
-/// learner off.
+/// Standardised values are clamped to this many standard deviations, so that outliers cannot
+/// disturb the learner.
 static CLAMP_SD: Tuned<f64> = tuned!(5.0);
 
 /// See [`fence`].
 static FENCE: Tuned<f32> = tuned!(3.0);
 
-/// Values are clamped to this magnitude, so that no difference of two overflows.
+/// Values are clamped to this magnitude, so that the difference of two values cannot overflow.
 const LARGEST: f32 = 1e37;
 
-/// Standard deviations below this are taken for rounding: weights divided by it would pass what the
-/// engine's sums can hold.
+/// Smaller standard deviations are treated as rounding errors: weights divided by one would exceed
+/// the range of the engine's sums.
 const SMALLEST_SD: f64 = 1e-20;
 
-/// Finds the feature columns and fits each, with at most `most_bins` bins a number: those of the
-/// options, or fewer.
+/// Finds the feature columns and fits each, with at most `most_bins` bins per number. `most_bins`
+/// is that of the options, or less.
 pub(super) fn fit(
     rows: &Buffer,
     names: &[String],
@@ -81,7 +81,7 @@ pub(super) fn fit(
     Ok(encoder)
 }
 
-/// Returns the columns that are features, in the order of the table; `file` stands for it in
+/// Returns the columns that are features, in the order of the table. `file` stands for the table in
 /// messages.
 pub(crate) fn feature_columns(names: &[String], file: &str, schema: &Schema) -> Result<Vec<usize>, Error> {
     let Features { drop, only, .. } = &schema.features;
@@ -106,7 +106,7 @@ pub(crate) fn feature_columns(names: &[String], file: &str, schema: &Schema) -> 
     };
     let names = names.iter().enumerate();
     let columns: Vec<usize> = names.filter(|(_, name)| is_feature(name)).map(|(index, _)| index).collect();
-    // What this build could not load again must not be learned first.
+    // Refuse before learning a model that this build could not load again.
     if !(1..=FEATURES).contains(&columns.len()) {
         return Err(Error::FeatureCount { found: columns.len(), limit: FEATURES });
     }
@@ -118,7 +118,7 @@ fn transform(name: &String, schema: &Schema) -> Transform {
 }
 
 /// Returns the finite numbers of a column, or `None` if it is categorical: listed as such, without
-/// any value, or with many cells that are no numbers.
+/// any value, or with many cells that are not numbers.
 fn numbers(
     rows: &Buffer,
     column: usize,
@@ -181,15 +181,15 @@ fn numbers(
     }
 }
 
-/// The values, finite, that a number is fitted on.
+/// The finite values that a number is fitted on.
 pub(super) struct Sample<'a> {
-    /// Those that give its scale, not empty, in their order.
+    /// The values that determine the scale, in their order; not empty.
     pub newest: &'a [f32],
-    /// Others that bins are to distinguish as well.
+    /// Older values that the bins must distinguish as well.
     pub older: &'a [f32],
 }
 
-/// Fits scale, range and bins of a number, which then has to be given rows and blocks.
+/// Fits scale, range and bins of a number. The caller must then assign its weight rows and blocks.
 pub(super) fn number(sample: &Sample<'_>, transform: Transform, resolution: Resolution) -> Number {
     let values: Vec<f32> = sample.newest.iter().map(|x| clamp(*x, -LARGEST, LARGEST)).collect();
     let count = values.len() as f64;
@@ -197,7 +197,7 @@ pub(super) fn number(sample: &Sample<'_>, transform: Transform, resolution: Reso
     let transformed = || values.iter().map(|x| f64::from(clamp(transform.apply(*x), fence[0], fence[1])));
     let mean = transformed().sum::<f64>() / count;
     let variance = transformed().map(|t| (t - mean) * (t - mean)).sum::<f64>() / count;
-    // A column that is constant so far, or nearly, keeps its unit.
+    // A column that is constant so far, or nearly so, keeps its unit.
     let sd = if variance > SMALLEST_SD * SMALLEST_SD { variance.sqrt() } else { 1.0 };
     let [low, high] = [mean - CLAMP_SD.get() * sd, mean + CLAMP_SD.get() * sd].map(|t| match transform {
         Transform::Identity => finite(t),
@@ -238,8 +238,9 @@ pub(super) fn number(sample: &Sample<'_>, transform: Transform, resolution: Reso
     number
 }
 
-/// Returns what each bin between edges says beside its own row. A bin is in the class, and belongs
-/// to the knot, of the part of all values that its middle lies in; a knot is at their mean.
+/// Returns the data of each bin between edges. The values are divided into equal parts; the part
+/// that the middle of a bin lies in determines its class, and likewise its knot. A knot is at the
+/// mean of its values.
 fn bins_of(values: &[f32], edges: &[f32], standardised: impl Fn(f32) -> f64) -> Vec<Bin> {
     let mut counted = vec![(0.0_f64, 0.0_f64, 0.0_f32); edges.len() + 1];
     for x in values {
@@ -250,7 +251,7 @@ fn bins_of(values: &[f32], edges: &[f32], standardised: impl Fn(f32) -> f64) -> 
     let counts: Vec<f64> = counted.iter().map(|(count, ..)| *count).collect();
     let mut highest = f32::NEG_INFINITY;
     let bin = |((count, sum, value), class): ((f64, f64, f32), u16)| {
-        // Means of neighbours that are nearly equal may round the wrong way round.
+        // Rounding may reverse the order of neighbouring means that are nearly equal.
         highest = if count > 0.0 { highest.max(finite(sum / count)) } else { highest.max(0.0) };
         Bin { place: highest, value, class, knot: 0, share: 0.0 }
     };
@@ -266,8 +267,8 @@ fn bins_of(values: &[f32], edges: &[f32], standardised: impl Fn(f32) -> f64) -> 
     bins
 }
 
-/// Returns the part, of `most` equal ones of all that is counted, that the middle of each count
-/// lies in; parts without any are skipped.
+/// Divides everything counted into `most` equal parts. Returns, for each count, the number of the
+/// part that its middle lies in. Parts without a count are skipped.
 fn parts(counts: &[f64], most: usize) -> Vec<u16> {
     let total: f64 = counts.iter().sum();
     let (mut before, mut last, mut index) = (0.0, None, 0);
@@ -282,7 +283,7 @@ fn parts(counts: &[f64], most: usize) -> Vec<u16> {
     counts.iter().map(part).collect()
 }
 
-/// Says between which knots bins lie, and how far.
+/// Sets the knots that each bin lies between, and its position between them.
 fn place_between(bins: &mut [Bin], knots: &[f32]) {
     let most = knots.len().saturating_sub(2);
     for bin in bins {
@@ -295,10 +296,10 @@ fn place_between(bins: &mut [Bin], knots: &[f32]) {
     }
 }
 
-/// Returns the range outside which values count as its ends in mean and standard deviation:
-/// [`FENCE`] times the width of the inner 98 % beyond it. A single slip of the pen, 999999999 for
-/// 9,999, would else be the unit of the whole column. Unbounded where the inner 98 % are one value:
-/// then those that differ are what there is to know.
+/// Returns the range to which values are clamped before mean and standard deviation are computed:
+/// [`FENCE`] times the width of the inner 98 % beyond its ends. Otherwise a single typing error,
+/// such as 999999999 for 9,999, would determine the unit of the whole column. The range is
+/// unbounded if the inner 98 % are one value, because then only the other values carry information.
 fn fence(mut values: Vec<f32>) -> [f32; 2] {
     values.sort_unstable_by(f32::total_cmp);
     let at = |share: f64| values.get((share * (values.len() - 1) as f64).round() as usize).copied().unwrap_or(0.0);
@@ -311,8 +312,8 @@ fn finite(x: f64) -> f32 {
     x.clamp(f64::from(-LARGEST), f64::from(LARGEST)) as f32
 }
 
-/// Keeps the most frequent levels, earlier ones first where equally frequent, with rows in the
-/// order of appearance.
+/// Keeps the most frequent levels, earlier ones first among equals, and assigns their weight rows
+/// in the order of appearance.
 fn category(rows: &Buffer, column: usize, max_levels: usize, encoder: &mut Encoder) -> Category {
     let mut index_of: FxHashMap<Cow<'_, [u8]>, usize> = FxHashMap::default();
     let mut counted: Vec<(Cow<'_, [u8]>, u64)> = Vec::new();
@@ -352,7 +353,7 @@ mod tests {
             let found = unit(amounts(slips));
             assert!((found / plain - 1.0).abs() < 0.3, "{slips:?}: {found} for {plain}");
         }
-        // Values that differ from a usual one in less than 1 % of the rows, and a long tail.
+        // Values where fewer than 1 % of the rows differ from the usual one, and a long tail.
         let mut rare = vec![0.0; 4_990];
         rare.extend([1.0; 10]);
         assert!((unit(rare) - 0.0447).abs() < 1e-3);

@@ -1,22 +1,22 @@
-//! Records as they would be encoded, had one protected column another group's value: what
-//! individual fairness is learned from.
+//! Encodes records as if one protected column had another group's value. Individual fairness is
+//! learned from these.
 //!
-//! The values are those of [`crate::judge::individual`]: of every other group, as far as the
-//! encoder knows them, whether a record of the group has been seen or not. Only the terms of the
+//! The values are those of [`crate::judge::individual`]: the values of every other group that the
+//! encoder knows, whether or not a record of the group has been seen. Only the terms of the
 //! protected feature differ; all others are copied.
 //!
-//! *Cost:* nothing if it is not used; else the terms of the record again for each value.
+//! *Cost:* none if it is not used; otherwise the terms of the record once more per value.
 
 use feamoe_engine::mixture::Term;
 
 use super::{Encoder, Example, Feature, Kind};
 use crate::rows::{Attribute, Cell, NO_GROUP, value as value_of};
 
-/// The terms of a record under other groups' values; its buffers are reused from row to row.
+/// The terms of a record under other groups' values. The buffers are reused from row to row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Flips {
     terms: Vec<Term>,
-    /// Where the terms of each end.
+    /// The end of each flip's terms.
     ends: Vec<usize>,
 }
 
@@ -27,7 +27,7 @@ impl Flips {
         starts.zip(&self.ends).filter_map(|(start, end)| self.terms.get(*start..*end))
     }
 
-    /// Adds a record with the terms in `replaced` replaced.
+    /// Adds the terms of a record with those in `replaced` replaced by `by`.
     fn push(&mut self, terms: &[Term], replaced: &std::ops::Range<usize>, by: &[Term]) {
         self.terms.extend_from_slice(terms.get(..replaced.start).unwrap_or_default());
         self.terms.extend_from_slice(by);
@@ -40,7 +40,8 @@ impl Flips {
 #[derive(Clone, Debug, Default)]
 pub struct Flipper {
     columns: Vec<Column>,
-    /// Rows of weights, changes of the encoding and groups known when the values were looked up.
+    /// Numbers of weight rows, encoding changes and groups that were known when the values were
+    /// looked up.
     known: (usize, u64, usize),
 }
 
@@ -54,8 +55,8 @@ struct Column {
 }
 
 impl Flipper {
-    /// Writes the flips of an example of this encoder into `flips`; none where no protected column
-    /// is a feature.
+    /// Writes the flips of an example of this encoder into `flips`. There are none if no protected
+    /// column is a feature.
     pub fn flip<'a>(
         &mut self,
         encoder: &Encoder,
@@ -114,7 +115,7 @@ fn values(kind: &Kind, attribute: &Attribute) -> Vec<(u8, Vec<Term>)> {
     }
 }
 
-/// Where the terms of a feature are among those of a record.
+/// Returns the range of a feature's terms among those of a record.
 fn span(features: &[Feature], feature: usize, terms: &[Term]) -> std::ops::Range<usize> {
     let count = |feature: &Feature, start: usize| match &feature.kind {
         Kind::Number(number) if terms.get(start).is_some_and(|term| term.row == number.linear_row()) => {

@@ -1,23 +1,22 @@
-//! How the encoding follows the stream: what moves is fitted again, and what was learned is carried
-//! over.
+//! Adapts the encoding to the stream: refits what has moved, and carries over what was learned.
 //!
-//! | what moves | what is watched | what is done |
+//! | what moves | what is watched | what happens |
 //! | --- | --- | --- |
-//! | the values of a number | the population stability index (PSI) of every [`WINDOW`] values against those it was fitted on | scale from the newest values, edges from them and the older ones, half each |
-//! | the levels of a category that has no room | counts that halve every [`HALF_LIFE`] rows | a level that came up takes the row of one that has gone |
-//! | a column that was empty when the encoder was fitted | its first [`DECIDING`] values | they say whether it is a number or a category |
+//! | the values of a number | the population stability index (PSI) of every [`WINDOW`] values against those it was fitted on | the scale is fitted to the newest values, the edges half to the newest and half to older ones |
+//! | the levels of a category that has no room | counts that halve every [`HALF_LIFE`] rows | a level that has become frequent takes the weight row of one that has disappeared |
+//! | a column that was empty when the encoder was fitted | its first [`DECIDING`] values | they determine whether it is a number or a category |
 //!
-//! A PSI above [`MOVED`] in two windows running, or above [`MOVED_FAR`] in one, fits a number
-//! again. Where nothing moves, the PSI of 500 values over 18 classes is about 0.04 with a standard
-//! deviation of 0.012 (chi-square): neither comes about by chance. Older values keep half of the
-//! edges, a quarter after the next fit: what comes back soon still has bins of its own.
+//! A number is refitted if its PSI exceeds [`MOVED`] in two consecutive windows, or [`MOVED_FAR`]
+//! in one. If nothing moves, the PSI of 500 values over 18 classes is about 0.04 with a standard
+//! deviation of 0.012 (chi-square), so that neither happens by chance. Older values keep half of
+//! the edges, and a quarter after the next fit: values that soon return still have their own bins.
 //!
-//! The *function* of the value stays the same at every fit: each new row is a sum of old rows (see
-//! [`Carry`]). Values outside the range so far begin with the weights of its end, and learn as
-//! quickly as new rows do.
+//! A refit does not change the *function* of the value: each new row is a sum of old rows (see
+//! [`Carry`]). Values outside the old range start with the weights of its end, and learn as quickly
+//! as new rows do.
 //!
-//! *Memory:* 8 kB a number, twice [`feamoe_engine::limits::MAX_LEVELS`] counts a category at most.
-//! *Cost:* a few counts a value; a fit takes as long as some hundred records.
+//! *Memory:* 8 kB per number; at most twice [`feamoe_engine::limits::MAX_LEVELS`] counts per
+//! category. *Cost:* a few counts per value; a refit takes as long as a few hundred records.
 
 use crate::tuned::{Tuned, tuned};
 use feamoe_engine::Value;
@@ -30,40 +29,40 @@ use super::number::{Bin, Number, Resolution};
 use super::{Block, Category, Encoder, Example, Feature, Kind};
 use crate::rows::{Cell, Record, is_number_column, value};
 
-/// Values of a number between two looks.
+/// Values of a number between two checks.
 pub(super) static WINDOW: Tuned<u32> = tuned!(500);
-/// PSI that two windows running must exceed: the usual bound for a shift that matters.
+/// PSI that two consecutive windows must exceed: the usual bound for a relevant shift.
 static MOVED: Tuned<f32> = tuned!(0.25);
 /// PSI that one window must exceed.
 static MOVED_FAR: Tuned<f32> = tuned!(1.0);
-/// Values kept of those fitted on, and of the newest.
+/// Number of values kept from the fit, and of the newest ones.
 pub(super) const KEPT: usize = 1024;
-/// Rows between two looks at the levels of a category, and between two halvings of their counts.
+/// Rows between two checks of a category's levels. The counts are halved every [`HALF_LIFE`] rows.
 static LOOK: Tuned<u32> = tuned!(256);
-/// More than is ever counted, with all shards of a merged run.
+/// Higher than any count, even with all shards of a merged run.
 const MOST_COUNTED: u32 = 1 << 24;
 static HALF_LIFE: Tuned<u32> = tuned!(4096);
-/// A level takes another's row where it was counted [`MORE_FREQUENT`] times as often, and at least
-/// [`FREQUENT`] times.
+/// A level takes another's weight row if it was counted [`MORE_FREQUENT`] times as often, and at
+/// least [`FREQUENT`] times.
 static MORE_FREQUENT: Tuned<u32> = tuned!(4);
 static FREQUENT: Tuned<u32> = tuned!(16);
-/// Values that say what an empty column is.
+/// Number of values that determine the kind of an empty column.
 const DECIDING: usize = 500;
 
-/// The values of a number: those it was fitted on, the newest, and the window that is counted.
+/// The values of a number: those it was fitted on, the newest, and counts of the current window.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Recent {
-    /// Sorted, finite; at most [`KEPT`].
+    /// Sorted and finite; at most [`KEPT`].
     fitted: Vec<f32>,
-    /// A ring, finite; at most [`KEPT`].
+    /// A ring buffer, finite; at most [`KEPT`].
     newest: Vec<f32>,
     next: usize,
-    /// Shares of the classes among the values fitted on.
+    /// Share of each class among the values fitted on.
     shares: Vec<f32>,
-    /// Values of the window by class.
+    /// Number of values in the window, by class.
     counts: Vec<u32>,
     counted: u32,
-    /// Windows running that exceeded [`MOVED`].
+    /// Number of consecutive windows that exceeded [`MOVED`].
     moved: u32,
 }
 
@@ -85,7 +84,7 @@ impl Recent {
         }
     }
 
-    /// Counts a value; returns whether it completes a window.
+    /// Counts a value. Returns whether it completes a window.
     #[inline]
     fn observe(&mut self, class: usize, x: f32) -> bool {
         self.counts[class] += 1;
@@ -101,7 +100,7 @@ impl Recent {
         self.counted == WINDOW.get()
     }
 
-    /// Ends the window; returns whether the values have moved.
+    /// Ends the window. Returns whether the values have moved.
     fn has_moved(&mut self) -> bool {
         let index = stability_index(&shares(&self.counts), &self.shares);
         self.counts.fill(0);
@@ -123,7 +122,7 @@ impl Recent {
     }
 }
 
-/// Returns at most `most` of sorted values, evenly spread.
+/// Returns at most `most` of the sorted values, evenly spread.
 pub(super) fn thinned(sorted: &[f32], most: usize) -> Vec<f32> {
     if sorted.len() <= most {
         return sorted.to_vec();
@@ -131,29 +130,29 @@ pub(super) fn thinned(sorted: &[f32], most: usize) -> Vec<f32> {
     (0..most).filter_map(|index| sorted.get((2 * index + 1) * sorted.len() / (2 * most)).copied()).collect()
 }
 
-/// Returns the share of each class, with half a value more in each.
+/// Returns the share of each class, after adding half a value to each.
 fn shares(counts: &[u32]) -> Vec<f32> {
     let total: f32 = counts.iter().map(|count| *count as f32 + 0.5).sum();
     counts.iter().map(|count| (*count as f32 + 0.5) / total).collect()
 }
 
-/// Returns the population stability index of shares against others: `sum (p - q) ln(p / q)`.
+/// Returns the population stability index of two sets of shares: `sum (p - q) ln(p / q)`.
 fn stability_index(shares: &[f32], others: &[f32]) -> f32 {
     shares.iter().zip(others).map(|(p, q)| (p - q) * libm::logf(p / q)).sum()
 }
 
-/// How often the levels of a category came up of late.
+/// Counts how often the levels of a category occurred recently.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct LevelCounts {
-    /// By code.
+    /// Counts by code.
     known: Vec<u32>,
-    /// Levels without a row, counted after Misra and Gries (1982): at most as many as have one.
+    /// Counts of levels without a weight row (Misra and Gries 1982): at most as many as have one.
     others: Vec<(String, u32)>,
     rows: u32,
 }
 
 impl LevelCounts {
-    /// Returns whether a stored one can be one, of a category of at most this many levels.
+    /// Returns whether stored counts are valid for a category of at most this many levels.
     fn is_sound(&self, max_levels: usize) -> bool {
         let is_counted = |count: &u32| *count <= MOST_COUNTED;
         self.known.len() <= max_levels
@@ -163,7 +162,7 @@ impl LevelCounts {
             && is_counted(&self.rows)
     }
 
-    /// Counts a level with a row.
+    /// Counts a level that has a weight row.
     #[inline]
     fn observe(&mut self, code: u16) {
         let code = usize::from(code);
@@ -173,7 +172,7 @@ impl LevelCounts {
         self.known[code] += 1;
     }
 
-    /// Counts a level without one.
+    /// Counts a level without a weight row.
     fn observe_other(&mut self, name: &[u8], most: usize) {
         let name = String::from_utf8_lossy(name);
         if let Some((_, count)) = self.others.iter_mut().find(|(other, _)| *other == name) {
@@ -186,7 +185,7 @@ impl LevelCounts {
         }
     }
 
-    /// Ends a row; returns whether it is time for a look.
+    /// Ends a row. Returns whether a check is due.
     #[inline]
     fn end_row(&mut self) -> bool {
         self.rows += 1;
@@ -199,10 +198,11 @@ impl LevelCounts {
         self.rows.is_multiple_of(LOOK.get())
     }
 
-    /// Returns the code of a level that has gone and the one that takes its row, if there are both.
+    /// Returns the code of a level that has disappeared and the level that takes its weight row, if
+    /// there are both.
     fn replacement(&mut self, levels: usize) -> Option<(u16, String)> {
         self.known.resize(levels, 0);
-        // The first of equals, whatever their number.
+        // Takes the first among equals, so that the choice is deterministic.
         let (code, least) = (0_u16..).zip(&self.known).min_by_key(|(_, count)| **count)?;
         let (index, (_, most)) =
             self.others.iter().enumerate().max_by_key(|(index, (_, count))| (*count, std::cmp::Reverse(*index)))?;
@@ -218,7 +218,7 @@ impl LevelCounts {
 /// A change of the encoding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {
-    /// Rows learned from before.
+    /// Number of rows learned from before the change.
     pub row: u64,
     /// The feature.
     pub feature: String,
@@ -229,54 +229,54 @@ pub struct Change {
 /// What happened to the encoding of a feature.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ChangeKind {
-    /// The values of a number moved: scale and bins were fitted again.
+    /// The values of a number moved: scale and bins were refitted.
     Moved {
-        /// Range of the values that bins distinguished, before.
+        /// Range of the values that bins distinguished before.
         before: [f32; 2],
-        /// And since.
+        /// Range since the change.
         after: [f32; 2],
     },
-    /// A level of a category took the place of another that had gone.
+    /// A level of a category took the place of one that had disappeared.
     Replaced {
-        /// The level that has no weights of its own any more.
+        /// The level that no longer has weights of its own.
         before: String,
-        /// The one that has them since.
+        /// The level that now has its weight row.
         after: String,
     },
-    /// A column that was empty got values.
+    /// A column that was empty received values.
     Filled {
         /// Whether they are numbers.
         is_number: bool,
     },
 }
 
-/// Changes kept at most: the oldest go first.
+/// Maximum number of changes kept: the oldest are dropped first.
 pub const MOST_CHANGES: usize = 1000;
 
-/// How the rows of weights follow a change of the encoding, so that what was learned stays.
+/// Says how the weight rows follow a change of the encoding, so that what was learned is kept.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Carry {
-    /// Rows to write, from rows as they were before any is written.
+    /// Rows to write. Each is computed from the rows as they were before any is written.
     pub rows: Vec<Carried>,
-    /// What is added to the bias: rows with their factors.
+    /// Terms added to the bias: rows with their factors.
     pub bias: Vec<(u32, f32)>,
-    /// Blocks whose gains are in the rows now, and begin anew.
+    /// Blocks whose gains are now included in the rows, and start anew.
     pub blocks: Vec<Block>,
 }
 
-/// A row of weights after a change.
+/// A weight row after a change.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Carried {
     /// The row.
     pub row: u32,
-    /// The old rows it is the sum of, with their factors.
+    /// The old rows that it is the sum of, with their factors.
     pub from: Vec<(u32, f32)>,
-    /// The old row whose step sizes it has; `None` for those of a new row.
+    /// The old row whose step sizes it takes; `None` for those of a new row.
     pub steps_of: Option<u32>,
 }
 
 impl Encoder {
-    /// Counts the values of a record that was learned from, by its example.
+    /// Counts the values of a record that was learned from, given its encoded form.
     #[inline]
     pub(super) fn count(&mut self, record: &Record<'_>, example: &Example) {
         let mut terms = example.terms.iter();
@@ -300,15 +300,15 @@ impl Encoder {
         }
     }
 
-    /// Fits again what has moved, after a record that was learned from; returns how the rows of
-    /// weights follow, in order.
+    /// Refits what has moved, after a record that was learned from. Returns how the weight rows
+    /// follow, in the order to apply.
     pub fn follow(&mut self) -> Vec<Carry> {
         if !std::mem::take(&mut self.is_due) {
             return Vec::new();
         }
         let mut carries = Vec::new();
         for index in 0..self.features.len() {
-            // Several levels may have come up.
+            // Several levels may have become frequent.
             while let Some(carry) = self.follow_feature(index) {
                 carries.push(carry);
             }
@@ -316,11 +316,11 @@ impl Encoder {
         carries
     }
 
-    /// Makes one change to a feature, if there is one to make.
+    /// Makes one change to a feature, if one is due.
     #[cold]
     fn follow_feature(&mut self, index: usize) -> Option<Carry> {
         let kind = &mut self.features.get_mut(index)?.kind;
-        // A feature that is fitted again is copied, as it adds rows to the encoder that it is part of.
+        // A feature to fit again is copied, because it adds rows to the encoder that contains it.
         let (kind, carry) = match kind {
             Kind::Number(number) => {
                 if number.recent.counted < WINDOW.get() || !number.recent.has_moved() {
@@ -363,7 +363,7 @@ impl Encoder {
         Some(carry)
     }
 
-    /// Fits a number again.
+    /// Refits a number.
     fn refit(&mut self, old: &Number, resolution: Resolution) -> (Number, Carry) {
         let Recent { fitted, newest, next, .. } = &old.recent;
         let (newer, older) = newest.split_at(*next);
@@ -379,8 +379,8 @@ impl Encoder {
         let mut carry = Carry { blocks: new.blocks().collect(), ..Carry::default() };
         let mut missing = vec![(old.missing_row(), 1.0)];
         if new.bins.is_empty() {
-            // A line stays a line: its slope by the new unit; what it was at the new mean is added
-            // to every record, and taken from those without a value.
+            // A line stays a line. Its slope is converted to the new unit; its value at the new
+            // mean is added to every record, and subtracted for those without a value.
             let slope = new.sd / old.sd;
             let at_mean = (new.mean - old.mean) / old.sd;
             let row = Carried { row: new.first_row, from: vec![(old.first_row, slope)], steps_of: None };
@@ -397,7 +397,7 @@ impl Encoder {
         (new, carry)
     }
 
-    /// Moves the counts of a number's rows to those it has since.
+    /// Moves the counts of a number's rows to its new rows.
     fn move_mass(&mut self, old: &Number, new: &Number) {
         let of = |row: u32| self.mass.get(row as usize).copied().unwrap_or(0.0);
         let mut moved = vec![0.0; new.n_rows()];
@@ -408,7 +408,7 @@ impl Encoder {
         };
         add(new.missing_row(), of(old.missing_row()));
         if old.bins.is_empty() {
-            // Sums of values in the old unit, in the new one.
+            // Sums of values, converted from the old unit to the new one.
             let [mean, sd] = [old.mean, old.sd].map(f64::from);
             let present = self.rows_seen as f64 - of(old.missing_row());
             let sum = of(old.first_row) * sd + present * (mean - f64::from(new.mean));
@@ -427,7 +427,7 @@ impl Encoder {
         }
     }
 
-    /// Says what a column is that was empty at first.
+    /// Determines the kind of a column that was empty at first.
     fn decide(&mut self, old: &Category, resolution: Resolution) -> (Kind, Carry) {
         let texts = old.undecided.clone().unwrap_or_default();
         let number = |text: &String| match value(Cell::Text(text.as_bytes()), None) {
@@ -480,7 +480,7 @@ impl Encoder {
         (Kind::Number(new), carry)
     }
 
-    /// Gives a new number its rows and blocks.
+    /// Assigns weight rows and blocks to a new number.
     pub(super) fn place(&mut self, number: &mut Number) {
         number.first_block = self.add_blocks(super::number::BLOCKS);
         number.first_row = self.add_rows(number.n_rows());
@@ -493,13 +493,13 @@ impl Encoder {
         &self.changes
     }
 
-    /// Returns how many changes there were.
+    /// Returns the number of changes so far.
     #[must_use]
     pub fn n_changes(&self) -> u64 {
         self.n_changes
     }
 
-    /// Returns whether what is stored of the stream can be so.
+    /// Returns whether the stored state of the stream is valid.
     pub(super) fn follows_soundly(&self) -> bool {
         self.changes.len() <= MOST_CHANGES
             && self.features.iter().all(|feature| match &feature.kind {
@@ -511,9 +511,9 @@ impl Encoder {
     }
 }
 
-/// Carries a function of the value over to bins: of what differs from the line, the knots have the
-/// mean at the values of the bins that are nearest, and the bins what differs from the hats. The
-/// line is the sum of the rows of `line`.
+/// Carries a function of the value over to bins. The line becomes the sum of the rows in `line`.
+/// Each knot gets what the line leaves over, averaged over the values of the bins nearest to it.
+/// Each bin gets what line and hats leave over.
 fn carry_bins(
     new: &Number,
     line: Vec<(u32, f32)>,
@@ -555,7 +555,7 @@ fn carry_bins(
 
 impl Number {
     /// Returns the number of classes that values are counted in: those of the bins and both ends,
-    /// or if there are no bins, steps of the standard deviation.
+    /// or, without bins, intervals in units of the standard deviation.
     pub(super) fn classes(&self) -> usize {
         2 + self.bins.last().map_or(LIMITS.len() + 1, |bin| usize::from(bin.class) + 1)
     }
@@ -565,7 +565,7 @@ impl Number {
         self.class_in(x, self.bin_of(x))
     }
 
-    /// Like [`Number::class`], of a value in a bin.
+    /// Like [`Number::class`], for a value whose bin is known.
     #[inline]
     fn class_in(&self, x: f32, bin: Option<usize>) -> usize {
         if x < self.low {
@@ -584,9 +584,9 @@ impl Number {
         2 + inner
     }
 
-    /// Returns the rows that its line is the sum of after another encoding of it. A slope begins as
-    /// steep as the old one is on average from the first to the last edge, where it may end outside
-    /// of the old range; any other line begins at 0.
+    /// Returns the rows whose sum is its line, after another encoding of the number. A slope starts
+    /// as steep as the old one is on average between the first and the last edge, which may lie
+    /// outside the old range. Any other line starts at 0.
     fn line_of(&self, old: &Self) -> Vec<(u32, f32)> {
         if !(self.is_sloped && (old.is_sloped || old.bins.is_empty())) {
             return Vec::new();
@@ -597,15 +597,15 @@ impl Number {
         if width > 0.0 { vec![(old.first_row, rise(old) / width)] } else { Vec::new() }
     }
 
-    /// Returns the rows of the nearest knot and of the bin of a value within the range so far,
-    /// whose step sizes hold for it.
+    /// Returns the rows of the nearest knot and of the bin of a value, whose step sizes hold for
+    /// it; `None` if the value lies outside the range so far.
     fn steps_of(&self, x: f32) -> Option<[u32; 2]> {
         let bin = self.bin_of(x).filter(|_| (self.low..=self.high).contains(&x))?;
         let (own, _) = self.terms_of_bin(bin).last()?;
         Some([self.nearest_knot(bin).map_or(own.row, |knot| self.knot_row(knot)), own.row])
     }
 
-    /// Returns the first and the last edge, or the ends of the range without bins.
+    /// Returns the first and the last edge, or the ends of the range if there are no bins.
     fn distinguished(&self) -> [f32; 2] {
         match (self.edges.first(), self.edges.last()) {
             (Some(first), Some(last)) => [*first, *last],
@@ -614,11 +614,11 @@ impl Number {
     }
 }
 
-/// Where a number without bins is cut into classes, in standard deviations from the mean.
+/// Limits of the classes of a number without bins, in standard deviations from the mean.
 const LIMITS: [f32; 4] = [-2.0, -0.5, 0.5, 2.0];
 
 impl Category {
-    /// Counts a value; returns whether it is time for a look.
+    /// Counts a value. Returns whether a check is due.
     #[inline]
     fn count<'a>(&mut self, value: Value, cell: impl Fn() -> Cell<'a>) -> bool {
         let text = || cell().text().unwrap_or_default();
@@ -639,7 +639,8 @@ impl Category {
         self.counts.end_row()
     }
 
-    /// Gives the row of a level that has gone to one that came up; returns the row and both names.
+    /// Gives the weight row of a level that has disappeared to one that has become frequent.
+    /// Returns the row, the old name and the new one.
     fn replace(&mut self) -> Option<(u32, String, String)> {
         let levels = self.levels.iter().len();
         if levels < self.max_levels {

@@ -1,11 +1,11 @@
-//! Encodings that several runs share: they are held as they are, so that a weight row means the
-//! same in each run, and what the runs count of them adds up.
+//! Fixed encodings that several runs share: a weight row means the same in each run, so that the
+//! counts of the runs add up.
 
 use super::{Category, Encoder, Feature, Kind, Quality};
 
 impl Encoder {
-    /// Returns the same encoding with nothing counted, for a run that holds it: numbers are not
-    /// fitted again, and levels that it does not know have no row of their own.
+    /// Returns the same encoding without counts, for a run that holds it fixed: numbers are not
+    /// refitted, and levels that it does not know get no row of their own.
     pub(crate) fn held(&self) -> Self {
         let features = self.features.len();
         Self {
@@ -21,13 +21,13 @@ impl Encoder {
         }
     }
 
-    /// Returns whether the encoding stays as it is, whatever comes.
+    /// Returns whether the encoding is fixed, whatever records follow.
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.is_held
     }
 
-    /// Returns whether another encoder gives every record the same terms, and will.
+    /// Returns whether another encoder gives every record the same terms, now and later.
     pub(crate) fn is_same_encoding(&self, other: &Self) -> bool {
         let parts = |encoder: &Self| {
             let Self { features, blocks, most_bins, has_slopes, is_held, .. } = encoder;
@@ -36,8 +36,7 @@ impl Encoder {
         self.mass.len() == other.mass.len() && parts(self) == parts(other)
     }
 
-    /// Returns one encoder of several of the same encoding, which has counted what all of them
-    /// have.
+    /// Merges several encoders of the same encoding into one with the sum of their counts.
     pub(crate) fn merge(parts: &[&Self]) -> Option<Self> {
         let (first, others) = parts.split_first()?;
         let mut merged = (*first).clone();
@@ -52,8 +51,8 @@ impl Encoder {
         Some(merged)
     }
 
-    /// Returns, per weight row, the number of records that picked it. (What [`Encoder::mass`] sums
-    /// for a line is no number of records.)
+    /// Returns, per weight row, the number of records that picked it. ([`Encoder::mass`] differs
+    /// for a line: it does not count records.)
     pub(crate) fn picked(&self) -> Vec<f64> {
         let mut picked = self.mass.clone();
         for Feature { kind, .. } in &self.features {
@@ -66,7 +65,8 @@ impl Encoder {
         picked
     }
 
-    /// Returns the levels that no record has picked, each with the unseen row that stands for it.
+    /// Returns the rows of levels that no record has picked, each with the unseen row that stands
+    /// in for it.
     pub(crate) fn stand_ins(&self) -> Vec<[u32; 2]> {
         let of_category = |category: &Category| {
             let rows = category.levels().map(|(_, row)| [row, self.learned_row(category, row)]);

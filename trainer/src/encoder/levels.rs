@@ -1,4 +1,4 @@
-//! The levels of a categorical feature and the row of weights of each.
+//! The levels of a categorical feature and their weight rows.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use crate::rows;
 struct Level {
     /// Its text in the data.
     name: String,
-    /// Its row of weights.
+    /// Its weight row.
     row: u32,
 }
 
@@ -28,24 +28,24 @@ impl Levels {
         &self.known
     }
 
-    /// Returns the row of weights of a code.
+    /// Returns the weight row of a code.
     #[inline]
     pub(super) fn row(&self, code: u16) -> Option<u32> {
         self.rows.get(usize::from(code)).copied()
     }
 
-    /// Adds a level that is not there yet.
+    /// Adds a new level.
     pub(super) fn add(&mut self, name: &[u8], row: u32) {
         self.known.add(name);
         self.rows.push(row);
     }
 
-    /// Gives the row of a code another name; returns the row and the name it had.
+    /// Gives the row of a code a new name. Returns the row and its previous name.
     pub(super) fn rename(&mut self, code: u16, name: &str) -> Option<(u32, String)> {
         Some((self.row(code)?, self.known.rename(code, name)?))
     }
 
-    /// Returns every name and row.
+    /// Returns all names and rows.
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, u32)> {
         self.known.names().iter().map(String::as_str).zip(self.rows.iter().copied())
     }

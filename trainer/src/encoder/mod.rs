@@ -1,7 +1,7 @@
-//! Turns rows of a stream into *terms*: which rows of weights a record picks, with which scale.
+//! Turns rows of a stream into *terms*: the weight rows that a record picks, each with a scale.
 //!
-//! An [`Encoder`] is fitted on the first rows and learns levels from then on; [`Examples`] does
-//! both and gives every row of a stream, from the first, as an [`Example`]. A feature picks:
+//! An [`Encoder`] is fitted on the first rows and adds levels as they occur; [`Examples`] does both
+//! and returns every row of a stream, from the first, as an [`Example`]. A feature picks:
 //!
 //! | value | terms |
 //! | --- | --- |
@@ -11,11 +11,11 @@
 //! | level not known yet, or too rare for a row | the *unseen* row, times 1 |
 //! | none | the *missing* row, times 1 |
 //!
-//! with `m` the mean of `(t(x) - mean) / sd` in the bin, which is between the two knots; of a
-//! *sloped* number, which has few bins, that of the value itself.
+//! Here `m` is the mean of `(t(x) - mean) / sd` in the bin, which lies between the two knots. For a
+//! *sloped* number, which has few bins, it is that of the value itself.
 //!
-//! The first record with a new level picks the unseen row: that is what the row is for, and the
-//! only way it is learned. Row ids never change; new levels get the next free one.
+//! The first record with a new level picks the unseen row. This is the purpose of the unseen row,
+//! and the only way it is learned. Row ids never change; new levels get the next free one.
 
 mod bins;
 mod block;
@@ -50,11 +50,11 @@ use crate::schema::{Direction, Schema};
 use follow::LevelCounts;
 use levels::Levels;
 
-/// One encoded record; its buffers are reused from row to row.
+/// One encoded record. Its buffers are reused from row to row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Example {
-    /// Per feature, its value as the engine's record takes it; a level has its code in the order in
-    /// which the levels got their rows.
+    /// Per feature, its value for the engine's record. Levels are coded in the order in which they
+    /// got their rows.
     pub values: Vec<Value>,
     /// At most three per numeric and one per categorical feature, in the order of the features.
     pub terms: Vec<Term>,
@@ -62,11 +62,11 @@ pub struct Example {
     pub blocks: Vec<Block>,
     /// Whether the outcome is the favourable one; false if it is not known.
     pub label: bool,
-    /// Group per protected attribute, intersections last: 0 privileged, 1.. the others,
-    /// [`NO_GROUP`].
+    /// Group per protected attribute, intersections last: 0 for the privileged group, 1 and up for
+    /// the others, or [`NO_GROUP`].
     pub groups: Vec<u8>,
-    /// Sample weight: how much the record counts in the loss, relative to others. 1 by default;
-    /// nothing is learned from a record whose weight is not above 0, or not finite.
+    /// Sample weight: how much the record counts in the loss, relative to others. 1 by default.
+    /// Nothing is learned from a record whose weight is not positive and finite.
     pub weight: f64,
 }
 
@@ -83,14 +83,14 @@ impl Default for Example {
     }
 }
 
-/// How an encoder is fitted.
+/// Options for fitting an encoder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
-    /// Rows it is fitted on, which are kept in memory. More rows cover rarer levels and outer
+    /// Number of rows to fit on, which are kept in memory. More rows cover rarer levels and outer
     /// quantiles.
     pub warmup: usize,
-    /// The largest number of bins of a numeric feature, 0 or 1 for none. With fewer than 64, values
-    /// that share a bin still differ, by a line: [`Number`] says why.
+    /// Maximum number of bins of a numeric feature; 0 or 1 for none. With fewer than 64, values in
+    /// the same bin still differ, by a line: [`Number`] gives the reason.
     pub bins: usize,
 }
 
@@ -100,53 +100,53 @@ impl Default for Options {
     }
 }
 
-/// The encoding of a data set: features, their scales, bins and levels, and how often each row of
-/// weights was picked.
+/// The encoding of a data set: features with their scales, bins and levels, and how often each
+/// weight row was picked.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Encoder {
     features: Vec<Feature>,
-    /// Per row of weights, the sum of the scales it was picked with.
+    /// Per weight row, the sum of the scales it was picked with.
     mass: Vec<f64>,
     /// Per feature, the smallest and largest number learned from.
     extent: Vec<[f32; 2]>,
     /// Input quality per feature.
     quality: Vec<Quality>,
-    /// As the schema has it.
+    /// From the schema.
     #[serde(skip)]
     bad_cells: BadCells,
-    /// As the schema has it.
+    /// From the schema.
     #[serde(skip)]
     monotone: BTreeMap<String, Direction>,
-    /// Rows learned from.
+    /// Number of rows learned from.
     rows_seen: u64,
-    /// Blocks of rows so far.
+    /// Number of blocks so far.
     blocks: u32,
-    /// The largest number of bins of a number.
+    /// Maximum number of bins of a number.
     most_bins: usize,
-    /// Whether numbers are sloped where a bin holds several values.
+    /// Whether numbers are sloped if a bin holds several values.
     has_slopes: bool,
-    /// The newest changes, and how many there were.
+    /// The newest changes, followed by the number of all changes.
     changes: Vec<Change>,
     n_changes: u64,
-    /// Whether the encoding never changes, because other runs share it.
+    /// Whether the encoding is fixed, because other runs share it.
     is_held: bool,
-    /// Whether a feature is to be checked.
+    /// Whether a check of a feature is due.
     #[serde(skip)]
     is_due: bool,
 }
 
-/// The rows of a number in which the score is to be monotone: a learner that holds their weights in
-/// order ([`Learner::hold`](crate::learner::Learner::hold)) gives such a score.
+/// The weight rows of a number in which the score must be monotone. A learner that keeps their
+/// weights in order ([`Learner::hold`](crate::learner::Learner::hold)) gives such a score.
 ///
-/// The number has a line and at most 16 bins, however many others have, and no hats, so that it has
-/// one level of bins, whose rows are what is ordered.
+/// The number has a line and at most 16 bins, however many other numbers have, and no hats. It thus
+/// has a single level of bins, whose rows are ordered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Monotone {
     /// How the score changes with the value.
     pub direction: Direction,
     /// The row of the line.
     pub line: u32,
-    /// The rows of the bins, in ascending order of the values; none without bins.
+    /// The rows of the bins, in ascending order of the values; empty without bins.
     pub bins: Range<u32>,
 }
 
@@ -155,13 +155,13 @@ pub struct Monotone {
 pub struct Quality {
     /// Missing cells.
     pub missing: u64,
-    /// Cells that are no value of the feature, taken as missing; see [`BadCells`].
+    /// Cells that are not a value of the feature, treated as missing; see [`BadCells`].
     pub bad: Seen,
     /// Numbers outside the range that the feature was fitted to.
     pub clamped: u64,
-    /// Levels without a row of weights at that time.
+    /// Cells whose level had no weight row at that time.
     pub unseen: u64,
-    /// How often its encoding was fitted again, or a level took another's place.
+    /// Number of times its encoding was refitted or a level took another's place.
     pub refits: u64,
 }
 
@@ -169,13 +169,13 @@ pub struct Quality {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Feature {
     name: String,
-    /// Where its column is in the stream the encoder was fitted on or last bound to.
+    /// Index of its column in the stream that the encoder was fitted on or last bound to.
     #[serde(skip)]
     column: usize,
     kind: Kind,
 }
 
-/// What a feature is.
+/// The kind of a feature.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Kind {
     /// A number.
@@ -189,13 +189,13 @@ pub enum Kind {
 pub struct Category {
     levels: Levels,
     max_levels: usize,
-    /// Unseen, then missing.
+    /// The unseen row; the missing row follows it.
     unseen_row: u32,
     block: Block,
     counts: LevelCounts,
     /// The values so far of a column that was empty at first, until they determine its kind.
     undecided: Option<Vec<String>>,
-    /// Of the numbers they may be.
+    /// Transform to use if the column turns out to be a number.
     transform: Transform,
 }
 
@@ -206,14 +206,14 @@ impl Feature {
         &self.name
     }
 
-    /// Returns what it is.
+    /// Returns its kind.
     #[must_use]
     pub fn kind(&self) -> &Kind {
         &self.kind
     }
 
     /// Returns the value of a cell for this feature; `None` for text where a number is needed, or
-    /// for a number below 0 if its logarithm is needed.
+    /// for a negative number where a logarithm is needed.
     #[inline]
     fn value(&self, cell: Cell<'_>) -> Option<Value> {
         match &self.kind {
@@ -227,12 +227,13 @@ impl Feature {
 }
 
 impl Category {
-    /// Returns the name and the row of every level, in the order in which they got their rows.
+    /// Returns the name and the weight row of every level, in the order in which they got their
+    /// rows.
     pub fn levels(&self) -> impl ExactSizeIterator<Item = (&str, u32)> {
         self.levels.iter()
     }
 
-    /// Returns the row of the levels without a row of their own.
+    /// Returns the row that stands for levels without a row of their own.
     #[must_use]
     pub fn unseen_row(&self) -> u32 {
         self.unseen_row
@@ -246,16 +247,17 @@ impl Category {
 }
 
 impl Encoder {
-    /// Fits an encoder on the first rows of a table of these columns; they are not counted as seen.
+    /// Fits an encoder on the first rows of a table with these columns. These rows are not counted
+    /// as seen.
     ///
-    /// A column is categorical if the schema says so, if it has no value at all, or if fewer than
-    /// 95 % of its cells are numbers, words for *no value* aside, or the others are codes such as
-    /// `V57`; else numeric.
+    /// A column is categorical if the schema says so, if it has no value at all, if fewer than 95 %
+    /// of its cells are numbers (not counting words for *no value*), or if the other cells are
+    /// codes such as `V57`. Otherwise it is numeric.
     ///
     /// # Errors
     ///
-    /// [`Error::MissingColumn`] for a column named under `features`, [`Error::FeatureCount`], and
-    /// where the data contradict the schema [`Error::NotANumber`], [`Error::NegativeForLog`] or
+    /// [`Error::MissingColumn`] for a column named under `features`, [`Error::FeatureCount`]; if
+    /// the data contradict the schema, [`Error::NotANumber`], [`Error::NegativeForLog`] or
     /// [`Error::NoNumbers`].
     pub fn fit(rows: &Buffer, columns: &[String], schema: &Schema, options: &Options) -> Result<Self, Error> {
         fit::fit(rows, columns, schema, options, options.bins)
@@ -272,7 +274,7 @@ impl Encoder {
         fit::fit(rows, columns, schema, options, bins)
     }
 
-    /// Finds the feature columns among others, by name; `file` stands for the source in messages.
+    /// Finds the feature columns by name. `file` stands for the source in messages.
     ///
     /// # Errors
     ///
@@ -284,26 +286,27 @@ impl Encoder {
         })
     }
 
-    /// Takes over what is not stored with the encoder: what becomes of cells that are no value of
-    /// their feature, and which numbers are monotone.
+    /// Takes over the settings that are not stored with the encoder: how to treat cells that are
+    /// not a value of their feature, and which numbers are monotone.
     pub(crate) fn set_schema(&mut self, schema: &Schema) {
         self.bad_cells = schema.table.bad_cells;
         self.monotone.clone_from(&schema.features.monotone);
     }
 
-    /// Returns what becomes of cells that are no number where one is needed.
+    /// Returns what happens to cells that are not numbers where one is needed.
     pub(crate) fn bad_cells(&self) -> BadCells {
         self.bad_cells
     }
 
-    /// Returns how the score is to change with a feature's value, where it is to be monotone.
+    /// Returns the direction in which the score must change with a feature's value; `None` if it
+    /// need not be monotone.
     #[must_use]
     pub fn direction(&self, feature: &Feature) -> Option<Direction> {
         self.monotone.get(&feature.name).copied()
     }
 
-    /// Returns the rows of the monotone numbers as they are now: they change where
-    /// [`Encoder::follow`] says that anything did.
+    /// Returns the current rows of the monotone numbers. They may change whenever
+    /// [`Encoder::follow`] returns a change.
     #[must_use]
     pub fn monotone(&self) -> Vec<Monotone> {
         let rows = |feature: &Feature| match &feature.kind {
@@ -316,7 +319,7 @@ impl Encoder {
         self.features.iter().filter_map(rows).collect()
     }
 
-    /// Returns how finely a number is to be learned.
+    /// Returns the resolution at which a number is learned.
     fn resolution_of(&self, name: &str) -> Resolution {
         Resolution::new(self.most_bins, self.has_slopes, self.monotone.contains_key(name))
     }
@@ -327,21 +330,21 @@ impl Encoder {
         &self.features
     }
 
-    /// Returns the number of rows of weights so far; ids are `0..n_rows`.
+    /// Returns the number of weight rows so far. Their ids are `0..n_rows`.
     #[must_use]
     pub fn n_rows(&self) -> usize {
         self.mass.len()
     }
 
-    /// Returns the number of rows of data learned from.
+    /// Returns the number of data rows learned from.
     #[must_use]
     pub fn rows_seen(&self) -> u64 {
         self.rows_seen
     }
 
-    /// Returns, per row of weights, the sum of the scales it was picked with over all rows learned
-    /// from: a count for every row but linear ones, the sum of the clamped standardised values for
-    /// those. Divided by [`rows_seen`](Self::rows_seen) it is the row's mean scale, so that
+    /// Returns, per weight row, the sum of the scales it was picked with over all rows learned
+    /// from. For a linear row this is the sum of the clamped standardised values; for any other row
+    /// it is a count. Divided by [`rows_seen`](Self::rows_seen) it is the row's mean scale, so that
     /// `sum(mass / rows_seen * weights)` over a feature's rows is its mean contribution to the
     /// logits.
     #[must_use]
@@ -349,14 +352,14 @@ impl Encoder {
         &self.mass
     }
 
-    /// Returns the row that a level's weights are taken from: its own, or the unseen row where no
-    /// record has picked its own yet.
+    /// Returns the row that provides a level's weights: its own, or the unseen row if no record has
+    /// picked its own yet.
     pub(crate) fn learned_row(&self, category: &Category, row: u32) -> u32 {
         if self.mass.get(row as usize).is_some_and(|mass| *mass > 0.0) { row } else { category.unseen_row }
     }
 
-    /// Returns the smallest and largest number, not yet clamped, of a feature (by index) learned
-    /// from; `None` for a category, or where there was none.
+    /// Returns the smallest and largest number of a feature (by index) learned from, before
+    /// clamping; `None` for a category, or without any number.
     #[must_use]
     pub fn extent(&self, feature: usize) -> Option<[f32; 2]> {
         self.extent.get(feature).copied().filter(|[low, high]| low <= high)
@@ -368,8 +371,8 @@ impl Encoder {
         &self.quality
     }
 
-    /// Encodes a row that is learned from: counts it, and gives new levels a row while there is
-    /// room.
+    /// Encodes a row that is learned from. Counts it, and gives new levels a weight row while there
+    /// is room.
     ///
     /// # Errors
     ///
@@ -394,8 +397,8 @@ impl Encoder {
         {
             match (*value, &feature.kind) {
                 (Value::Number(x), Kind::Number(number)) => {
-                    // `min` and `max` pass over NaN. An infinity counts: it was learned from as the
-                    // end of the range, and is to be scored as that.
+                    // `min` and `max` ignore NaN. An infinity counts: it was learned from, and will
+                    // be scored, as the end of the range.
                     (*low, *high) = (low.min(x), high.max(x));
                     quality.missing += u64::from(x.is_nan());
                     quality.clamped += u64::from(x < number.low || x > number.high);
@@ -420,8 +423,8 @@ impl Encoder {
         Ok(())
     }
 
-    /// Encodes a held-out row: nothing is counted, no level added. A level that no row was learned
-    /// from but the first, which picked the unseen row, picks that again.
+    /// Encodes a held-out row. Counts nothing and adds no level. A level of which only one record
+    /// was learned from, which picked the unseen row, picks the unseen row again.
     ///
     /// # Errors
     ///
@@ -435,7 +438,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// Returns whether a stored encoder can be one: every row of weights has its place.
+    /// Returns whether a stored encoder is valid: every weight row exists.
     pub(crate) fn is_sound(&self) -> bool {
         let exists = |row: u32| (row as usize) < self.mass.len();
         let has_block = |block: Block| block.index() < self.blocks as usize;
@@ -463,14 +466,14 @@ impl Encoder {
         }
     }
 
-    /// Adds rows of weights and returns the first one's id.
+    /// Adds weight rows and returns the id of the first.
     fn add_rows(&mut self, count: usize) -> u32 {
         let first = self.mass.len();
         self.mass.resize(first + count, 0.0);
         first as u32
     }
 
-    /// Adds blocks of rows and returns the first.
+    /// Adds blocks and returns the first.
     fn add_blocks(&mut self, count: u32) -> Block {
         let first = Block::new(self.blocks);
         self.blocks += count;
@@ -479,9 +482,9 @@ impl Encoder {
 }
 
 impl Example {
-    /// Takes the values of a record and writes their terms; `level_row` says which row stands for a
-    /// level, given its own where it has one. Features whose cell holds no value they can have are
-    /// added to `bad`, and are missing.
+    /// Takes the values of a record and writes their terms. `level_row` returns the row that stands
+    /// for a level, given the level's own row if it has one. A feature whose cell is not a valid
+    /// value is added to `bad` and treated as missing.
     #[inline]
     fn encode(
         &mut self,
@@ -533,7 +536,7 @@ impl Example {
     }
 }
 
-/// Says what is wrong with a cell of a numeric feature.
+/// Returns the error for a bad cell of a numeric feature.
 #[cold]
 fn bad_cell(record: &Record<'_>, column: &str, cell: Cell<'_>) -> Error {
     match cell.number() {

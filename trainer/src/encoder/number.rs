@@ -9,41 +9,41 @@ use serde::{Deserialize, Serialize};
 use super::follow::Recent;
 use super::{Block, Example};
 
-/// Bins up to which a number has nothing else but its line. A sloped one has hats beside more bins
-/// than knots.
+/// Up to this number of bins, a number has only its line in addition. A sloped number has hats if
+/// it has more bins than knots.
 static FEW: Tuned<usize> = tuned!(16);
-/// Bins from which on none is wide enough for a slope in it to matter.
+/// From this number of bins on, none is wide enough for a slope inside it to matter.
 pub(super) static MANY: Tuned<usize> = tuned!(64);
-/// Knots of a number that has more: as few as leave Adult where it is.
+/// Maximum number of knots of a number: as few as possible without a loss on Adult.
 pub(super) static KNOTS: Tuned<usize> = tuned!(10);
 
 /// A numeric feature.
 ///
-/// With bins, a value is known by its bin alone. It picks the line, at the mean of the values in
-/// the bin, and the bin's own row. Where there are more than 16 bins, it picks two *hats* as well:
-/// a function that is linear between 10 knots, each with a row, those on both sides with the shares
-/// of their distances. Each is a block with a gain of its own, so that the line and the hats, which
-/// soon know what they are about, carry a value until its bin does. All fold into one row a bin
-/// when a model is exported.
+/// With bins, only the bin of a value matters. The value picks the line, at the mean of the values
+/// in the bin, and the bin's own row. If there are more than 16 bins, it also picks two *hats*:
+/// they form a function that is linear between 10 knots, each with a row; the knots on both sides
+/// are weighted by nearness. Line, hats and bins are blocks, each with its own gain. Line and hats
+/// learn quickly, and so represent a value until its bin has learned enough. All three fold into
+/// one row per bin when a model is exported.
 ///
-/// Hats are smooth where a coarse level of bins has steps of its own, in other places in every half
-/// of the data: with 16 coarse bins the steps between neighbouring ages of two such models
-/// correlated by 0.29, with 10 knots by 0.59 (`feamoe study --only shapes`).
+/// Hats are smooth. A coarse level of bins has steps of its own instead, in other places for every
+/// half of the data: the steps between neighbouring ages of two such models correlate by 0.29 with
+/// 16 coarse bins, and by 0.59 with 10 knots (`feamoe study --only shapes`).
 ///
 /// # Slopes
-/// Where fewer than 64 bins are asked for, a bin of several values is wide, and a score would
-/// change by large steps only. A recourse then went just over the nearest edges of many numbers at
-/// once: on generated applications for credit the median distance to approval was 0.08 with 16 bins
-/// and 0.02 with 8, where it is 0.19 with 128. Such a number is *sloped*: its line is at the value
-/// itself, not at the mean of its bin, so that a step is only what differs from a line. Beside 11
-/// bins or more there are hats too: bins alone follow more noise. Both distances are 0.15 since;
-/// models of another sample accept as many of the recourses as before (28 % with 16 bins, 27 %
-/// before).
+/// If fewer than 64 bins are requested, a bin of several values is wide, and a score would change
+/// only in large steps. Recourse then just crosses the nearest edges of many numbers at once: on
+/// generated applications for credit, the median distance to approval is 0.08 with 16 bins and 0.02
+/// with 8, against 0.19 with 128. Such a number is therefore *sloped*: its line is at the value
+/// itself, not at the mean of its bin, so that a step is only the deviation from a line. With 11
+/// bins or more it has hats too, because bins alone follow more noise. With slopes both distances
+/// are 0.15, and models of another sample accept about as many of the recourses (28 % with 16 bins,
+/// against 27 % without slopes).
 ///
 /// The line is the linear row that a blob has for every number, so a model is no larger; a device
-/// has one term more to look up for each sloped number. Log-loss on splits of Adult, COMPAS, HMDA
-/// and Diabetes-130, with 8, 12, 16, 24, 32 and 48 bins, is from 0.002 lower to 0.0005 higher. A
-/// monotone number stays stepped: with a slope the steps left to its ordered bins cost up to 0.003.
+/// looks up one more term for each sloped number. Log-loss on splits of Adult, COMPAS, HMDA and
+/// Diabetes-130, with 8, 12, 16, 24, 32 and 48 bins, changes by -0.002 to +0.0005. A monotone
+/// number is not sloped: next to a slope, its ordered bins have up to 0.003 more loss.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Number {
     pub(super) transform: Transform,
@@ -54,41 +54,41 @@ pub struct Number {
     pub(super) edges: Vec<f32>,
     /// Empty without bins.
     pub(super) bins: Vec<Bin>,
-    /// Whether values that are in the same bin differ by the line.
+    /// Whether values in the same bin differ by the line.
     pub(super) is_sloped: bool,
     /// 0 without hats.
     pub(super) knots: u16,
-    /// Linear, missing, then the knots and the bins.
+    /// First of its rows: linear, missing, then the knots and the bins.
     pub(super) first_row: u32,
-    /// The line's, then those of the hats and the bins.
+    /// First of its blocks: line, hats, bins.
     pub(super) first_block: Block,
-    /// Rows there is room for from the first on.
+    /// Number of rows reserved from the first on.
     pub(super) capacity: u32,
     pub(super) recent: Recent,
 }
 
-/// What a bin says beside its own row.
+/// Data of a bin in addition to its own row.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Bin {
     /// Mean of the standardised values in it.
     pub place: f32,
-    /// A raw value in it.
+    /// A raw value in the bin.
     pub value: f32,
-    /// The class that its values are counted in, of [`CLASSES`] at most.
+    /// The class that its values are counted in; there are at most [`CLASSES`].
     pub class: u16,
-    /// The last knot that is not past its place, and not the last of all.
+    /// The last knot at or before `place`, but never the last knot of all.
     pub knot: u16,
-    /// How near it is to the next knot, in [0, 1].
+    /// Position between this knot and the next, in [0, 1].
     pub share: f32,
 }
 
-/// How finely a number is to be learned.
+/// The resolution at which a number is learned.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Resolution {
     pub most_bins: usize,
-    /// Whether it is sloped where a bin holds several values.
+    /// Whether the number is sloped if a bin holds several values.
     pub has_slopes: bool,
-    /// Whether it may have hats: they have no order.
+    /// Whether it may have hats, which cannot be ordered.
     pub has_hats: bool,
 }
 
@@ -98,17 +98,17 @@ impl Resolution {
         Self { most_bins, has_slopes: has_slopes && !is_monotone, has_hats: !is_monotone }
     }
 
-    /// Returns the number of knots beside these bins.
+    /// Returns the number of knots in addition to these bins.
     pub fn knots(self, bins: &[Bin], is_sloped: bool) -> u16 {
         let few = if is_sloped { KNOTS.get() } else { FEW.get() };
         bins.last().filter(|_| self.has_hats && bins.len() > few).map_or(0, |last| last.knot + 2)
     }
 }
 
-/// Classes that the values of a number with bins are counted in, see [`super::follow`].
+/// Number of classes in which the values of a number with bins are counted, see [`super::follow`].
 pub(super) const CLASSES: usize = 16;
 
-/// Blocks of a number: line, hats, bins.
+/// Number of blocks of a number: line, hats, bins.
 pub(super) const BLOCKS: u32 = 3;
 
 impl Number {
@@ -124,20 +124,20 @@ impl Number {
         self.mean
     }
 
-    /// Returns the standard deviation of the transformed values that it was fitted on, 1 where they
+    /// Returns the standard deviation of the transformed values that it was fitted on; 1 if they
     /// were all the same.
     #[must_use]
     pub fn sd(&self) -> f32 {
         self.sd
     }
 
-    /// Returns the range, lowest and highest raw value, that values are clamped to.
+    /// Returns the lowest and highest raw value of the range that values are clamped to.
     #[must_use]
     pub fn range(&self) -> [f32; 2] {
         [self.low, self.high]
     }
 
-    /// Returns the ascending edges of the bins, raw; empty without bins.
+    /// Returns the ascending edges of the bins, as raw values; empty without bins.
     #[must_use]
     pub fn edges(&self) -> &[f32] {
         &self.edges
@@ -155,7 +155,7 @@ impl Number {
         self.first_row + 1
     }
 
-    /// Returns the number of rows of weights.
+    /// Returns the number of weight rows.
     #[must_use]
     pub fn n_rows(&self) -> usize {
         2 + self.knots() + self.bins.len()
@@ -174,7 +174,7 @@ impl Number {
         self.knots.into()
     }
 
-    /// Returns the rows of the bins, one more than edges; none without bins.
+    /// Returns the rows of the bins, one more than edges; empty without bins.
     #[must_use]
     pub fn bin_rows(&self) -> std::ops::Range<u32> {
         let first = self.first_row + 2 + self.knots() as u32;
@@ -187,13 +187,13 @@ impl Number {
         self.bins.len()
     }
 
-    /// Returns whether values that are in the same bin differ by the line.
+    /// Returns whether values in the same bin differ by the line.
     #[must_use]
     pub fn is_sloped(&self) -> bool {
         self.is_sloped
     }
 
-    /// Returns a value in the unit of the line.
+    /// Returns a value standardised to the unit of the line.
     pub(super) fn standardised(&self, x: f32) -> f32 {
         (self.transform.apply(clamp(x, self.low, self.high)) - self.mean) / self.sd
     }
@@ -206,7 +206,7 @@ impl Number {
     }
 
     /// Returns the terms that all values in a bin share, each with its block: the line unless the
-    /// number is sloped, the two hats if there are some, and last the bin, whose count is that of
+    /// number is sloped, the two hats if any, and last the bin's own row, whose count is that of
     /// the bin.
     pub(crate) fn terms_of_bin(&self, index: usize) -> impl Iterator<Item = (Term, Block)> + use<> {
         let bin = self.bins.get(index).copied();
@@ -235,7 +235,7 @@ impl Number {
         self.bins.get(index).map_or(self.mean, |bin| bin.value)
     }
 
-    /// Returns the knot that a bin is nearest to, where there are knots.
+    /// Returns the knot nearest to a bin, if there are knots.
     pub(super) fn nearest_knot(&self, index: usize) -> Option<usize> {
         let bin = self.bins.get(index).filter(|_| self.knots > 0)?;
         Some(usize::from(bin.knot) + usize::from(bin.share >= 0.5))
@@ -252,7 +252,7 @@ impl Number {
         (0..BLOCKS).map(move |index| first.after(index))
     }
 
-    /// Pushes the terms of a value; of anything but a number, those of a missing one.
+    /// Adds the terms of a value. Anything but a number gets those of a missing value.
     #[inline]
     pub(super) fn push_terms(&self, value: Value, example: &mut Example) {
         match value {
@@ -261,7 +261,7 @@ impl Number {
         }
     }
 
-    /// Returns whether a stored number can be one, for this number of rows of weights.
+    /// Returns whether a stored number is valid for this number of weight rows.
     pub(super) fn is_sound(&self, n_rows: usize) -> bool {
         let bins = if self.edges.is_empty() { 0 } else { self.edges.len() + 1 };
         self.low <= self.high

@@ -17,8 +17,8 @@ const SCHEMA: &str = "
     max_levels = 2
 ";
 
-/// `age` has a missing cell, `code` three levels of which `7` is the rarest, `void` no value at
-/// all.
+/// `age` has a missing cell; `code` has three levels, of which `7` is the rarest; `void` has no
+/// value at all.
 const TEXT: &str = "age,gain,code,sex,void,y\n\
     20,0,5,m,,1\n\
     40,3,7,f,,0\n\
@@ -199,7 +199,7 @@ fn what_the_data_contradict_is_said_with_line_and_column() {
     assert!(header.starts_with("f.csv: there are no records"), "{header}");
 }
 
-/// A cell that is no number is treated the same in any row, whichever side of the warm-up it is on.
+/// A cell that is not a number is treated the same in any row, before and after the warm-up.
 #[test]
 fn bad_cells_are_errors_or_missing_and_counted_in_every_row() {
     let rows: String =
@@ -238,8 +238,8 @@ fn a_protected_column_is_a_feature_only_if_the_schema_says_so() {
     assert_eq!(names, ["age", "gain", "code", "sex", "void"]);
 }
 
-/// Encoded by hand: the flips of a row are the rows with each value of every other group in its
-/// place, one column after the other.
+/// Encoded by hand: the flips of a row are the same row with each value of every other group, one
+/// column after the other.
 #[test]
 fn flips_are_the_rows_with_other_groups_values() {
     let schema = "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n\
@@ -249,7 +249,7 @@ fn flips_are_the_rows_with_other_groups_values() {
         [[intersection]]\ncolumns = [\"sex\", \"race\"]\n";
     let text = "age,zone,race,sex,hours,y\n\
         20,1,w,m,40,1\n?,3,b,f,38,0\n30,2,b,m,20,1\n44,5,w,x,10,0\n51,?,w,f,40,1\n";
-    // Zones 1 and 2 are one group, 3 and 5 one each; race is no feature.
+    // Zones 1 and 2 are one group, 3 and 5 one each; race is not a feature.
     let expected = [
         vec!["20,3,w,m,40,1", "20,5,w,m,40,1", "20,1,w,f,40,1", "20,1,w,x,40,1"],
         vec!["?,1,b,f,38,0", "?,2,b,f,38,0", "?,5,b,f,38,0", "?,3,b,m,38,0", "?,3,b,x,38,0"],
@@ -281,7 +281,7 @@ fn flips_are_the_rows_with_other_groups_values() {
     }
 }
 
-/// What a feature adds to the log-odds with these rows of weights.
+/// Returns what a feature adds to the log-odds with these weight rows.
 fn effect(encoder: &Encoder, feature: usize, x: f32, weights: &[f32]) -> f32 {
     number(encoder, feature).terms(x).map(|(term, _)| term.scale * weights[term.row as usize]).sum()
 }
@@ -296,7 +296,7 @@ fn carried(carry: &Carry, weights: &[f32]) -> Vec<f32> {
     after
 }
 
-/// Learns from rows of these cells until the encoding changes, or they end.
+/// Learns from rows with these cells until the encoding changes or the rows end.
 fn until_changed(encoder: &mut Encoder, cells: impl Iterator<Item = String>) -> Vec<Carry> {
     let text: String = cells.fold("x,y\n".to_owned(), |text, cell| text + &cell + ",1\n");
     let schema = Schema::from_toml("s.toml", "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n").unwrap();
@@ -326,7 +326,7 @@ fn fitted_by(features: &str, cells: impl Iterator<Item = String>, bins: usize) -
     examples.encoder().clone()
 }
 
-/// Whole numbers below `below` in a fixed disorder, `add` added.
+/// Whole numbers below `below` in a fixed irregular order, plus `add`.
 fn scattered(rows: u32, below: u32, add: u32) -> impl Iterator<Item = String> {
     (0..rows).map(move |row| (row * 7_919 % below + add).to_string())
 }
@@ -344,8 +344,7 @@ fn a_number_that_moved_is_fitted_again_and_keeps_its_function() {
         let bias: f32 = carry.bias.iter().map(|(row, factor)| factor * weights[*row as usize]).sum();
         let [low, high] = number(&encoder, 0).range();
         assert!(low <= 0.0 && high >= 1_599.0, "{bins} bins: {low} to {high}");
-        // At the values that stand for the bins the function is the same; the range was the old
-        // one.
+        // At the values that stand for the bins the function is unchanged within the old range.
         let tested: Vec<f32> = match number(&encoder, 0).n_bins() {
             0 => vec![0.0, 300.0, 700.0, 999.0],
             bins => (0..bins).map(|bin| number(&encoder, 0).value_of_bin(bin)).collect(),
@@ -361,7 +360,7 @@ fn a_number_that_moved_is_fitted_again_and_keeps_its_function() {
     }
 }
 
-/// Columns as they come: spread evenly, with a long tail, mostly one value, of few values.
+/// Typical columns: spread evenly, with a long tail, mostly one value, or few values.
 fn drawn(seed: u64) -> Vec<f32> {
     let mut state = seed;
     let mut uniform = || {
@@ -379,8 +378,8 @@ fn drawn(seed: u64) -> Vec<f32> {
     (0..480).map(|_| number()).collect()
 }
 
-/// Two values of a bin differ by the line where fewer than 64 bins are asked for and they hold more
-/// values than there are bins, and by nothing else; elsewhere they do not differ.
+/// If fewer than 64 bins are requested and the values outnumber the bins, two values in one bin
+/// differ by the line and by nothing else. Otherwise they do not differ.
 #[test]
 fn values_that_share_a_wide_bin_differ_by_the_line_alone() {
     let mut sloped = 0;
@@ -419,8 +418,8 @@ fn values_that_share_a_wide_bin_differ_by_the_line_alone() {
     assert!(sloped > 150, "{sloped}");
 }
 
-/// However far the values move: what the line is after a fit stays within what it was, and does not
-/// swing between the values that the bins carry over.
+/// However far the values move, the line after a refit stays within its old range of values, and
+/// does not swing between the values that the bins carry over.
 #[test]
 fn a_slope_is_carried_over_and_never_swings() {
     for (bins, add) in [(3, 600), (8, 600), (16, 600), (40, 600), (8, 1_000_000), (16, 1_000_000), (40, 1_000_000)] {

@@ -335,7 +335,7 @@ pub enum Error {
         file: String,
     },
 
-    /// Memory is full of rows that are kept.
+    /// The kept rows fill the memory.
     #[error(
         "no memory is left for another row: {rows} rows take {megabytes} MB; learn from the rows in their own order, which keeps none, from \
          fewer rows, or where there is more memory"

@@ -1,6 +1,6 @@
 //! Text shared by messages: lists of names, advice on columns.
 
-/// The largest number of names that a message lists.
+/// Maximum number of names that a message lists.
 const MOST_LISTED: usize = 60;
 
 /// Formats names as `"a", "b", "c"`.

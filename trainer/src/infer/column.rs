@@ -1,4 +1,4 @@
-//! What the records show of one column: counts over all of them, and the cells of a sample.
+//! Statistics of one column: counts over all records, and the cells of a sample.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,18 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::rows::{Cell, is_number_column, means_missing, merged, moment};
 
-/// Most distinct values counted.
+/// Maximum number of distinct values counted.
 const MOST_VALUES: usize = 2_000;
 
-/// Bytes kept of a value.
+/// Maximum number of bytes kept of a value.
 const MOST_BYTES: usize = 200;
 
-/// Longest text that is tried as a date, in bytes, and cells that every format is tried on.
+/// Longest text that is tried as a date, in bytes, and the number of cells on which every format is
+/// tried.
 const LONGEST_DATE: usize = 40;
 const ENOUGH_DATES: u64 = 100;
 
-/// Formats of dates that are recognised, in the notation of `strftime`.
+/// Recognised formats of dates, in the notation of `strftime`.
 pub(super) const DATE_FORMATS: [&str; 12] = [
     "%Y-%m-%d",
     "%d.%m.%Y",
@@ -33,25 +34,25 @@ pub(super) const DATE_FORMATS: [&str; 12] = [
     "%Y%m%d",
 ];
 
-/// Marks a missing cell, and a value that is not counted any more.
+/// Code of a missing cell, and of a value past those that are counted.
 pub(super) const NO_CODE: u32 = u32::MAX;
 
-/// The cells of a column.
+/// The statistics of a column.
 pub(super) struct Column {
     pub(super) name: String,
-    /// Of a type that is neither numbers nor text.
+    /// Whether its type is neither numbers nor text.
     pub(super) is_unreadable: bool,
-    /// Records.
+    /// Number of records.
     pub(super) records: usize,
-    /// Cells without text.
+    /// Number of cells without text.
     pub(super) missing: usize,
-    /// Distinct values in the order of appearance, with their number.
+    /// Distinct values in the order of appearance, each with its count.
     pub(super) values: Vec<(String, usize)>,
     code_of: BTreeMap<Box<[u8]>, u32>,
-    /// Cells of values past those that are counted.
+    /// Number of cells with values past those that are counted.
     overflow: usize,
-    /// Cells that are numbers, those that are whole among them, and those that begin with a zero
-    /// before another digit.
+    /// Number of cells that are numbers, of those that are whole, and of those that start with a
+    /// zero before another digit.
     numbers: usize,
     whole: usize,
     zeros: usize,
@@ -59,20 +60,21 @@ pub(super) struct Column {
     /// The two smallest and the two largest distinct numbers, each with how often it occurs.
     pub(super) lowest: Extremes,
     pub(super) highest: Extremes,
-    /// Cells that are no numbers, by text, as far as they are few.
+    /// The first distinct cells that are not numbers, each with its count.
     others: BTreeMap<String, u64>,
     other_cells: u64,
-    /// Whether the numbers ascend, without one twice.
+    /// Whether the numbers ascend strictly.
     ascends: bool,
     last: f64,
-    /// Cells that formats of dates were tried on, and those that are dates, by format.
+    /// Number of cells on which formats of dates were tried, and of those that are dates, by
+    /// format.
     dated: u64,
     dates: [u64; DATE_FORMATS.len()],
-    /// Lengths of the shortest and the longest cell.
+    /// Lengths in bytes of the shortest and the longest cell.
     lengths: (usize, usize),
-    /// Of all cells: the same for columns that hold the same.
+    /// Hash of all cells: equal for columns with the same cells.
     pub(super) hash: u64,
-    /// Of the sampled records, the code of the value and the number, NaN for none.
+    /// For each sampled record, the code of the value, and the number or NaN.
     pub(super) sample: Vec<(u32, f64)>,
 }
 
@@ -81,7 +83,8 @@ pub(super) struct Column {
 pub(super) struct Extremes([Option<(f64, usize)>; 2]);
 
 impl Extremes {
-    /// Takes a number; `is_outer` says whether the first of two lies further out.
+    /// Counts a number. `is_outer` returns whether its first argument lies further out than the
+    /// second.
     fn take(&mut self, x: f64, is_outer: impl Fn(f64, f64) -> bool) {
         let [first, second] = &mut self.0;
         for place in [&mut *first, &mut *second] {
@@ -109,12 +112,12 @@ impl Extremes {
     }
 }
 
-/// What the cells of a column are.
+/// The kind of a column's cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Empty,
     Number,
-    /// With the format.
+    /// Dates, with their format.
     Dates(&'static str),
     Text,
 }
@@ -147,7 +150,7 @@ impl Column {
         }
     }
 
-    /// Counts a cell; returns it as the sample keeps it.
+    /// Counts a cell. Returns it in the form in which the sample keeps it.
     pub(super) fn add(&mut self, cell: Cell<'_>) -> (u32, f64) {
         self.records += 1;
         let Some(text) = cell.text() else {
@@ -188,7 +191,7 @@ impl Column {
         } else if self.others.len() < MOST_VALUES {
             self.others.insert(short, 1);
         }
-        // A format that does not fit most of the first cells is not tried again.
+        // A format that does not match most of the first cells is not tried again.
         if text.len() <= LONGEST_DATE && text.iter().any(u8::is_ascii_digit) {
             for format in 0..DATE_FORMATS.len() {
                 if self.dated < ENOUGH_DATES || self.dates[format] * 10 >= self.dated * 9 {
@@ -200,7 +203,7 @@ impl Column {
     }
 
     fn count_date(&mut self, format: usize, text: &[u8]) {
-        // Of a year in two digits `%Y` makes one of antiquity.
+        // `%Y` reads a year of two digits as one in antiquity.
         let is_date = |text: &str| moment(text, DATE_FORMATS[format]).is_some_and(|moment| moment.year() >= 1000);
         if std::str::from_utf8(text).is_ok_and(is_date) {
             self.dates[format] += 1;
@@ -226,12 +229,12 @@ impl Column {
         code
     }
 
-    /// Cells that are numbers.
+    /// Returns the number of cells that are numbers.
     pub(super) fn numbers(&self) -> usize {
         self.numbers
     }
 
-    /// Cells with text.
+    /// Returns the number of cells with text.
     pub(super) fn present(&self) -> usize {
         self.records - self.missing
     }
@@ -259,17 +262,18 @@ impl Column {
         self.kind() == Kind::Number
     }
 
-    /// Words that say that there is no value, with their number.
+    /// Returns the words for no value, each with its count.
     pub(super) fn words(&self) -> impl Iterator<Item = (&str, u64)> {
         self.others().filter(|(text, _)| means_missing(text))
     }
 
-    /// Cells that are no numbers, with their number.
+    /// Returns the cells that are not numbers, each with its count.
     pub(super) fn others(&self) -> impl Iterator<Item = (&str, u64)> {
         self.others.iter().map(|(text, count)| (text.as_str(), *count))
     }
 
-    /// Cells of a column of numbers that are neither numbers nor such words, with their number.
+    /// Returns the cells of a column of numbers that are neither numbers nor words for no value,
+    /// each with its count.
     pub(super) fn odd_cells(&self) -> Vec<(&str, u64)> {
         let odd = self.others.iter().filter(|(text, _)| self.is_number() && !means_missing(text));
         odd.map(|(text, count)| (text.as_str(), *count)).collect()
@@ -279,32 +283,32 @@ impl Column {
         self.is_number() && self.whole == self.numbers
     }
 
-    /// Whether whole numbers begin with zeros, all of one length: then they are codes.
+    /// Returns whether whole numbers of equal length start with zeros: then they are codes.
     pub(super) fn has_leading_zeros(&self) -> bool {
         self.zeros > 0 && self.whole == self.numbers && self.lengths.0 == self.lengths.1
     }
 
-    /// Number of distinct values, words for no value aside; `None` if there are more than are
-    /// counted.
+    /// Returns the number of distinct values, without words for no value; `None` if there are more
+    /// than are counted.
     pub(super) fn distinct(&self) -> Option<usize> {
         (self.overflow == 0).then(|| self.known_values().count())
     }
 
-    /// Values with their number, words for no value in a column of numbers aside.
+    /// Returns the values with their counts, without words for no value in a column of numbers.
     pub(super) fn known_values(&self) -> impl Iterator<Item = (&str, usize)> {
         let is_number = self.is_number();
         let values = self.values.iter().map(|(value, count)| (value.as_str(), *count));
         values.filter(move |(value, _)| !(is_strong(value) || (is_number && means_missing(value))))
     }
 
-    /// Whether no value occurs twice, in a column of text or of ascending whole numbers.
+    /// Returns whether no value occurs twice, in a column of text or of ascending whole numbers.
     pub(super) fn is_unique(&self) -> bool {
         let repeats = self.values.iter().any(|(_, count)| *count > 1) || !self.sample_is_unique();
         let counter = self.is_whole() && self.ascends && self.numbers == self.records;
         self.missing == 0 && (counter || (!repeats && !self.is_number()))
     }
 
-    /// Whether sampled cells past those that are counted could all be different.
+    /// Returns whether all sampled cells with counted values differ. Others are not compared.
     fn sample_is_unique(&self) -> bool {
         let codes: Vec<u32> = self.sample.iter().map(|(code, _)| *code).filter(|code| *code != NO_CODE).collect();
         let mut distinct = codes.clone();
@@ -313,11 +317,11 @@ impl Column {
         distinct.len() == codes.len()
     }
 
-    /// Whether most values occur once or twice.
+    /// Returns whether most values occur once or twice.
     pub(super) fn rarely_repeats(&self) -> bool {
         match self.overflow {
             0 => self.values.len() * 2 > self.present(),
-            // The counted values came first: how few cells they have shows how rare the others are.
+            // The counted values came first: if they cover few cells, the others are rare too.
             overflow => {
                 self.present() - overflow < 2 * MOST_VALUES
                     && self.values.iter().filter(|(_, count)| *count <= 2).count() * 2 > MOST_VALUES
@@ -325,7 +329,7 @@ impl Column {
         }
     }
 
-    /// Whether a model cannot hold its numbers apart.
+    /// Returns whether a model cannot keep its numbers distinct.
     pub(super) fn is_merged(&self) -> bool {
         merged(self.sample_numbers()).is_some()
     }
@@ -334,7 +338,7 @@ impl Column {
         self.sample.iter().map(|(_, x)| *x).filter(|x| x.is_finite())
     }
 
-    /// Smallest and largest number.
+    /// Returns the smallest and the largest number.
     pub(super) fn extent(&self) -> (f64, f64) {
         let of = |extremes: Extremes| extremes.outer().map_or(f64::NAN, |(x, _)| x);
         (of(self.lowest), of(self.highest))
@@ -344,20 +348,20 @@ impl Column {
         self.sum / self.numbers as f64
     }
 
-    /// Third standardised moment of the sampled numbers, and of their `ln(1 + x)`.
+    /// Returns the third standardised moment of the sampled numbers, and of their `ln(1 + x)`.
     pub(super) fn skews(&self) -> (f64, f64) {
         (skew(self.sample_numbers()), skew(self.sample_numbers().map(libm::log1p)))
     }
 
-    /// Values by frequency, the most frequent first, equally frequent ones in the order of
-    /// appearance.
+    /// Returns the values by frequency, the most frequent first. Equally frequent values keep the
+    /// order of appearance.
     pub(super) fn by_frequency(&self) -> Vec<(&str, usize)> {
         let mut values: Vec<(&str, usize)> = self.known_values().collect();
         values.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         values
     }
 
-    /// Whether a sampled record has 1 or true here.
+    /// Returns whether a sampled record has 1 or true in this column.
     pub(super) fn is_one(&self, record: usize) -> bool {
         let is_true =
             |code: u32| self.values.get(code as usize).is_some_and(|(value, _)| value.eq_ignore_ascii_case("true"));
@@ -370,8 +374,8 @@ impl Column {
     }
 }
 
-/// Whether a word says that there is no value in a column of text too, where "none" and "unknown"
-/// may be values.
+/// Returns whether a word means no value even in a column of text, where "none" and "unknown" may
+/// be values.
 pub(super) fn is_strong(value: &str) -> bool {
     const STRONG: &str = "na|n.a.|n.a|n/a|#n/a|#na|<na>|(na)|(n/a)|nan|-nan|nat|null|(null)|<null>|nil|\\n|?";
     let value = value.trim().to_lowercase();

@@ -1,5 +1,5 @@
-//! How the text of a file is to be read: delimiter, comment lines, header, the marks in numbers.
-//! Found out from its beginning.
+//! The layout of a text file, inferred from its beginning: delimiter, comment lines, header, and
+//! the marks in numbers.
 
 use std::io::Cursor;
 use std::ops::Range;
@@ -11,35 +11,35 @@ use crate::rows::csv::splitter::Splitter;
 use crate::rows::{Marks, means_missing, parse};
 use crate::schema::Table;
 
-/// Lines from which the delimiter is judged.
+/// Number of lines from which the delimiter is inferred.
 const PROBE_LINES: usize = 200;
 
-/// Lines from which header and marks are judged.
+/// Number of lines from which header and marks are inferred.
 const MOST_LINES: usize = 20_000;
 
-/// Lines of a title at most.
+/// Maximum number of title lines.
 const MOST_TITLES: usize = 10;
 
 const DELIMITERS: [char; 4] = [',', ';', '\t', '|'];
 
 const COMMENTS: [char; 3] = ['#', '|', '%'];
 
-/// How the text is read, and why so.
+/// The layout of the text, with the evidence.
 pub(super) struct Layout {
     pub(super) table: Table,
-    /// Names of columns that the file does not have once: empty, or twice.
+    /// Names of columns that are empty or occur twice in the file.
     pub(super) renamed: Vec<String>,
     pub(super) delimiter: String,
     pub(super) comment: Option<String>,
     pub(super) header: String,
-    /// Why numbers have other marks than a point.
+    /// Why numbers have marks other than a point.
     pub(super) marks: Option<String>,
-    /// What numbers could be beside what they are taken for.
+    /// Another possible meaning of the numbers.
     pub(super) doubt: Option<String>,
 }
 
 impl Layout {
-    /// Looks at the beginning of a text, whole lines.
+    /// Infers the layout from the beginning of a text, which must consist of whole lines.
     pub(super) fn of(file: &str, text: &Arc<[u8]>) -> Result<Self, Error> {
         let named = named_delimiter(text);
         let (delimiter, delimiter_evidence) = match named {
@@ -55,9 +55,9 @@ impl Layout {
         below.resize_with(first.len(), Below::default);
         let mut count = 0;
         while count < MOST_LINES {
-            // What is wrong further down is said when the records are read.
+            // Reading the records reports errors further down.
             let Ok(Some(cells)) = lines.next() else { break };
-            // The header of another file, where files were joined.
+            // A repeated header, as in concatenated files.
             if cells == first {
                 continue;
             }
@@ -89,23 +89,24 @@ impl Layout {
     }
 }
 
-/// What the first lines show of a column below its name.
+/// What the first lines show about a column, below its name.
 #[derive(Default)]
 struct Below {
-    /// Cells with text, and those among them that are numbers, or would be with other marks.
+    /// Number of cells with text, and of those that are numbers with any marks.
     present: usize,
     numbers: usize,
-    /// With a comma for decimals, with one between thousands, with either.
+    /// Numbers with a decimal comma, with commas between thousands, and with a comma that can be
+    /// either.
     decimal_commas: usize,
     thousands_commas: usize,
     either: usize,
-    /// With points between thousands only: 1.234, 1.234.567
+    /// Numbers with points that can only stand between thousands: 1.234, 1.234.567
     points: usize,
     other_points: usize,
     several_points: usize,
     /// Whole numbers of four digits or more without any mark.
     unmarked: usize,
-    /// The name occurs as a cell.
+    /// Whether the name also occurs as a cell.
     has_name: bool,
     an_example: Option<String>,
 }
@@ -148,26 +149,26 @@ impl Below {
         self.an_example.get_or_insert_with(|| cell.to_owned());
     }
 
-    /// Whether it is a column of numbers, however they are written.
+    /// Returns whether it is a column of numbers, in whatever notation.
     fn is_number(&self) -> bool {
         self.numbers > 0 && self.numbers * 10 >= self.present * 8
     }
 }
 
-/// Decides what commas and points in numbers mean; `None` if they are as in program text.
+/// Decides what commas and points in numbers mean; `None` if they mean the same as in program text.
 fn marks(below: &[Below], delimiter: char) -> Option<(char, Option<char>, String)> {
     let numbers = || below.iter().filter(|below| below.is_number());
     let sum = |of: fn(&Below) -> usize| numbers().map(of).sum::<usize>();
     let (decimal, thousands) = (sum(|below| below.decimal_commas), sum(|below| below.thousands_commas));
     let either = sum(|below| below.either);
     let example = numbers().find_map(|below| below.an_example.clone()).unwrap_or_default();
-    // Points between thousands: with a comma in the same cell, several of them, or nowhere other
-    // points than those in a column.
+    // Points stand between thousands if a comma is in the same cell, if a cell has several of them,
+    // or if a column has no other points.
     let points = numbers().any(|below| below.several_points > 0 || (below.points > 0 && below.other_points == 0));
     let several = sum(|below| below.several_points) > 0;
     let both = || example.contains('.') && example.contains(',');
-    // Of whole thousands alone it may be either: in a column that has unmarked thousands beside
-    // them, or between semicolons where nothing else is said, the comma is for decimals.
+    // A comma in whole thousands alone is ambiguous. It is a decimal comma if the column also has
+    // thousands without a mark.
     let is_decimal = decimal > thousands
         || (decimal == thousands && either > 0 && numbers().any(|below| below.either > 0 && below.unmarked > 0));
     if decimal + thousands + either == 0 {
@@ -184,8 +185,8 @@ fn marks(below: &[Below], delimiter: char) -> Option<(char, Option<char>, String
     })
 }
 
-/// Names a column whose points could stand between thousands: all before three digits, and no
-/// number of four digits without one.
+/// Describes a column whose points could stand between thousands: all stand before three digits,
+/// and no number of four digits lacks one.
 fn doubt(first: &[String], below: &[Below]) -> Option<String> {
     let is_doubtful =
         |below: &&Below| below.is_number() && below.points >= 5 && below.other_points == 0 && below.unmarked == 0;
@@ -195,7 +196,7 @@ fn doubt(first: &[String], below: &[Below]) -> Option<String> {
     ))
 }
 
-/// The records of the beginning of a text, as trimmed cells.
+/// The records at the beginning of a text, as trimmed cells.
 struct Lines {
     splitter: Splitter,
 }
@@ -226,26 +227,26 @@ fn splitter(file: &str, text: &Arc<[u8]>, delimiter: char, comment: Option<char>
     Splitter::new(Box::new(Cursor::new(Arc::clone(text))), file.into(), delimiter as u8, comment.map(|mark| mark as u8))
 }
 
-/// The delimiter that the first line names, as spreadsheets write it: `sep=;`.
+/// Returns the delimiter that the first line declares, as spreadsheets write it: `sep=;`.
 fn named_delimiter(text: &[u8]) -> Option<char> {
     let line = text.split(|byte| matches!(byte, b'\n' | b'\r')).next()?;
     line.strip_prefix(b"sep=").filter(|rest| rest.len() == 1 && rest.is_ascii())?.first().map(|mark| char::from(*mark))
 }
 
-/// Returns the number of fields of each of the first records, and whether each starts with one of
-/// [`COMMENTS`].
+/// Returns, for each of the first records, the number of fields, and the mark of [`COMMENTS`] that
+/// it starts with, if any.
 fn widths(file: &str, text: &Arc<[u8]>, delimiter: char) -> Result<Vec<(usize, Option<char>)>, Error> {
     let mut splitter = splitter(file, text, delimiter, None);
     let mut widths = Vec::new();
-    // A wrong delimiter may split inside quotes and leave one open: what was read until then still
-    // counts.
+    // A wrong delimiter may split inside quotes and leave one open. The records read before that
+    // still count.
     while widths.len() < PROBE_LINES && matches!(splitter.advance(), Ok(true)) {
         let (bytes, fields) = splitter.record();
         let mark = bytes.first().map(|byte| char::from(*byte)).filter(|mark| COMMENTS.contains(mark));
         widths.push((fields.len(), mark));
     }
     if widths.is_empty() {
-        // Nothing could be read: say why.
+        // Nothing could be read: return the reason.
         splitter = self::splitter(file, text, delimiter, None);
         if !splitter.advance()? {
             return Err(Error::EmptyFile { file: file.into(), header: true });
@@ -254,14 +255,14 @@ fn widths(file: &str, text: &Arc<[u8]>, delimiter: char) -> Result<Vec<(usize, O
     Ok(widths)
 }
 
-/// The most frequent width (the larger one of two equally frequent ones), and how many records have
-/// it.
+/// Returns the most frequent width (the larger one of two equally frequent ones), and the number of
+/// records that have it.
 fn usual_width(widths: &[(usize, Option<char>)]) -> (usize, usize) {
     let count = |width: usize| widths.iter().filter(|other| other.0 == width).count();
     widths.iter().map(|&(width, _)| (count(width), width)).max().map_or((1, 0), |(count, width)| (width, count))
 }
 
-/// The delimiter with which most records have the same number of fields, two or more.
+/// Returns the delimiter with which most records have the same number of fields, two or more.
 fn delimiter(file: &str, text: &Arc<[u8]>) -> Result<(char, String), Error> {
     let mut best: Option<(usize, usize, char, usize)> = None;
     for candidate in DELIMITERS {
@@ -273,7 +274,7 @@ fn delimiter(file: &str, text: &Arc<[u8]>) -> Result<(char, String), Error> {
         }
     }
     if best.is_none() {
-        // Blanks only where nothing else divides the lines.
+        // Blanks are tried only if nothing else divides the lines.
         let widths = widths(file, text, ' ')?;
         let (width, count) = usual_width(&widths);
         if width > 1 && count * 20 >= widths.len() * 19 {
@@ -288,7 +289,7 @@ fn delimiter(file: &str, text: &Arc<[u8]>) -> Result<(char, String), Error> {
     })
 }
 
-/// A character that starts lines which do not have the usual number of fields.
+/// Returns a character that starts lines which do not have the usual number of fields.
 fn comment(file: &str, text: &Arc<[u8]>, delimiter: char) -> Result<(Option<char>, Option<String>), Error> {
     let widths = widths(file, text, delimiter)?;
     let (usual, _) = usual_width(&widths);
@@ -302,8 +303,8 @@ fn comment(file: &str, text: &Arc<[u8]>, delimiter: char) -> Result<(Option<char
     Ok((None, None))
 }
 
-/// Refuses lines before the names of the columns that do not have the fields of nearly all others:
-/// a title, the date of a report, counts.
+/// Refuses lines before the column names that do not have the usual number of fields, such as a
+/// title, the date of a report, or counts.
 fn refuse_title(file: &str, text: &Arc<[u8]>, table: &Table, names_delimiter: bool) -> Result<(), Error> {
     let mut lines = Lines::new(file, text, table, names_delimiter);
     let mut widths = Vec::new();
@@ -312,13 +313,13 @@ fn refuse_title(file: &str, text: &Arc<[u8]>, table: &Table, names_delimiter: bo
         && let Ok(Some(cells)) = lines.next()
     {
         open_ends += usize::from(cells.last().is_some_and(String::is_empty));
-        // A title of a spreadsheet has the delimiters, but nothing between them.
+        // A title line of a spreadsheet has the delimiters, but nothing between them.
         let filled = cells.iter().rposition(|cell| !cell.is_empty()).map_or(0, |last| last + 1);
         widths.push((cells.len(), if widths.len() < MOST_TITLES && filled == 1 { 1 } else { cells.len() }));
     }
     let (usual, count) = usual_width(&widths.iter().map(|(width, _)| (*width, None)).collect::<Vec<_>>());
     let titles = widths.iter().take_while(|(_, filled)| *filled != usual).count();
-    // Lines that end with a delimiter, other than the header, are another fault.
+    // Lines that end with a delimiter, unlike the header, are a different error.
     if titles == 1 && widths.first().is_some_and(|(width, _)| width + 1 == usual) && open_ends + 1 == widths.len() {
         return Ok(());
     }
@@ -330,11 +331,11 @@ fn refuse_title(file: &str, text: &Arc<[u8]>, table: &Table, names_delimiter: bo
     Ok(())
 }
 
-/// Whether the first record names the columns below it.
+/// Returns whether the first record names the columns below it.
 fn header(first: &[String], below: &[Below], count: usize) -> (bool, String) {
     let is_number = |cell: &str| parse(cell.as_bytes()).is_some_and(|x| !x.is_nan());
     let numbers = below.iter().filter(|below| below.is_number()).count();
-    // A word over numbers is a name, also where years are the names of other columns.
+    // A word above numbers is a name, even if other columns are named by years.
     let is_name = |name: &str| !name.is_empty() && !is_number(name) && !means_missing(name);
     let has_names = first.iter().zip(below).any(|(name, below)| below.is_number() && is_name(name));
     if let Some(number) = first.iter().find(|cell| is_number(cell)).filter(|_| !has_names) {

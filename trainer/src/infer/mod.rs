@@ -1,5 +1,5 @@
-//! Infers a schema from a file: a starting point to read and correct, with the evidence for every
-//! guess in a comment beside it. What cannot be inferred is left open for the user.
+//! Infers a schema from a file: a starting point to read and correct. A comment beside every guess
+//! gives the evidence. The user must fill in what cannot be inferred.
 
 mod column;
 mod guess;
@@ -18,19 +18,20 @@ use column::{Column, Kind};
 use guess::{Guesses, Role};
 use survey::{Survey, in_memory};
 
-/// The largest number of values that a comment lists.
+/// Maximum number of values that a comment lists.
 const MOST_LISTED: usize = 8;
 
-/// What is known beforehand.
+/// Options: limits, and facts that the user knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The largest number of records read, for files that take too long to read in full.
+    /// Maximum number of records read, for files that take too long to read in full.
     pub rows: u64,
     /// The column to predict.
     pub target: Option<String>,
-    /// Its value that is the favourable outcome; the other outcome are all others.
+    /// The value that is the favourable outcome. All other values are the other outcome.
     pub positive: Option<String>,
-    /// Columns to protect; others with the name of a protected attribute are then proposed only.
+    /// Columns to protect. Other columns with the name of a protected attribute are then only
+    /// proposed.
     pub protected: Vec<String>,
 }
 
@@ -43,36 +44,35 @@ impl Default for Options {
 /// A schema, with notes about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inferred {
-    /// The TOML text. It is a valid schema unless something is `open`.
+    /// The TOML text. It is a valid schema if `open` is `None`.
     pub text: String,
-    /// What was decided, and what should be checked.
+    /// The decisions made, and what the user should check.
     pub summary: Vec<String>,
-    /// What could not be decided, for the user to fill in.
+    /// A decision left to the user.
     pub open: Option<Open>,
 }
 
-/// What could not be decided, in words.
+/// A decision left to the user, as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Open {
-    /// Which column is the target.
+    /// The target column.
     Target(String),
-    /// Which of its values is the favourable outcome.
+    /// The favourable value of the target.
     Outcome(String),
 }
 
-/// Infers a schema for `input`: counts over all records and a uniform sample of them, in one pass
-/// and in constant memory.
+/// Infers a schema for `input` from counts over all records and a uniform sample, in one pass and
+/// in constant memory.
 ///
 /// # Errors
-/// Those of reading the file; [`Error::Title`] for lines before the names of the columns;
-/// [`Error::NoUsableRows`] if it has a header only; [`Error::Input`] for a column or a value of the
+/// Those of reading the file; [`Error::Title`] for lines before the column names;
+/// [`Error::NoUsableRows`] if it has only a header; [`Error::Input`] for a column or value in the
 /// options that the file does not have.
 pub fn infer(input: &Input, options: &Options) -> Result<Inferred, Error> {
     of_survey(&Survey::read(input, options.rows)?, options)
 }
 
-/// Returns the text of a schema for data that are in memory; `file` stands for them in comments and
-/// messages.
+/// Infers a schema for data in memory. `file` stands for them in comments and messages.
 ///
 /// # Errors
 /// The same as [`infer()`].
@@ -90,7 +90,7 @@ fn of_survey(survey: &Survey, options: &Options) -> Result<Inferred, Error> {
     Ok(Inferred { text: write::write(survey, &guesses), summary: summary(survey, &guesses), open })
 }
 
-/// Returns what the user must decide.
+/// Returns the decision that the user must make, if any.
 fn open(survey: &Survey, guesses: &Guesses) -> Option<Open> {
     let Some(target) = &guesses.target else {
         let mut candidates: Vec<String> = guesses
@@ -115,7 +115,7 @@ fn open(survey: &Survey, guesses: &Guesses) -> Option<Open> {
     })
 }
 
-/// Returns what was decided, a line each.
+/// Returns the decisions made, one per line.
 fn summary(survey: &Survey, guesses: &Guesses) -> Vec<String> {
     let mut lines = Vec::new();
     let Survey { file, records, partial, columns, .. } = survey;
@@ -158,7 +158,7 @@ fn summary(survey: &Survey, guesses: &Guesses) -> Vec<String> {
     lines
 }
 
-/// Returns what should be checked before training, a line each.
+/// Returns what the user should check before training, one item per line.
 fn warnings(survey: &Survey, guesses: &Guesses) -> Vec<String> {
     let mut lines = survey.notes.clone();
     let is_feature = |role: &Role| !matches!(role, Role::Drop(_) | Role::Target | Role::Protected);
@@ -219,7 +219,7 @@ fn warnings(survey: &Survey, guesses: &Guesses) -> Vec<String> {
     lines
 }
 
-/// Kind, missing share and values of a column.
+/// Describes a column: kind, missing share and values.
 fn describe(column: &Column) -> String {
     let mut text = String::new();
     let kind = column.kind();
@@ -252,7 +252,7 @@ fn describe(column: &Column) -> String {
     text
 }
 
-/// The most frequent values with their shares.
+/// Lists the most frequent values with their shares.
 fn counted(column: &Column) -> String {
     let values = column.by_frequency();
     let shown = values.iter().take(MOST_LISTED);
@@ -266,7 +266,7 @@ fn counted(column: &Column) -> String {
     text
 }
 
-/// The first cells that are not numbers, with their counts.
+/// Lists the first cells that are not numbers, with their counts.
 fn others(column: &Column) -> String {
     let shown = column.others().take(MOST_LISTED).map(|(text, count)| format!("{} ({count})", plain(text)));
     shown.collect::<Vec<_>>().join(", ")
@@ -276,7 +276,7 @@ fn percent(part: usize, whole: usize) -> String {
     format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64)
 }
 
-/// A name or value for a comment: on one line, whatever it contains.
+/// Quotes a name or value for a comment: on one line, whatever it contains.
 fn plain(text: &str) -> String {
     let short: String = text.chars().take(60).collect();
     format!("{short:?}")

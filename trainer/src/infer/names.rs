@@ -1,4 +1,4 @@
-//! What the names of columns and values say. Lists of words are separated by `|`.
+//! The meaning of column names and values. Lists of words are separated by `|`.
 
 /// A protected characteristic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Family {
         }
     }
 
-    /// Whether it is protected nearly everywhere; others are proposed only.
+    /// Returns whether it is protected nearly everywhere. The others are only proposed.
     pub(super) const fn is_strict(self) -> bool {
         !matches!(self, Self::Age | Self::Marital | Self::Veteran)
     }
@@ -54,7 +54,7 @@ impl Family {
             "religion|religious|religiös|konfession|faith|catholic|protestant|muslim|jewish\
                 |christian|hindu|buddhist|religión|relig|islam",
         ),
-        // Before nationality: a senior citizen.
+        // Listed before nationality because of "senior citizen".
         (Self::Age, "age|ages|agegroup|alter|edad|âge|birthdate|dob|birthyear|yob|senior|elderly"),
         (
             Self::Nationality,
@@ -73,7 +73,7 @@ impl Family {
         (Self::Veteran, "veteran|vet|military"),
     ];
 
-    /// Returns that of a name, if it has the name of one.
+    /// Returns the characteristic that a column name stands for, if any.
     pub(super) fn of_name(name: &str) -> Option<Self> {
         let parts = parts(name);
         // A long word also matches as a prefix: hispanics, africanamerican.
@@ -84,7 +84,7 @@ impl Family {
     }
 }
 
-/// Parts of a name that speak of another person than the one decided on.
+/// Parts of a name that refer to another person than the one decided on.
 pub(super) const OTHER_PERSON: &str = "co|coapplicant|spouse|parent|husband|wife|partner";
 
 /// Parts of a name that make a column a likely target.
@@ -98,7 +98,7 @@ pub(super) const TARGET_WORDS: &str = "target|label|class|outcome|approved|appro
     |callback|called|affair|cancelled|canceled|complaint|vote|voted|worked|status|event\
     |bewilligt|genehmigt|zugesagt|aprobado|aprovado|approuvé|accordé|accepté";
 
-/// Parts of a name that make the other value the favourable one: nobody wants what the name says.
+/// Parts of a name that mean something unwanted, so that the other value is the favourable one.
 pub(super) const UNWANTED: &str = "recid|recidivism|recidivated|default|defaulted|fraud|churn|churned|risk|readmitted\
     |readmission|died|dead|death|denied|deny|rejected|delinquent|delinquency|arrest|arrested\
     |rearrest|convicted|stroke|disease|attrition|quit|exited|turnover|dropout|spam|bad|cancelled\
@@ -115,10 +115,10 @@ const UNFAVOURABLE: &str = "no|n|false|f|0|bad|denied|deny|rejected|reject|refus
     |charged off|low|<=50k|<=50k.|died|dead|0.0|-1|failure|malignant|sick|nein|non|nicht|churned\
     |attrited customer|dropout|negative";
 
-/// Which of two values is the favourable one, by their wording; `None` if they do not say. Where
-/// the name of the column speaks of something unwanted, yes and no change places.
+/// Returns the favourable one of two values and the reason, by their wording; `None` if it does not
+/// show. If the column's name means something unwanted, yes and no are swapped.
 pub(super) fn favourable<'v>(name: &str, values: &[&'v str]) -> Option<(&'v str, &'static str)> {
-    // Without the number of a list, as in `1. Yes`.
+    // Removes the number of a list item, as in `1. Yes`.
     let lower = |value: &str| {
         let value = value.trim().to_lowercase();
         let word = value.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix(['.', ')']).map(str::trim_start);
@@ -126,7 +126,7 @@ pub(super) fn favourable<'v>(name: &str, values: &[&'v str]) -> Option<(&'v str,
     };
     let says = |value: &str, words: &str| words.split('|').any(|word| word == lower(value));
     let [first, second] = values else { return None };
-    // Words that answer the name: yes and no; others speak for themselves.
+    // Words that answer the name, like yes and no. Other words have their own meaning.
     let answers = "yes|y|true|t|1|1.0|no|n|false|f|0|0.0|-1|ja|oui|si|sí|nein|non";
     let of_two = |is: &dyn Fn(&str) -> bool| match (is(first), is(second)) {
         (true, false) => Some((*first, *second)),
@@ -136,7 +136,7 @@ pub(super) fn favourable<'v>(name: &str, values: &[&'v str]) -> Option<(&'v str,
     let good = of_two(&|value| says(value, FAVOURABLE));
     let bad = of_two(&|value| says(value, UNFAVOURABLE)).map(|(bad, good)| (good, bad));
     let (good, other) = good.or(bad)?;
-    // 1 and 2 may be yes and no, or good and bad.
+    // 1 and 2 may stand for yes and no, or for good and bad.
     let number = |value: &str| value.trim().parse::<f64>().ok();
     if number(good).is_some() && number(other).is_some_and(|x| x != 0.0 && x.abs() != 1.0) {
         return None;
@@ -145,8 +145,8 @@ pub(super) fn favourable<'v>(name: &str, values: &[&'v str]) -> Option<(&'v str,
     if are_answers && has_word(name, UNWANTED) {
         return Some((other, "the column's name speaks of something unwanted"));
     }
-    // Yes to what is a question of the name: one that is not known has no good answer. Of a status
-    // or an event, a number does not say which.
+    // Yes answers the question that the name asks. If the name is not known, no answer is known to
+    // be good. For a status or an event, a number does not show which it is.
     if are_answers && (!has_word(name, TARGET_WORDS) || has_word(name, "status|event")) {
         return None;
     }
@@ -157,14 +157,14 @@ pub(super) fn favourable<'v>(name: &str, values: &[&'v str]) -> Option<(&'v str,
 pub(super) const ID_WORDS: &str =
     "id|ids|nbr|uuid|guid|index|key|rownames|name|unnamed|rownum|ssn|phone|reference|serial|email";
 
-/// Parts of a name that make whole numbers codes.
+/// Parts of a name that mean that whole numbers are codes.
 pub(super) const CODE_WORDS: &str = "code|codes|id|zip|zipcode|postcode|plz|fips|type|category|kind|purpose|occupation|region\
     |state|county|tract|industry|branch";
 
-/// Words by which a value of a protected column says that nothing is known.
+/// Words that mean that a value of a protected column is unknown.
 const UNKNOWN_WORDS: &str = "unknown|applicable|provided|unspecified|undisclosed|invalid|missing|disclosed";
 
-/// Returns whether a value says that nothing is known. "no" and "none" are values: of a person
+/// Returns whether a value means *unknown*. "no" and "none" are values, for example for a person
 /// without a disability.
 pub(super) fn is_unknown(value: &str) -> bool {
     let lower = value.to_lowercase();
@@ -174,12 +174,13 @@ pub(super) fn is_unknown(value: &str) -> bool {
         || lower.contains("declined to")
 }
 
-/// Returns whether a name has one of the words, which are separated by `|`, as a part.
+/// Returns whether one of the words, which are separated by `|`, is a part of the name.
 pub(super) fn has_word(name: &str, words: &str) -> bool {
     parts(name).iter().any(|part| words.split('|').any(|word| word == part))
 }
 
-/// Returns the parts of a name in lower case: between punctuation, digits, or at a change of case.
+/// Returns the parts of a name in lower case. Names are split at punctuation, digits and changes of
+/// case.
 pub(super) fn parts(name: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut lower_before = false;
@@ -195,8 +196,8 @@ pub(super) fn parts(name: &str) -> Vec<String> {
     parts
 }
 
-/// Returns what protected characteristic the values of a column are those of, whatever its name.
-/// The letters M and F alone may be grades of a charge: they count with `letters` only.
+/// Returns the protected characteristic that the values of a column belong to, whatever its name.
+/// The letters M and F alone may be grades of a charge, so they count only with `letters`.
 pub(super) fn family_of_values<'v>(values: impl Iterator<Item = &'v str>, letters: bool) -> Option<Family> {
     let values: Vec<String> =
         values.map(|value| value.trim().to_lowercase()).filter(|value| !is_unknown(value)).collect();

@@ -1,5 +1,5 @@
-//! All records of a file, by column: counts of every cell and a uniform sample, in one pass and in
-//! constant memory.
+//! Surveys all records of a file by column: counts of all cells and a uniform sample, in one pass
+//! and in constant memory.
 
 use std::io::{self, Cursor, Read};
 use std::sync::Arc;
@@ -15,34 +15,34 @@ use crate::rows::csv::text::{read_error, text_of};
 use crate::rows::{Input, Records, Source, TextOrTable, text_or_table};
 use crate::schema::Table;
 
-/// Bytes of text that the layout is found out from.
+/// Number of bytes at the start of a text from which the layout is inferred.
 const HEAD_BYTES: u64 = 1 << 20;
 
-/// Records of the sample at most, and cells.
+/// Maximum numbers of records and of cells in the sample.
 const SAMPLE: usize = 20_000;
 const SAMPLE_CELLS: usize = 2_000_000;
 
-/// Of the draws of the sample.
+/// Seed of the sample.
 const SEED: u64 = u64::from_be_bytes(*b"schema s");
 
-/// The records, by column, with how they were read.
+/// The statistics of each column, with the way the records were read.
 pub(super) struct Survey {
     pub(super) file: String,
     pub(super) table: Table,
     pub(super) columns: Vec<Column>,
     pub(super) records: usize,
-    /// Whether there are more than were looked at.
+    /// Whether there are more records than were read.
     pub(super) partial: bool,
-    /// Of text, how it is to be read; `None` for a table whose cells have types.
+    /// The layout of text; `None` for a table whose cells have types.
     pub(super) layout: Option<Layout>,
-    /// What the reader skipped.
+    /// Notes of the reader on skipped lines.
     pub(super) notes: Vec<String>,
     /// The cells of the last record.
     pub(super) last: Vec<String>,
 }
 
 impl Survey {
-    /// Reads a file, at most `most` records of it.
+    /// Reads a file, up to `most` records.
     pub(super) fn read(input: &Input, most: u64) -> Result<Self, Error> {
         let file = input.to_string();
         let mut unreadable = Vec::new();
@@ -54,7 +54,7 @@ impl Survey {
             unreadable.extend(table.unreadable());
             let names = Arc::clone(table.columns());
             match (Self::of_rows(&file, table, &unreadable, None, most), input.can_be_read_again()) {
-                // Of some only the cells show that they are no text.
+                // Some columns turn out to be unreadable only when their cells are read.
                 (Err(Error::ColumnType { column, .. }), true) => {
                     unreadable.extend(names.iter().position(|name| *name == column));
                 }
@@ -64,7 +64,7 @@ impl Survey {
         Self::of_text(&file, text_of(text, &file)?, most)
     }
 
-    /// Reads text.
+    /// Reads text, up to `most` records.
     pub(super) fn of_text(file: &str, mut text: impl Read + Send + 'static, most: u64) -> Result<Self, Error> {
         let mut head = Vec::new();
         (&mut text).take(HEAD_BYTES).read_to_end(&mut head).map_err(|error| read_error(error, file, 1))?;
@@ -72,7 +72,7 @@ impl Survey {
         let end = if is_whole { head.len() } else { memchr::memrchr(b'\n', &head).map_or(head.len(), |at| at + 1) };
         let beginning: Arc<[u8]> = head.get(..end).unwrap_or_default().into();
         let layout = Layout::of(file, &beginning)?;
-        // Which words mean that a value is missing is what is to be found out.
+        // Only empty cells are missing here: the survey itself finds the words for no value.
         let table = Table { missing: vec![String::new()], ..layout.table.clone() };
         let text: Box<dyn Read + Send> = Box::new(Cursor::new(head).chain(text));
         let records = Records::from_reader(file, text, &table)?;
@@ -138,8 +138,8 @@ impl Survey {
         })
     }
 
-    /// Returns the first cell of the last record, if that looks like the end of a report: a word
-    /// for a sum, or text before empty cells only.
+    /// Returns the first cell of the last record, if it looks like the end of a report: a word for
+    /// a sum, or text followed only by empty cells.
     pub(super) fn footer(&self) -> Option<&str> {
         let first = self.last.first()?;
         let empty = self.last.iter().skip(1).filter(|cell| cell.is_empty()).count();

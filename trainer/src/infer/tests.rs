@@ -33,7 +33,7 @@ fn a_small_file_gives_a_schema_that_is_right_about_every_column() {
     let [sex, race] = &schema.protected[..] else { unreachable!("{text}") };
     assert_eq!((sex.column.as_str(), &sex.privileged[..]), ("Sex", &["M".to_string()][..]));
     assert_eq!(sex.unprivileged, Some(vec!["F".into()]));
-    // The unknown are no group.
+    // The unknown are not a group.
     assert_eq!((&race.privileged[..], &race.unprivileged), (&["White".to_string()][..], &Some(vec!["Black".into()])));
     assert_eq!(schema.features.drop, ["id", "opened", "note"]);
     assert_eq!(schema.features.categorical, ["zip_code"]);
@@ -102,8 +102,8 @@ fn names_and_values_of_any_kind_stay_valid_toml() {
     assert_eq!(schema.target.column, "y");
 }
 
-/// Found by fuzzing: numbers have any space around and inside them, of which a comment of TOML may
-/// not have all.
+/// Found by fuzzing: numbers may have any Unicode space around and inside them, but a TOML comment
+/// may not contain all of these.
 #[test]
 fn evidence_with_control_characters_stays_valid_toml() {
     for cell in ["0,5\u{b}", "$\u{b}0,5", "\u{85}1,5", "1,5\u{c}\u{2028}"] {
@@ -116,7 +116,7 @@ fn evidence_with_control_characters_stays_valid_toml() {
     }
 }
 
-/// What is no feature is not one that recourse could change.
+/// A column that is not a feature cannot be one that recourse must keep.
 #[test]
 fn a_dropped_column_is_not_immutable_too() {
     let text = infer_text("f.csv", b"age,sex,approved\n,f,no\n,m,yes\n,f,yes\n").unwrap();

@@ -8,7 +8,7 @@ use super::survey::Survey;
 use super::{counted, describe, plain};
 use crate::schema::{Protected, Table};
 
-/// Collects lines; a macro-free `writeln!` to a `String`, which cannot fail.
+/// Collects lines. Writing to a `String` cannot fail.
 struct Lines(String);
 
 impl Lines {
@@ -79,13 +79,13 @@ fn write_table(out: &mut Lines, survey: &Survey, guesses: &Guesses) {
     }
 }
 
-/// Whether another format differs in the order of day and month only.
+/// Returns whether another format differs only in the order of day and month.
 fn is_ambiguous(format: &str) -> bool {
     let swapped = format.replace("%m", "%x").replace("%d", "%m").replace("%x", "%d");
     swapped != format && DATE_FORMATS.contains(&swapped.as_str()) && !format.starts_with("%Y")
 }
 
-/// Writes what is missing in one column only: words, and as comments what may be.
+/// Writes the words that mean a missing value in one column, and possible ones as comments.
 fn write_missing_in(out: &mut Lines, guesses: &Guesses) {
     let reading = &guesses.reading;
     out.line(format_args!("\n# Cells that mean that the value is not known, in one column."));
@@ -162,7 +162,7 @@ fn write_protected(out: &mut Lines, guesses: &Guesses) {
         out.line(format_args!("# [[protected]]\n# column = \"\"\n# privileged = [\"\"]"));
     }
     for Protection { attribute, evidence, rates, suggested, .. } in &guesses.protected {
-        // What is only a suggestion is a comment.
+        // A mere suggestion is written as a comment.
         let mark = if *suggested { "# " } else { "" };
         let Protected { column, privileged, unprivileged, cuts, dummies, .. } = attribute;
         out.line(format_args!("\n# {evidence}: {rates}."));
@@ -239,7 +239,7 @@ fn write_features(out: &mut Lines, survey: &Survey, guesses: &Guesses) {
     }
 }
 
-/// A TOML string on one line.
+/// Returns a TOML string on one line.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for c in text.chars() {

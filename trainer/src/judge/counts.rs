@@ -1,23 +1,23 @@
 //! The counts of an evaluation, over all rows or over a part of them, a *shard*. Counts of shards
 //! add up: the evaluation of the sum equals that of all rows, to the last bit.
 //!
-//! For that, everything is counted in integers. Sums (of log-losses, probabilities, burdens,
-//! distances) are integer multiples of a unit, to which each record is rounded: 2^-64 for
+//! To make this possible, everything is counted in integers. Sums (of log-losses, probabilities,
+//! burdens, distances) are integer multiples of a unit, to which each record is rounded: 2^-64 for
 //! log-losses and probabilities. Neither the order of the rows nor their division into shards
-//! changes a sum. Open groups, which the schema does not list, are in the order in which they first
-//! occur, shard after shard.
+//! changes a sum. Open groups, which the schema does not list, are in the order of their first
+//! occurrence, shard after shard.
 //!
-//! Some results do not add up. They are left out or handled as follows:
+//! Some results do not add up. They are handled as follows:
 //!
-//! - proxies are searched for in a sample of the rows, which counts do not have:
-//!   [`EvaluationCounts::evaluation`] has none, and a warning says so;
-//! - individual unfairness by a protected column of numbers whose groups are open, where the
-//!   model's background does not hold its values: a record is tried with the values that occurred
-//!   before it. It is NaN, and a warning names the column;
-//! - values that match nothing (bad cells, unlisted labels and groups) are counted whole, but each
-//!   shard names its first ten only;
-//! - a group that is a number is called as it is first spelled; where shards spell it in several
-//!   ways, an intersection with it is several groups.
+//! - proxies are left out, because the search for them needs a sample of the rows, which counts do
+//!   not have: [`EvaluationCounts::evaluation`] has none, and adds a warning;
+//! - individual unfairness is NaN for a protected numeric column with open groups whose values are
+//!   not in the model's background, because a record is tried with the values that occurred before
+//!   it. A warning names the column;
+//! - values that match nothing (bad cells, unlisted labels and groups) are all counted, but each
+//!   shard names only its first ten;
+//! - a group that is a number is named by its first spelling. If shards spell it differently, an
+//!   intersection with it has several groups.
 
 use std::borrow::Cow;
 
@@ -52,7 +52,7 @@ pub(super) struct Counted {
     /// Checksum of the model.
     pub(super) model: u32,
     pub(super) favourable_outcome: String,
-    /// Whether the recourse of declined records was searched for.
+    /// Whether recourse was searched for declined records.
     pub(super) has_distances: bool,
     /// The groups, and the counts of records used and left out.
     pub(super) place: Place,
@@ -90,7 +90,7 @@ pub enum CountsError {
     /// The counts have another version.
     #[error("found counts of version {found}, expected version {VERSION}; count with the same version everywhere")]
     Version {
-        /// Theirs.
+        /// The version found.
         found: u16,
     },
 }
@@ -121,10 +121,10 @@ impl EvaluationCounts {
         Ok(Self { schema: Cow::Owned(schema.clone()), counted })
     }
 
-    /// Adds the counts of a shard that follows.
+    /// Adds the counts of the next shard.
     ///
     /// # Errors
-    /// See [`CountsError`]; nothing was added.
+    /// See [`CountsError`]. Nothing is added then.
     pub fn add(&mut self, other: &Self) -> Result<(), CountsError> {
         let (own, others) = (&self.counted, &other.counted);
         let same = [
@@ -145,12 +145,12 @@ impl EvaluationCounts {
         counts.positive.saturating_add(counts.negative)
     }
 
-    /// Returns the evaluation of the counts, except for results that do not add up, which warnings
-    /// name.
+    /// Returns the evaluation of the counts. Results that do not add up are left out, and warnings
+    /// name them.
     ///
     /// # Errors
-    /// [`Error::NoUsableRows`] without rows, and [`Error::AbsentGroup`] for a protected column of
-    /// which no group occurs.
+    /// [`Error::NoUsableRows`] without rows, and [`Error::AbsentGroup`] for a protected column
+    /// without any occurring group.
     pub fn evaluation(&self) -> Result<Evaluation, Error> {
         self.counted.place.check_rows(&self.schema, "the shards")?;
         let mut evaluation = self.counted.report(&self.schema.target);
@@ -165,16 +165,17 @@ impl EvaluationCounts {
         Ok(evaluation)
     }
 
-    /// Returns bytes that [`EvaluationCounts::from_bytes`] reads: some for each distinct score.
+    /// Returns bytes that [`EvaluationCounts::from_bytes`] reads. Their number grows with the
+    /// number of distinct scores.
     ///
     /// # Errors
-    /// [`CountsError::Damaged`]; only where memory ends.
+    /// [`CountsError::Damaged`], only if memory is exhausted.
     pub fn to_bytes(&self) -> Result<Vec<u8>, CountsError> {
         let payload = postcard::to_stdvec(self).map_err(|_| CountsError::Damaged)?;
         Ok([&MAGIC[..], &VERSION.to_le_bytes(), &Digest::of(&payload), &payload].concat())
     }
 
-    /// Reads what [`EvaluationCounts::to_bytes`] wrote.
+    /// Reads the bytes that [`EvaluationCounts::to_bytes`] wrote.
     ///
     /// # Errors
     /// [`CountsError::Damaged`], [`CountsError::Version`].

@@ -3,7 +3,7 @@
 //!
 //! The fairness measures and the distances are the engine's ([`feamoe_engine::fairness`],
 //! [`feamoe_engine::recourse`]); this module adds what a device does not need. Memory does not grow
-//! with the records: 2 x 8 MiB for the ranking and some hundred bytes per group.
+//! with the records: it is 2 x 8 MiB for the ranking and a few hundred bytes per group.
 
 use feamoe_engine::fairness::{Distances, Measure, WideCounts};
 use rayon::prelude::*;
@@ -28,7 +28,8 @@ use crate::threads::PerThread;
 
 /// Rows between two reports of progress.
 const REPORT_EVERY: u64 = 512;
-/// The largest size in bytes of the sample that is searched for proxies, since texts may be long.
+/// Maximum size in bytes of the sample in which proxies are searched for, because texts may be
+/// long.
 const MOST_BYTES: usize = 64 << 20;
 /// The number of declined records that are processed together, about 2 MB.
 const BATCH: usize = 256;
@@ -47,9 +48,8 @@ pub enum RecourseBurden {
 /// number of rows to `on_progress` regularly and at the end. Recourse burdens need float weights.
 ///
 /// # Errors
-/// The errors of the stream and of [`Binding`], [`Error::NoUsableRows`] without rows,
-/// [`Error::AbsentGroup`] for a protected column of which no group occurs, and
-/// [`Error::OtherOutcome`].
+/// [`Error::NoUsableRows`] without rows, [`Error::AbsentGroup`] for a protected column without any
+/// occurring group, [`Error::OtherOutcome`], and the errors of the stream and of [`Binding`].
 pub fn evaluate(
     model: AnyModel<'_>,
     card: Option<&Card>,
@@ -77,7 +77,7 @@ pub struct JudgedRow<'a, 'm> {
     pub calibrated: f32,
 }
 
-/// Like [`evaluate`], and passes every labelled row to `watch`.
+/// Like [`evaluate`], but also passes every labelled row to `watch`.
 ///
 /// # Errors
 /// The same as [`evaluate`], and those of `watch`.
@@ -175,12 +175,12 @@ pub(super) fn count_rows<'m>(
 }
 
 /// Declined records whose distances are still to be computed, on all threads. Results are added in
-/// the order of the records, so that the number of threads changes no bit.
+/// the order of the records, so that the number of threads does not change a bit.
 struct Declined<'m> {
     model: &'m HostModel<'m>,
-    /// With the groups of each.
+    /// Each record with its groups.
     records: Vec<(HostRecord<'m>, Vec<u8>)>,
-    /// Some hundred kilobytes each: too large for the stack.
+    /// Each takes a few hundred kilobytes, too much for the stack.
     memory: PerThread<Box<HostRecourse>>,
 }
 
@@ -232,7 +232,7 @@ struct GroupTally {
 }
 
 impl Evaluator {
-    /// Starts without records, with this number of attributes; the number of groups of each may
+    /// Starts without records, with this number of attributes. The number of groups of each may
     /// grow with the records.
     #[must_use]
     pub fn new(threshold: f32, attributes: usize) -> Self {

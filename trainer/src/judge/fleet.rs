@@ -1,5 +1,5 @@
-//! Decides which statuses of a fleet count: those that were written by their devices, one per
-//! device, and for the same monitor.
+//! Decides which statuses of a fleet count: those that their devices wrote, one per device, and all
+//! for the same monitor.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -16,10 +16,10 @@ use crate::error::Error;
 use crate::output::WriteError;
 use crate::secret::{self, SecretError};
 
-/// The largest size of a list of counters in bytes, for a million devices.
+/// Maximum size in bytes of a list of counters, enough for a million devices.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// Digits of a key.
+/// Number of hexadecimal digits of a key.
 const KEY_DIGITS: usize = 64;
 
 /// Reads the key of a fleet from a file: 64 hexadecimal digits.
@@ -41,8 +41,8 @@ pub fn open_key(path: &Path) -> Result<Key, Error> {
     }
 }
 
-/// Writes the secret key of a device, derived from that of its fleet, to a new file readable only
-/// by its owner, as 64 hexadecimal digits.
+/// Writes the secret key of a device, derived from the key of its fleet, as 64 hexadecimal digits
+/// to a new file that only its owner can read.
 ///
 /// # Errors
 /// [`WriteError`], also if the file exists.
@@ -53,8 +53,8 @@ pub fn write_device_key(path: &Path, fleet: &Key, device: &DeviceId) -> Result<(
     secret::write_new(path, text.as_bytes(), true)
 }
 
-/// Returns the device of this name, as statuses show it: 1 to 16 visible ASCII characters, or 32
-/// hexadecimal digits; `None` for anything else.
+/// Returns the device with this name, as statuses show it: 1 to 16 visible ASCII characters, or 32
+/// hexadecimal digits. Returns `None` for anything else.
 #[must_use]
 pub fn device_named(name: &str) -> Option<DeviceId> {
     match name.len() {
@@ -64,7 +64,7 @@ pub fn device_named(name: &str) -> Option<DeviceId> {
     }
 }
 
-/// Returns the bytes of as many hexadecimal digits.
+/// Returns the bytes of exactly `2 N` hexadecimal digits.
 fn bytes_of<const N: usize>(digits: &[u8]) -> Option<Zeroizing<[u8; N]>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let mut bytes = Zeroizing::new([0; N]);
@@ -157,7 +157,7 @@ pub struct Refused {
     pub counter: Option<u64>,
     /// Why it does not count.
     pub why: Why,
-    /// What was found and expected, if the reason alone does not tell.
+    /// What was found and expected, if the reason alone does not show it.
     pub found: Option<String>,
 }
 
@@ -349,9 +349,9 @@ impl Inbox {
     }
 
     /// Decides which statuses count: the newest of each device, unless its counter was `seen`
-    /// before (`None` if nothing is known of earlier runs), and all statuses without a device.
-    /// Among these, only those of the given model and groups count, by default those of the monitor
-    /// of most statuses, as far as their counts add up.
+    /// before (`None` if nothing is known of earlier runs), and all statuses without a device. Of
+    /// these, only statuses of the given model and groups count; without them, those of the monitor
+    /// that most statuses belong to. Statuses whose counts would overflow the sum are left out.
     #[must_use]
     pub fn settle(self, seen: Option<&Counters>, names: &Names) -> Fleet {
         let Self { key, received, mut refused } = self;
@@ -392,8 +392,8 @@ impl Inbox {
     }
 }
 
-/// Returns the statuses of the monitor that is named, or else that most are of; the first of those
-/// that as many are of.
+/// Returns the statuses of the given monitor or, without one, of the monitor that most statuses
+/// belong to. Among equals, the monitor of the earliest status wins.
 fn of_one_monitor(received: Vec<Received>, names: &Names, refused: &mut Vec<Refused>) -> Vec<Received> {
     let mut fitting = Vec::new();
     for one in received {
@@ -437,7 +437,7 @@ fn that_add_up(received: Vec<Received>, refused: &mut Vec<Refused>) -> Vec<Recei
         let own = || one.groups.iter().chain([&one.ungrouped]);
         let mut with: Vec<Tally> = sum.clone().unwrap_or_else(|| vec![Tally::new(); one.groups.len() + 1]);
         with.iter_mut().zip(own()).for_each(|(sum, tally)| sum.merge(tally));
-        // One alone is shown as the device counted it.
+        // A single status is shown as the device counted it.
         if sum.is_some() && with.iter().any(Tally::is_full) {
             let found = format!("found a count of {}, with which a sum exceeds 4294967294", largest(one));
             refused.push(Refused::new(one, Why::PastCounters, Some(found)));
@@ -450,8 +450,8 @@ fn that_add_up(received: Vec<Received>, refused: &mut Vec<Refused>) -> Vec<Recei
     all.filter(|(place, _)| !past.contains(place)).map(|(_, one)| one).collect()
 }
 
-/// Returns the largest count of a status. Each is the device's word: labels and distances can be
-/// more than the decisions.
+/// Returns the largest count of a status. Each count is taken as the device reports it: labels and
+/// distances can outnumber the decisions.
 fn largest(one: &Received) -> u64 {
     let of_tally = |tally: &Tally| {
         let cells = |counts: &Counts| {
@@ -468,9 +468,9 @@ fn largest(one: &Received) -> u64 {
 /// The newest status of a device.
 struct Newest {
     counter: u64,
-    /// Where the first of this counter stands.
+    /// Index of the first status with this counter.
     place: usize,
-    /// Whether another of this counter says something else.
+    /// Whether another status with this counter has different content.
     differs: bool,
 }
 

@@ -6,7 +6,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::tally::{Moments, Side};
 
-/// The smallest number of records that each rate of a measure needs.
+/// Smallest number of records that each rate of a measure needs.
 pub const SMALL_GROUP: u64 = 30;
 
 /// Up to this selection rate or error rate, hardly anyone is selected.
@@ -56,7 +56,7 @@ struct Compared {
     largest: f32,
 }
 
-/// In the order of [`Measure::ALL`].
+/// The comparisons by measure, in the order of [`Measure::ALL`].
 #[derive(Clone, Debug, PartialEq)]
 struct Measures([Compared; MEASURES]);
 
@@ -134,7 +134,7 @@ pub const fn heading(measure: Measure) -> &'static str {
 pub struct TooFew {
     /// The measure.
     pub measure: &'static str,
-    /// What there are too few of, such as `declined records`.
+    /// The kind of records that are too few, such as `declined records`.
     pub of: &'static str,
     /// Where: `group` or `reference`.
     pub side: &'static str,
@@ -144,7 +144,7 @@ pub struct TooFew {
     pub missing: u64,
 }
 
-/// Returns the counts on one side that a measure needs to be large enough.
+/// Returns the counts on one side that must be large enough for a measure.
 fn needs(measure: Measure, side: &Side) -> [(&'static str, u64); 2] {
     let rows = ("records", side.decisions.rows());
     let favourable = ("records with the favourable outcome", side.labelled.labelled(true));
@@ -158,7 +158,7 @@ fn needs(measure: Measure, side: &Side) -> [(&'static str, u64); 2] {
     }
 }
 
-/// Returns what there are too few of to judge a measure, if anything.
+/// Returns the count that is too small to judge a measure, if any.
 #[must_use]
 pub fn too_few(measure: Measure, sides: [&Side; 2]) -> Option<TooFew> {
     let [u, r] = sides.map(|side| needs(measure, side));
@@ -181,8 +181,8 @@ pub fn too_few(measure: Measure, sides: [&Side; 2]) -> Option<TooFew> {
 
 /// Returns the interval of a measure between two sides at the two-sided normal quantile `z`.
 ///
-/// Burdens: difference of two means with unequal variances, by the normal approximation. The
-/// others: [`interval_at`].
+/// For burdens it is the interval of the difference of two means with unequal variances, by the
+/// normal approximation. For the others see [`interval_at`].
 fn interval(measure: Measure, [u, r]: [&Side; 2], z: f32) -> Option<[f32; 2]> {
     let means = |gap: f32, u: &Option<Moments>, r: &Option<Moments>| {
         let half = f64::from(z) * (u.as_ref()?.squared_error() + r.as_ref()?.squared_error()).sqrt();
@@ -243,7 +243,7 @@ impl GroupGaps {
         }
     }
 
-    /// Returns the value of a measure; The value; NaN without supporting records.
+    /// Returns the value of a measure; NaN without supporting records.
     #[must_use]
     pub fn measure(&self, measure: Measure) -> f32 {
         self.measures.get(measure).value
@@ -274,7 +274,8 @@ impl GroupGaps {
         self.measures.get(measure).largest <= measure.allowance(limit).min(HARDLY_ANYBODY)
     }
 
-    /// Returns the magnitude of the inequality by a measure, from 0; `None` if it cannot be judged.
+    /// Returns the magnitude of the inequality by a measure, at least 0; `None` if it cannot be
+    /// judged.
     #[must_use]
     pub fn magnitude(&self, measure: Measure) -> Option<f32> {
         let magnitude = measure.magnitude(self.measure(measure));
@@ -283,14 +284,14 @@ impl GroupGaps {
 }
 
 /// Sets the corrected intervals of all comparisons that are judged: in 95 % of samples, all of them
-/// contain their true values. With k groups and no true gap, one of the plain intervals excludes 0
-/// in up to 5 k % of samples.
+/// contain their true values. With k groups and no true gap, at least one of the plain intervals
+/// excludes 0 in up to 5 k % of samples.
 ///
-/// Holm (1979): the i-th clearest of m comparisons is taken at the level 5 % / (m - i + 1), and
-/// from the first one whose interval includes equal treatment on, all are taken at the same level.
-/// `sides` are those that `gaps` were made from.
+/// Method of Holm (1979): the i-th clearest of m comparisons is taken at the level 5 % / (m - i +
+/// 1). Once an interval includes equal treatment, all later ones are taken at the same level.
+/// `sides` must be those that `gaps` were made from.
 pub fn correct(gaps: &mut [GroupGaps], sides: &[[Side; 2]]) {
-    // How many half widths the value is from equal treatment.
+    // Distance of the value from equal treatment, in half widths of its interval.
     let clearness = |value: f32, [low, high]: [f32; 2], equal: f32| {
         let half = if value > equal { value - low } else { high - value };
         match (value - equal).abs() {
@@ -307,7 +308,7 @@ pub fn correct(gaps: &mut [GroupGaps], sides: &[[Side; 2]]) {
             }
         }
     }
-    // By name where two are as clear, so that the order of the groups changes nothing.
+    // Ties are broken by name, so that the order of the groups does not matter.
     let name = |place: usize| gaps.get(place).map(|found| (&found.attribute, &found.group));
     comparisons.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| name(a.1).cmp(&name(b.1))));
     let mut left = comparisons.len();
@@ -328,15 +329,15 @@ pub fn correct(gaps: &mut [GroupGaps], sides: &[[Side; 2]]) {
     }
 }
 
-/// Returns the value of a measure for groups that are treated alike.
+/// Returns the value of a measure under equal treatment.
 fn equal(measure: Measure) -> f32 {
     if measure == Measure::Impact { 1.0 } else { 0.0 }
 }
 
-/// Returns the z for which a standard normal variable is outside `-z..z` with this probability.
+/// Returns the z for which a standard normal variable lies outside `-z..z` with this probability.
 pub(super) fn quantile(outside: f64) -> f32 {
     let (mut low, mut high) = (0.0_f64, 40.0);
-    // Halved to the spacing of f64.
+    // Bisects down to the spacing of f64.
     for _ in 0..64 {
         let middle = 0.5 * (low + high);
         if libm::erfc(middle * std::f64::consts::FRAC_1_SQRT_2) > outside { low = middle } else { high = middle }
@@ -352,7 +353,7 @@ mod tests {
     use super::super::tally::Decisions;
     use super::*;
 
-    /// Of `rows` records with this label, this number of them selected.
+    /// For each label, the number of records and how many of them are selected.
     fn side(cells: &[(bool, u32, u32)]) -> Side {
         let mut decisions = Decisions::default();
         for (label, rows, selected) in cells {
@@ -398,8 +399,8 @@ mod tests {
         }
     }
 
-    /// Two groups of which one differs clearly, by all six measures that are known: the first is
-    /// taken at a twelfth of the level, and once equal treatment is included the level stays.
+    /// Two groups, one of which clearly differs, by all six known measures. The first comparison is
+    /// taken at a twelfth of the level. Once an interval includes equal treatment, the level stays.
     #[test]
     fn later_comparisons_are_corrected_less() {
         let reference = side(&[(false, 500, 100), (true, 500, 400)]);
@@ -413,8 +414,8 @@ mod tests {
         let level = |group: usize, measure| {
             (1..=12).find(|left| gaps[group].corrected(measure) == at(group, measure, f64::from(*left)))
         };
-        // The error rates are 0.7 and 0.6 apart, their mean 0.05 with twice the confidence of SPD.
-        // All burdens are equal: their intervals have no width, at any level.
+        // The error rates are 0.7 and 0.6 apart; their mean is 0.05 with twice the confidence of
+        // SPD. All burdens are equal, so their intervals have no width at any level.
         assert_eq!(Measure::ALL.map(|measure| level(0, measure)), [9, 10, 12, 11, 1, 1, 9].map(Some));
         for measure in [Measure::Spd, Measure::Aod, Measure::Eodds, Measure::Eopp, Measure::Impact] {
             assert_eq!(level(1, measure), Some(9), "{measure:?}");

@@ -138,7 +138,7 @@ impl IndividualFairness {
         Ok(())
     }
 
-    /// Returns what was counted. `attributes`: those that it began with.
+    /// Returns the counts. `attributes` are those passed to [`Self::new`].
     pub(crate) fn counts<'a>(&self, attributes: impl IntoIterator<Item = &'a Attribute>) -> IndividualCounts {
         let columns = self.columns.iter().zip(attributes).map(|(column, attribute)| ColumnCounts {
             is_feature: column.feature.is_some(),
@@ -149,8 +149,8 @@ impl IndividualFairness {
     }
 }
 
-/// What was counted of individual fairness, of all rows or of a part. A share is `None` if parts do
-/// not add up: the values that a record is tried with are those that occurred before it.
+/// The counts of individual fairness, over all rows or a part of them. A share is `None` if parts
+/// do not add up, because a record is tried with the values that occurred before it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct IndividualCounts {
     columns: Vec<ColumnCounts>,
@@ -165,7 +165,7 @@ struct ColumnCounts {
 }
 
 impl IndividualCounts {
-    /// Adds those of another part.
+    /// Adds the counts of another part.
     pub(crate) fn merge(&mut self, other: &Self) {
         let is_additive = self.columns.iter().all(|column| column.is_additive);
         self.all = sum(self.all, other.all, is_additive);
@@ -180,8 +180,8 @@ impl IndividualCounts {
         columns.map(|(_, attribute)| attribute.column()).collect()
     }
 
-    /// Returns the share of unfair records over all protected columns (NaN without records to
-    /// judge), and by attribute, `None` for intersections.
+    /// Returns the share of unfair records over all protected columns (NaN if no record was
+    /// judged), and the share by attribute (`None` for intersections).
     pub(crate) fn report<'a>(
         &self,
         attributes: impl IntoIterator<Item = &'a Attribute>,
@@ -196,7 +196,7 @@ impl IndividualCounts {
     }
 }
 
-/// Returns the records of both parts; `None` if both have some that do not add up.
+/// Returns the records of both parts; `None` if both have records that do not add up.
 fn sum(a: Option<Share>, b: Option<Share>, is_additive: bool) -> Option<Share> {
     let (a, b) = (a?, b?);
     let is_one_part = a.rows == 0 || b.rows == 0;

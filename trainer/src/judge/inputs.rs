@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::card::Card;
 use crate::rows::Seen;
 
-/// The share of records from which on there is a warning about a feature, and the smallest number
-/// of records for warnings.
+/// Share of records above which there is a warning about a feature, and the smallest number of
+/// records for a warning.
 const MOST: f64 = 0.5;
 const ENOUGH: u64 = 20;
 
@@ -18,7 +18,7 @@ pub struct Inputs {
     /// The features; their bad cells are counted by the binding.
     features: Vec<Input>,
     rows: u64,
-    /// By feature, the share of training rows in which it was missing; `None` if the model does not
+    /// By feature, the share of training rows in which it was missing; `None` if the card does not
     /// state it.
     missing_in_training: Vec<Option<f64>>,
 }
@@ -88,8 +88,8 @@ impl Inputs {
         inputs
     }
 
-    /// Returns a line for every feature that is missing in most records but not in training,
-    /// clamped or unseen in most records, or has bad cells.
+    /// Returns a warning for every feature that is missing in most records but not in training,
+    /// that is clamped or unseen in most records, or that has bad cells.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn warnings(&self, bad_cells: impl IntoIterator<Item = Seen>) -> Vec<String> {
@@ -123,7 +123,7 @@ impl Inputs {
     }
 }
 
-/// Returns the part of the training rows in which a feature was missing.
+/// Returns the share of the training rows in which a feature was missing.
 #[allow(clippy::cast_precision_loss)]
 fn missing_in_training(card: &Card, feature: &str) -> Option<f64> {
     let known = card.features.iter().find(|known| known.feature == feature)?;

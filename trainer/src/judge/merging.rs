@@ -51,7 +51,7 @@ pub struct GapChange {
     pub after: f32,
 }
 
-/// Returns the change of the scores by each copy over some records, each with a value for each
+/// Returns the change of the scores by each copy, over some records. Each record has a value per
 /// feature.
 #[must_use]
 pub fn score_changes(model: &HostModel<'_>, copies: &[HostModel<'_>], records: &[Vec<Value>]) -> Vec<ScoreChange> {
@@ -135,7 +135,7 @@ pub fn labelled_changes(
     Ok((change, rises))
 }
 
-/// Returns a record of the model and of each copy.
+/// Returns a record for the model and for each copy.
 fn records_of<'m>(model: &'m HostModel<'_>, copies: &'m [HostModel<'_>]) -> Vec<HostRecord<'m>> {
     [model].into_iter().chain(copies).map(HostModel::record).collect()
 }

@@ -69,7 +69,7 @@ pub fn score_bound<'m>(
     let mut record = model.record();
     while source.advance()? {
         binding.fill(&source.record(), &mut record)?;
-        // A record of this very model: it cannot be another's.
+        // The record was created by this model, so scoring cannot fail.
         if let Ok(score) = model.score(&record) {
             take(&record, &score);
         }

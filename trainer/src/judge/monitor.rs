@@ -1,5 +1,5 @@
-//! Statuses that devices sent ([`feamoe_engine::monitor`]): those of one device or a fleet are
-//! added up, and measured like an evaluation.
+//! Reports on statuses that devices sent ([`feamoe_engine::monitor`]): those of one device or of a
+//! fleet are added up, and measured like an evaluation.
 //!
 //! Counters and measures are the engine's; all counts add exactly. A status lists groups and
 //! features by number: names come from the schema and the model.

@@ -1,5 +1,5 @@
-//! Devices that stand out in their fleet: those whose figures differ from all others by more than
-//! chance, and those without which a limit would get another verdict.
+//! Devices that stand out in their fleet: those that differ from all others by more than chance,
+//! and those without which a limit would get another verdict.
 
 use feamoe_engine::fairness::{Measure, WideCounts, interval_at};
 use feamoe_engine::monitor::Tally;
@@ -12,8 +12,8 @@ use super::verdict::{Requirement, Verdict};
 /// Probability that a fleet of identical devices has any outlier.
 const BY_CHANCE: f64 = 0.05;
 
-/// The rates that are compared: that of favourable decisions, and the error rates, of which the
-/// larger gap is used.
+/// The rates that are compared: the selection rate, and the error rates, of which the larger gap is
+/// used.
 const COMPARED: [Measure; 2] = [Measure::Spd, Measure::Eodds];
 
 /// A device that differs from all others in one group.

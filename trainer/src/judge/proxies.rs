@@ -123,7 +123,7 @@ fn area(asked: &[(&Row<'_>, bool)], column: usize) -> f64 {
     by_order.into_iter().chain(by_value).filter(|auc| !auc.is_nan()).fold(0.0, f64::max)
 }
 
-/// Returns the area when each row's value is ranked by its share of positive answers on the other
+/// Returns the area when each row's value is ranked by its share of positive answers in the other
 /// half of the rows.
 fn by_value(asked: &[(&Row<'_>, bool)], column: usize) -> f64 {
     let mut counts: BTreeMap<Vec<u8>, [[f64; 2]; 2]> = BTreeMap::new();
@@ -144,7 +144,8 @@ fn by_value(asked: &[(&Row<'_>, bool)], column: usize) -> f64 {
     auc(scored.collect())
 }
 
-/// Returns the area under the ROC curve, ties counted half; NaN if an answer is missing.
+/// Returns the area under the ROC curve, where ties count half; NaN if one of the answers does not
+/// occur.
 fn auc(mut scored: Vec<(f64, bool)>) -> f64 {
     scored.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (mut below, mut ordered, mut yes_all) = (0.0, 0.0, 0.0);
@@ -171,8 +172,8 @@ mod tests {
         assert!(auc(vec![(1.0, true)]).is_nan());
     }
 
-    /// A copy, its complement as text, a number that follows it, one that follows the group, noise
-    /// in as many values as rows, a constant.
+    /// A copy, its complement as text, a number that follows the outcome, one that follows the
+    /// group, noise with as many values as rows, and a constant.
     #[test]
     fn copies_and_stand_ins_are_found_and_noise_is_not() {
         let schema =

@@ -5,8 +5,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// Steps of the histogram: scores closer than 1e-6 count as ties.
 const STEPS: usize = 1 << 20;
 
-/// Records by score: for each step, the number with the unfavourable and with the favourable
-/// outcome. Takes 16 MiB; only steps with records are stored.
+/// The number of records by score: for each step, those with the unfavourable and those with the
+/// favourable outcome. Takes 16 MiB; only steps with records are stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScoreHistogram(Vec<[u64; 2]>);
 
@@ -26,15 +26,15 @@ impl ScoreHistogram {
         }
     }
 
-    /// Adds other records.
+    /// Adds the records of another histogram.
     pub fn merge(&mut self, other: &Self) {
         for (step, other) in self.0.iter_mut().flatten().zip(other.0.iter().flatten()) {
             *step = step.saturating_add(*other);
         }
     }
 
-    /// Returns the area under the ROC curve by the rank sum, ties counted half; NaN if a label is
-    /// missing.
+    /// Returns the area under the ROC curve by the rank sum, where ties count half; NaN if one of
+    /// the labels does not occur.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn auc(&self) -> f64 {

@@ -34,8 +34,9 @@ pub struct Received {
 }
 
 impl Received {
-    /// Reads a file, of one that is too long for a status only as much as shows that it is, and
-    /// checks all of it. Returns also what `look` says of it and of the device that it names.
+    /// Reads a file and checks all of it. If the file is too long for a status, reads only enough
+    /// of it to show that. Also returns the result of `look`, which gets the status and the device
+    /// that it names.
     pub(super) fn read_by<T>(
         path: &Path,
         look: impl FnOnce(&Status<'_>, Option<DeviceId>) -> T,
@@ -68,7 +69,7 @@ impl Received {
         self.sender.map(|sender| sender.device.to_string())
     }
 
-    /// Returns whether both files have the same content.
+    /// Returns whether both statuses have the same content.
     pub(super) fn says_the_same(&self, other: &Self) -> bool {
         self.bytes == other.bytes
     }
@@ -90,11 +91,11 @@ pub struct Names {
 }
 
 impl Names {
-    /// Takes the names of the groups from a protected column of a schema: the one of this name, or
-    /// without a name the only one.
+    /// Takes the names of the groups from a protected column of a schema: the column with this
+    /// name, or the only one if no name is given.
     ///
     /// # Errors
-    /// [`Error::Input`] where there is no such column, or several to choose from.
+    /// [`Error::Input`] if there is no such column, or if several are possible.
     pub fn name_groups(&mut self, schema: &Schema, attribute: Option<&str>) -> Result<(), Error> {
         let columns: Vec<&str> = schema.protected.iter().map(|protected| protected.column.as_str()).collect();
         let found = match (attribute, schema.protected.as_slice()) {
@@ -116,7 +117,7 @@ impl Names {
         Ok(())
     }
 
-    /// Takes the names of the features from the model, which the statuses must have.
+    /// Takes the names of the features from the model, and requires statuses of this model.
     pub fn name_features(&mut self, model: AnyModel<'_>) {
         let schema = model.schema();
         self.model = Some(model.crc32());
@@ -141,8 +142,8 @@ impl Names {
         self.features.get(index).cloned().unwrap_or_else(|| format!("feature {index}"))
     }
 
-    /// Returns why a status does not fit the given model and groups, if it does not, with what was
-    /// found and expected.
+    /// Returns why a status does not fit the given model and groups, with a message of what was
+    /// found and expected; `None` if it fits.
     pub(super) fn misfit(&self, received: &Received) -> Option<(Why, String)> {
         let (found, expected) = (received.groups.len(), self.groups.len());
         if let Some(model) = self.model.filter(|model| *model != received.model) {

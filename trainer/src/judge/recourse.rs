@@ -22,7 +22,7 @@ use crate::rows::{Buffer, NO_GROUP, Row, Stream, parse};
 use crate::schema::{Features, Protected, Schema};
 use crate::threads::PerThread;
 
-/// The number of declined records that are processed together, on all threads, which takes a few
+/// Number of declined records that are processed together, on all threads. They take a few
 /// megabytes.
 const BATCH: usize = 128;
 
@@ -30,13 +30,13 @@ const BATCH: usize = 128;
 /// the same rows may decline the answer.
 pub const MARGIN: f32 = 0.05;
 
-/// Creates the engine's rules for a model from a schema, or without one from the model's card. The
-/// `wishes` of a user, with the same keys, take precedence, but what either calls protected or
-/// immutable stays fixed.
+/// Creates the engine's rules for a model from a schema, or from the model's card if there is no
+/// schema. The `wishes` of a user, with the same keys, take precedence, but a column that either of
+/// them calls protected or immutable stays fixed.
 ///
 /// Columns of the schema that are not features are ignored. Without `steps`, the step of a number
-/// follows the background records: hundreds if all of theirs are hundreds, whole numbers if they
-/// are whole. Without a background, any number may be proposed.
+/// follows the background records: hundreds if all of its values there are hundreds, whole numbers
+/// if they are whole. Without a background, any number may be proposed.
 ///
 /// # Errors
 /// [`Error::Rule`] for a wish for a column that is not a feature, is protected or immutable, or
@@ -132,7 +132,7 @@ pub fn rules(
     })
 }
 
-/// Returns the coarsest step of which all of these numbers are multiples; 0 if there is none, or if
+/// Returns the largest step of which all of these numbers are multiples; 0 if there is none, or if
 /// there are too few numbers.
 #[allow(clippy::cast_possible_truncation)] // the engine's precision
 fn usual_step(numbers: &[f32]) -> f32 {
@@ -157,7 +157,7 @@ fn set(rule: &mut Rule, said: &Features, key: &str, column: &str) {
     }
 }
 
-/// How many answers to search for, and of which kind.
+/// The number and kind of answers to search for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// The largest number of answers per record, at least 1.
@@ -169,8 +169,9 @@ pub struct Wanted {
 }
 
 /// Searches for recourse for each declined record of a stream, or only for record `row`. Reports
-/// the number of rows to `on_progress` regularly. Uses all threads of rayon's pool, whose number
-/// changes no bit. Without `keep_each`, only the summary is kept, in constant memory.
+/// the number of rows to `on_progress` regularly. Uses all threads of rayon's pool; their number
+/// does not change a bit of the result. Without `keep_each`, only the summary is kept, in constant
+/// memory.
 ///
 /// # Errors
 /// The errors of the stream and of [`Binding`], [`Error::NoUsableRows`] if there is no record, or
@@ -192,7 +193,7 @@ pub fn recourse(
     let mut inputs = Inputs::new(model.schema(), card);
     let row = wanted.row;
     let mut tallies: Vec<Vec<Distances>> = vec![Vec::new(); stream.attributes().count()];
-    // Some hundred kilobytes each, too large for the stack.
+    // Each takes a few hundred kilobytes, too much for the stack.
     let memory = PerThread::new(|| (Box::new(HostRecourse::new()), vec![HostAnswer::NONE; wanted.answers]));
     let mut record = model.record();
     let mut all = Distances::new();
@@ -368,9 +369,10 @@ pub struct FeatureRule {
 pub struct Declined {
     /// Record numbers, from 1.
     pub row: Vec<u64>,
-    /// Scores, which decide; the probabilities, unless the model calibrates those apart.
+    /// Scores, which determine the decision. They equal the probabilities, unless the model is
+    /// calibrated.
     pub probability: Vec<f32>,
-    /// Answers found; 0: no recourse within the ranges.
+    /// Number of answers found; 0 means no recourse within the ranges.
     pub answers: Vec<usize>,
 }
 
@@ -388,9 +390,9 @@ pub struct Answers {
     pub probability: Vec<f32>,
     /// The features to change.
     pub features: Vec<Vec<String>>,
-    /// Their cells as they are.
+    /// The current cells of these features.
     pub from: Vec<Vec<Value>>,
-    /// What to change them to.
+    /// The new cells of these features.
     pub to: Vec<Vec<Value>>,
 }
 
@@ -409,7 +411,7 @@ pub enum Value {
 
 impl Value {
     fn number(x: f32) -> Self {
-        // Below 2^24 every whole number is an f32.
+        // Below 2^24, every whole number is exact as f32.
         #[allow(clippy::cast_possible_truncation)]
         if x.fract() == 0.0 && x.abs() < 16_777_216.0 { Self::Whole(x as i64) } else { Self::Number(x) }
     }
@@ -431,17 +433,17 @@ impl std::fmt::Display for Value {
 pub struct Summary {
     /// Records scored.
     pub rows: u64,
-    /// Those declined.
+    /// Number of declined records.
     pub declined: u64,
-    /// Of these, those with an answer.
+    /// Number of declined records with an answer.
     pub with_recourse: u64,
-    /// And those without.
+    /// Number of declined records without an answer.
     pub without_recourse: u64,
     /// Mean distance of the nearest answers; NaN (JSON: null) without one.
     pub mean_distance: f32,
-    /// Features by how many nearest answers change them, most first.
+    /// Features by the number of nearest answers that change them, most first.
     pub changed: Vec<Changed>,
-    /// Every protected group of which the data say who belongs to it.
+    /// Every protected group, if the data contain its column.
     pub groups: Vec<GroupRecourse>,
 }
 
@@ -451,7 +453,7 @@ pub struct Summary {
 pub struct Changed {
     /// The feature.
     pub feature: String,
-    /// Records whose nearest answer changes it.
+    /// Number of records whose nearest answer changes it.
     pub records: u64,
 }
 
@@ -463,13 +465,13 @@ pub struct GroupRecourse {
     pub attribute: String,
     /// The group.
     pub group: String,
-    /// Its declined records.
+    /// Number of its declined records.
     pub declined: u64,
-    /// Those without an answer.
+    /// Number of its declined records without an answer.
     pub without_recourse: u64,
-    /// Mean distance of the nearest answers of the others.
+    /// Mean distance of the nearest answers of its other declined records.
     pub mean_distance: f32,
-    /// The mean distance less that of the privileged group; of that one, 0.
+    /// The mean distance minus that of the privileged group; 0 for the privileged group.
     pub gap: f32,
 }
 
@@ -535,7 +537,7 @@ impl RecourseReport {
         let mut groups = Vec::new();
         let none = Distances::new();
         for (attribute, tallies) in stream.attributes().zip(tallies) {
-            // Without the column nobody's group is known.
+            // Without the column, nobody's group is known.
             if attribute.rows().iter().all(|rows| *rows == 0) {
                 continue;
             }

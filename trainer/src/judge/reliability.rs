@@ -1,16 +1,16 @@
-//! How good probabilities are: log-loss, and calibration by bins.
+//! The quality of probabilities: log-loss, and calibration by bins.
 
 use serde::{Deserialize, Serialize};
 
 use super::tally::Sum;
 
-/// Bins of the calibration error, of equal width.
+/// Number of bins of the calibration error, of equal width.
 pub const CALIBRATION_BINS: usize = 10;
-/// Log-loss takes no probability nearer to 0 or 1 than this, half the spacing of f32 below 1: else
-/// one sure and wrong score would make it infinite.
+/// Log-loss keeps probabilities at least this far from 0 and 1, half the spacing of f32 below 1.
+/// Otherwise a single certain and wrong score would make it infinite.
 const SMALLEST_PROBABILITY: f64 = 3e-8;
 
-/// Returns the negative log-likelihood, natural, of a label under a score; finite.
+/// Returns the negative log-likelihood (in nats) of a label under a score; always finite.
 #[must_use]
 pub fn log_loss(label: bool, probability: f32) -> f64 {
     let p = f64::from(if label { probability } else { 1.0 - probability });
@@ -41,9 +41,9 @@ struct Bin {
 pub struct ReliabilityBin {
     /// The records.
     pub rows: u64,
-    /// Those with the favourable outcome.
+    /// Number of those with the favourable outcome.
     pub positives: u64,
-    /// Their mean probability.
+    /// Mean probability of the records.
     pub probability: f64,
 }
 
@@ -57,7 +57,7 @@ impl Reliability {
         }
     }
 
-    /// Adds other records.
+    /// Adds the records of another one.
     pub fn merge(&mut self, other: &Self) {
         for (bin, other) in self.0.iter_mut().zip(&other.0) {
             bin.rows = bin.rows.saturating_add(other.rows);
@@ -79,8 +79,9 @@ impl Reliability {
         bins.map(mean).collect()
     }
 
-    /// Returns the expected calibration error: the mean over records of |mean probability - share
-    /// of favourable outcomes| of their bin; NaN without records.
+    /// Returns the expected calibration error: the mean over records of the difference between mean
+    /// probability and share of favourable outcomes in their bin, in magnitude; NaN without
+    /// records.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn error(&self) -> f64 {

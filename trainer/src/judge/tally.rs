@@ -1,17 +1,18 @@
-//! What is counted of one group so that it can be compared with another: decisions, and the sums
-//! that the intervals of mean burdens and distances need.
+//! The counts of one group that a comparison with another group needs: decisions, and the sums for
+//! the intervals of mean burdens and distances.
 
 use feamoe_engine::fairness::{Distances, Rates, WideCounts};
 use serde::{Deserialize, Serialize};
 
-/// One over the unit in which [`Moments`] are summed: 2^-20.
+/// Number of units per 1 in the sums of [`Moments`]: a unit is 2^-20.
 const UNITS: f64 = (1_u64 << 20) as f64;
 
-/// One over the unit of a [`Sum`]: 2^-64.
+/// Number of units per 1 in a [`Sum`]: a unit is 2^-64.
 const SUM_UNITS: f64 = (1_u128 << 64) as f64;
 
-/// A sum of values from 0 to some thousands. Each is rounded down to units of 2^-64, and the units
-/// are summed as integers: neither the order nor parts that are summed apart change a bit.
+/// A sum of values from 0 to a few thousand. Each value is rounded down to units of 2^-64, and the
+/// units are summed as integers. Neither the order of the values nor adding up partial sums changes
+/// a bit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sum(u128);
 
@@ -37,8 +38,8 @@ impl Sum {
     }
 }
 
-/// Number, sum and sum of squares of values from 0, summed as integers: the sums do not depend on
-/// the order.
+/// Number, sum and sum of squares of values of at least 0, summed as integers: the sums do not
+/// depend on the order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moments {
     count: u64,
@@ -57,7 +58,7 @@ impl Moments {
         self.squares = self.squares.saturating_add(units * units);
     }
 
-    /// Adds the values of another stretch.
+    /// Adds the values of another part.
     pub fn merge(&mut self, other: &Self) {
         self.count = self.count.saturating_add(other.count);
         self.sum = self.sum.saturating_add(other.sum);
@@ -81,7 +82,7 @@ impl Moments {
     }
 }
 
-/// The decisions of one group, and how far its declined records are below the threshold.
+/// The decisions on one group, and the distances of its declined records below the threshold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decisions {
     /// Decisions by label.
@@ -99,7 +100,7 @@ impl Decisions {
         }
     }
 
-    /// Adds another stretch of the same group.
+    /// Adds another part of the same group.
     pub fn merge(&mut self, other: &Self) {
         self.counts.merge(&other.counts);
         self.burden.merge(&other.burden);
@@ -122,7 +123,7 @@ pub struct Side {
 }
 
 impl Side {
-    /// Returns the side of decisions whose outcomes are all known, without distances.
+    /// Returns the side of decisions with known outcomes, without distances.
     #[must_use]
     pub fn of(decisions: &Decisions) -> Self {
         Self {
@@ -161,7 +162,7 @@ mod tests {
             parts.merge(sum(&mut first.iter()));
             assert_eq!(parts, all);
         }
-        // Floats are not.
+        // Sums of floats depend on the order.
         let [floats, reversed]: [f64; 2] = [values.iter().sum(), values.iter().rev().sum()];
         assert!(floats != reversed && (floats - all.value()).abs() < 1e-9);
         for hostile in [f64::NAN, f64::INFINITY, -1.0, 5e-324] {

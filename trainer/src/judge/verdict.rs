@@ -22,7 +22,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// In words.
+    /// Returns the verdict as text.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -32,7 +32,7 @@ impl Verdict {
         }
     }
 
-    /// Returns whether the whole 95 % interval of one group exceeds the limit, on one side.
+    /// Returns whether the whole 95 % interval of one group exceeds the limit, all on one side.
     #[must_use]
     pub fn is_refuted(measure: Measure, limit: f32, gaps: &GroupGaps) -> bool {
         let allowed = measure.allowance(limit);
@@ -116,13 +116,13 @@ pub struct NotJudged {
     pub value: f32,
     /// Its 95 % interval.
     pub interval: Option<[f32; 2]>,
-    /// What there is too little of.
+    /// The count that is too small.
     #[serde(flatten)]
     pub too_few: Option<TooFew>,
 }
 
 impl Requirement {
-    /// Judges all groups.
+    /// Judges all groups and returns the verdict over them.
     #[must_use]
     pub fn of<'a>(measure: Measure, limit: f32, gaps: impl IntoIterator<Item = &'a GroupGaps>) -> Self {
         let mut worst: Option<(f32, &GroupGaps)> = None;

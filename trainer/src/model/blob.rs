@@ -1,4 +1,5 @@
-//! Writes a blob: the engine's own types and checksum, in the order `feamoe_engine::format` draws.
+//! Writes a blob with the engine's own types and checksum, in the order that
+//! `feamoe_engine::format` draws.
 
 use feamoe_engine::format::{
     Description, FLAG_BACKGROUND, FLAG_CALIBRATION, FLAG_DEVIATIONS, FLAG_NAMES, HEADER_BYTES, Provenance, header,
@@ -8,12 +9,12 @@ use feamoe_engine::schema::Kind;
 
 use crate::model::AlignedBytes;
 
-/// All that a blob holds.
+/// The whole content of a blob.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Content {
     /// Decision threshold, inside (0, 1).
     pub threshold: f32,
-    /// Where the model comes from.
+    /// The origin of the model.
     pub provenance: Provenance,
     /// Number of experts, K.
     pub experts: usize,
@@ -21,7 +22,7 @@ pub struct Content {
     pub features: Vec<FeatureContent>,
     /// Name of the favourable outcome.
     pub positive_name: String,
-    /// One row of weights: the stride of K.
+    /// One weight row, padded to the stride of K.
     pub bias: Vec<f32>,
     /// The rows of every feature, in the order of [`feamoe_engine::schema`].
     pub rows: Vec<f32>,
@@ -31,8 +32,8 @@ pub struct Content {
     pub deviations: Vec<f32>,
     /// Slope, bias and rows of the calibration; empty for a blob without one.
     pub calibration: Vec<f32>,
-    /// The background records, one after the other, as [`feamoe_engine::format::background`] draws
-    /// them; empty for a blob without them.
+    /// The background records, one after the other, in the format of
+    /// [`feamoe_engine::format::background`]; empty for a blob without them.
     pub background: Vec<u8>,
 }
 
@@ -43,7 +44,7 @@ pub struct FeatureContent {
     pub name: String,
     /// Its kind.
     pub kind: Kind,
-    /// The names of its levels, as many as the kind says; empty for a number.
+    /// The names of its levels, as many as `kind` says; empty for a number.
     pub levels: Vec<String>,
 }
 
@@ -54,19 +55,19 @@ pub enum EncodeError {
     /// More features than the format allows.
     #[error("the model has {found} features, but the format allows {MAX_FEATURES}; list fewer under features.only")]
     TooManyFeatures {
-        /// Features there are.
+        /// Number of features.
         found: usize,
     },
     /// More experts than the format allows.
     #[error("the model has {found} experts, but the format allows {MAX_EXPERTS}; train with fewer")]
     TooManyExperts {
-        /// Experts there are.
+        /// Number of experts.
         found: usize,
     },
     /// More background records than the format allows.
     #[error("the model has {found} background records, but the format allows {MAX_BACKGROUND_ROWS}; keep fewer")]
     TooManyBackgroundRows {
-        /// Records there are.
+        /// Number of records.
         found: usize,
     },
     /// More bytes than the format allows.
@@ -74,7 +75,7 @@ pub enum EncodeError {
         "the model has {found} bytes, but the format allows {MAX_BLOB_BYTES}; use fewer bins, background records or levels (features.max_levels)"
     )]
     TooLarge {
-        /// Bytes of the payload.
+        /// Size of the payload in bytes.
         found: usize,
     },
     /// postcard refused a value.
@@ -86,8 +87,8 @@ impl Content {
     /// Encodes the blob, with or without the names section.
     ///
     /// # Errors
-    /// If the model is past the format's limits. Whether the content is consistent is for the
-    /// engine's reader to say: read the blob back.
+    /// If the model exceeds the format's limits. This does not check that the content is
+    /// consistent: the engine's reader does, so read the blob back.
     pub fn to_bytes(&self, with_names: bool) -> Result<AlignedBytes, EncodeError> {
         let experts = u8::try_from(self.experts).ok().filter(|_| self.experts <= MAX_EXPERTS);
         let experts = experts.ok_or(EncodeError::TooManyExperts { found: self.experts })?;
@@ -103,7 +104,7 @@ impl Content {
         if with_names {
             sections.push((FLAG_NAMES, self.names()?));
         }
-        // A feature's value has bytes: without features there are none to count.
+        // Each feature takes bytes in a record. Without features the division below gives nothing.
         let record_bytes: usize = self.features.iter().map(|feature| feature.kind.value_bytes()).sum();
         if let Some(found) = self.background.len().checked_div(record_bytes).filter(|rows| *rows > 0) {
             let rows = u16::try_from(found).map_err(|_| EncodeError::TooManyBackgroundRows { found })?;
@@ -134,7 +135,7 @@ impl Content {
     }
 }
 
-/// Puts a blob together: description and kinds, the sections in the order of their flags, padding,
+/// Assembles a blob: description and kinds, the sections in the order of their flags, padding,
 /// values.
 pub(super) fn assemble(head: Vec<u8>, sections: &[(u16, Vec<u8>)], values: &[u8]) -> Result<AlignedBytes, EncodeError> {
     let mut payload = head;
@@ -142,7 +143,7 @@ pub(super) fn assemble(head: Vec<u8>, sections: &[(u16, Vec<u8>)], values: &[u8]
         payload.extend(postcard::to_allocvec(section)?);
     }
     let length = postcard::to_allocvec(&values.len())?;
-    // The padding's own length byte counts too.
+    // The padding's own length byte is included.
     let unpadded = HEADER_BYTES + payload.len() + 1 + length.len();
     let padding = vec![0_u8; unpadded.next_multiple_of(4) - unpadded];
     payload.extend(postcard::to_allocvec(&padding)?);
@@ -158,7 +159,7 @@ pub(super) fn assemble(head: Vec<u8>, sections: &[(u16, Vec<u8>)], values: &[u8]
 mod tests {
     use super::*;
 
-    /// A model of features that are all alike.
+    /// A model whose features are all alike.
     fn content(features: usize, experts: usize, rows: usize) -> Content {
         let kind = Kind::Category { levels: 0 };
         Content {

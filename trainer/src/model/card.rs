@@ -1,8 +1,8 @@
-//! The card of a model: how it was made, in its own file. A device does without it.
+//! The card of a model: how it was made, in a section of its own. A device does not need it.
 //!
-//! The section is JSON, so that anything can read it: the keys are the fields here. It states what
-//! the trainer knew at the end and nothing else; where a later step makes part of it untrue, such
-//! as another threshold, that part is taken out.
+//! The section is JSON, so that any program can read it; the keys are the fields here. It states
+//! what the trainer knew at the end, and nothing else. A later step that makes part of it untrue,
+//! such as a new threshold, removes that part.
 
 use std::collections::BTreeMap;
 
@@ -23,14 +23,14 @@ pub struct Card {
     pub schema: Schema,
     /// The options of the run, by the name of the flag that sets them.
     pub options: BTreeMap<String, String>,
-    /// What the cells of every feature were in training.
+    /// Statistics of every feature's cells in training.
     #[serde(default)]
     pub features: Vec<FeatureCells>,
     /// What the trainer measured; `None` if the model was changed since.
     pub measured: Option<Measured>,
 }
 
-/// What the cells of a feature were in the rows that the model learned from.
+/// Statistics of a feature's cells in the rows that the model learned from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct FeatureCells {
@@ -38,36 +38,37 @@ pub struct FeatureCells {
     pub feature: String,
     /// `number` or `category`.
     pub kind: String,
-    /// Rows.
+    /// Number of rows.
     pub rows: u64,
-    /// Missing cells among them.
+    /// Number of missing cells.
     pub missing: u64,
-    /// Cells that are no number where one is needed, taken as missing.
+    /// Number of cells that are not a number where one is needed, treated as missing.
     pub bad: u64,
-    /// The first of those, at most 10.
+    /// The first of these bad values, at most 10.
     pub bad_values: Vec<String>,
-    /// Numbers outside the range that the encoding was fitted to.
+    /// Number of values outside the range that the encoding was fitted to.
     pub clamped: u64,
-    /// Levels that had no weights of their own at that time.
+    /// Number of cells whose level had no weights of its own at that time.
     pub unseen: u64,
-    /// How often its encoding was fitted again while learning.
+    /// Number of times that its encoding was refitted during training.
     #[serde(default)]
     pub refits: u64,
 }
 
-/// What the trainer measured of a model at the end of its run.
+/// The trainer's measurements of a model at the end of the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Measured {
-    /// Share of right decisions on rows not learned from yet, over the whole stream.
+    /// Share of correct decisions over the whole stream, on each row before it was learned from.
     pub accuracy: f32,
-    /// Mean of both true rates there; `None` if the rows have one outcome.
+    /// Mean of true positive and true negative rate on the same rows; `None` if they have one
+    /// outcome.
     pub balanced_accuracy: Option<f32>,
-    /// Mean log-loss there, in nats.
+    /// Mean log-loss on the same rows, in nats.
     pub log_loss: f32,
     /// Every group against its reference.
     pub gaps: Vec<Gap>,
-    /// What became of every target.
+    /// The result of every target.
     pub targets: Vec<Target>,
 }
 
@@ -81,15 +82,15 @@ pub struct Gap {
     pub group: String,
     /// The privileged group.
     pub reference: String,
-    /// Records of the group that were judged.
+    /// Number of records of the group that were judged.
     pub rows: u64,
-    /// Records of the reference.
+    /// Number of records of the reference.
     pub reference_rows: u64,
-    /// By measure, those that there were records enough for.
+    /// Value by measure, for measures with enough records.
     pub measures: BTreeMap<String, f32>,
 }
 
-/// What became of a target for a group.
+/// The result of a target for a group.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Target {
@@ -99,7 +100,7 @@ pub struct Target {
     pub group: String,
     /// The measure.
     pub measure: String,
-    /// The largest gap asked for; of impact, the smallest ratio.
+    /// The largest gap allowed; for impact, the smallest ratio allowed.
     pub target: f32,
     /// The value reached; `None` without a record.
     pub value: Option<f32>,
@@ -109,7 +110,7 @@ pub struct Target {
     pub verdict: Option<String>,
 }
 
-/// Why a model has no card, or gets none.
+/// Why a model has no card, or cannot get one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CardError {
@@ -134,7 +135,7 @@ impl From<postcard::Error> for CardError {
 }
 
 impl Card {
-    /// Stands among the options of a model that was merged of shards: how many.
+    /// Key of an option that is set for a model merged from shards: the number of shards.
     pub const MERGED: &str = "merged";
 
     /// Returns the card of a blob, if it has one.

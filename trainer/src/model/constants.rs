@@ -1,9 +1,10 @@
-//! Constants of a model for firmware: indices of features and codes of levels, so that records are
-//! set without names, and what the model is checked against.
+//! Constants of a model for firmware: indices of features and codes of levels, so that firmware
+//! sets records without names, and values to check the model against.
 //!
-//! The C header holds the blob too, as an aligned array. Identifiers are ASCII whatever the names
-//! are: runs of anything but letters and digits become one underscore, a character past ASCII
-//! becomes its code point (`ü` is `U00FC`), and names that come out the same get their number.
+//! The C header also holds the blob, as an aligned array. Identifiers are ASCII, whatever the names
+//! are: a run of characters other than letters and digits becomes one underscore, a character
+//! outside ASCII becomes its code point (`ü` is `U00FC`), and names with the same identifier get
+//! their number appended.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -11,7 +12,7 @@ use std::fmt::Write as _;
 use feamoe_engine::Schema;
 use feamoe_engine::format::{Blob, Weights};
 
-/// The language constants are written in.
+/// The language of the constants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
     /// C99 and later, and C++: one header.
@@ -20,31 +21,31 @@ pub enum Language {
     Rust,
 }
 
-/// Why there are no constants.
+/// Why constants cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConstantsError {
-    /// There is nothing to name them after.
+    /// There are no names for the constants.
     #[error("the model has no names for the constants; make them from the model that it was exported from")]
     NamesStripped,
 }
 
-/// What the constants are named after, in the order of indices and codes.
+/// The names of the constants, in the order of indices and codes.
 struct Names<'a> {
     features: Vec<Named<'a>>,
     /// A list for each feature, empty for a number.
     levels: Vec<Vec<Named<'a>>>,
 }
 
-/// A name and the identifier made of it, unique among its like.
+/// A name and the identifier made from it, which is unique among its kind.
 struct Named<'a> {
     name: &'a str,
     identifier: String,
 }
 
-/// Writes the constants of a model: names from `schema`, identity from `copy`, the blob of the same
-/// features that the device gets, of float or of integer weights. Constants of C start with `stem`,
-/// the name of the file without its ending.
+/// Writes the constants of a model. `schema` provides the names. `copy` is the blob of the same
+/// features that the device gets, with float or integer weights; it provides the identity. C
+/// constants start with `stem`, the name of the file without its extension.
 ///
 /// # Errors
 /// [`ConstantsError::NamesStripped`].
@@ -67,7 +68,7 @@ pub fn constants(
 
 fn c(stem: &str, names: &Names<'_>, model: &Blob<'_>) -> String {
     let mut prefix = identifier(stem);
-    // Those of feamoe.h are its own; no identifier starts with a digit.
+    // The prefix of feamoe.h is reserved, and an identifier cannot start with a digit.
     if prefix.starts_with("FEAMOE") || !prefix.starts_with(|first: char| first.is_ascii_alphabetic()) {
         prefix = format!("MODEL_{prefix}");
     }
@@ -89,7 +90,7 @@ fn c(stem: &str, names: &Names<'_>, model: &Blob<'_>) -> String {
     );
     let features = names.features.iter().map(|named| (format!("{prefix}_FEATURE_{}", named.identifier), named.name));
     enumerate(&mut text, "Indices of features.", features.collect());
-    // One space of names for all: those of different features may come out the same.
+    // All levels share one set of names, because those of different features may coincide.
     let mut taken = HashSet::new();
     for (feature, levels) in names.features.iter().zip(&names.levels).filter(|(_, levels)| !levels.is_empty()) {
         let codes = levels.iter().map(|named| {
@@ -112,17 +113,17 @@ fn c(stem: &str, names: &Names<'_>, model: &Blob<'_>) -> String {
         }
         text.push('\n');
     }
-    // No comma after the last one, as above.
+    // Removes the comma after the last byte, as C++98 requires in the enumerations above.
     text.truncate(text.len() - 2);
     text + "\n};\n\n#endif\n"
 }
 
-/// Writes an enumeration of C: identifiers and the names they are made of, numbered from 0.
+/// Writes a C enumeration: identifiers, numbered from 0, with the names they are made from.
 fn enumerate(text: &mut String, what: &str, entries: Vec<(String, &str)>) {
     let _ = write!(text, "\n/* {what} */\nenum {{\n");
     let last = entries.len() - 1;
     for (number, (identifier, name)) in entries.into_iter().enumerate() {
-        // C++98 allows no comma after the last one.
+        // C++98 does not allow a comma after the last entry.
         let comma = if number < last { "," } else { "" };
         let _ = writeln!(text, "    {identifier} = {number}{comma} /* {} */", quoted(name));
     }
@@ -174,8 +175,8 @@ fn rust(names: &Names<'_>, model: &Blob<'_>) -> String {
     text
 }
 
-/// Returns names with identifiers of their own: those that come out the same get their number, all
-/// of them, so that none is taken for the only one.
+/// Returns the names with unique identifiers. Names with the same identifier all get their number
+/// appended, so that none is mistaken for the only one.
 fn distinct(names: Vec<&str>) -> Vec<Named<'_>> {
     let wanted: Vec<String> = names.iter().map(|name| identifier(name)).collect();
     let mut count = HashMap::new();
@@ -195,7 +196,7 @@ fn distinct(names: Vec<&str>) -> Vec<Named<'_>> {
     named.collect()
 }
 
-/// Takes an identifier that is not taken, lengthened where it is.
+/// Takes an identifier, lengthened if it is already taken.
 fn take(taken: &mut HashSet<String>, mut identifier: String) -> String {
     while !taken.insert(identifier.clone()) {
         identifier.push('_');
@@ -203,8 +204,8 @@ fn take(taken: &mut HashSet<String>, mut identifier: String) -> String {
     identifier
 }
 
-/// Returns capital letters, digits and single underscores between them; empty if the name has
-/// neither letter nor digit.
+/// Returns capital letters and digits, separated by single underscores; empty if the name has
+/// neither letters nor digits.
 fn identifier(name: &str) -> String {
     let mut spaced = String::new();
     for character in name.chars() {
@@ -217,18 +218,18 @@ fn identifier(name: &str) -> String {
     spaced.split_ascii_whitespace().collect::<Vec<_>>().join("_")
 }
 
-/// Returns a constant of Rust: no identifier starts with a digit.
+/// Returns a Rust constant: an identifier cannot start with a digit.
 fn constant(identifier: &str) -> String {
     let underscore = if identifier.starts_with(|first: char| first.is_ascii_digit()) { "_" } else { "" };
     format!("{underscore}{identifier}")
 }
 
-/// Returns a name as it may stand in a comment of either language: in quotes, nothing invisible,
-/// nothing that begins or ends a comment.
+/// Returns a name in a form that is safe in a comment of either language: in quotes, without
+/// invisible characters, and without anything that begins or ends a comment.
 fn quoted(name: &str) -> String {
     let mut text = format!("{name:?}");
     for pair in ["*/", "/*", "??"] {
-        // Twice: pairs overlap.
+        // Twice, because pairs may overlap.
         for _ in 0..2 {
             text = text.replace(pair, &format!("{} {}", &pair[..1], &pair[1..]));
         }

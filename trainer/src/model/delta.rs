@@ -1,4 +1,4 @@
-//! A delta between two models: writes what `feamoe_engine::delta` draws and applies.
+//! Writes a delta between two models, in the format that `feamoe_engine::delta` draws and applies.
 
 use std::collections::HashMap;
 
@@ -9,13 +9,13 @@ use feamoe_engine::{Blob, LoadError};
 
 use crate::model::AlignedBytes;
 
-/// Bytes of the old blob that are looked for together: what a copy saves must be more than what
-/// telling of it takes.
+/// Number of bytes that are looked up together in the old blob: a copy must save more than its
+/// encoding takes.
 const BLOCK: usize = 8;
-/// Weights of a block whose own shift is tried for all of it.
+/// Number of weights of a block whose own shift is tried for the whole block.
 const SHIFTS_TRIED: usize = 16;
 
-/// Why there is no delta.
+/// Why a delta cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeltaError {
@@ -25,26 +25,27 @@ pub enum DeltaError {
     /// The engine refuses the new model.
     #[error("the new model: {0}")]
     New(LoadError),
-    /// It would not be worth it.
+    /// The delta is not smaller than the new model.
     #[error("the delta would have {found} bytes, but the new model itself has only {limit}; send the model instead")]
     NoSmaller {
-        /// Bytes of the delta.
+        /// Size of the delta in bytes.
         found: usize,
-        /// Bytes of the new model.
+        /// Size of the new model in bytes.
         limit: usize,
     },
     /// A value could not be encoded.
     #[error("the delta could not be encoded: {0}")]
     Postcard(#[from] postcard::Error),
-    /// Applied, it does not give the new model.
+    /// The delta, when applied, does not give the new model.
     #[error(
         "the delta does not give the new model: {0}; nothing was written. This is a bug in feamoe, please report it"
     )]
     Wrong(#[from] delta::DeltaError),
 }
 
-/// Returns the delta that turns `old` into `new`, byte by byte; it has been applied once. Models of
-/// other features or encodings have one too, as long as it is smaller than the new model.
+/// Returns the delta that turns `old` into `new`, byte by byte; it has been applied once. Models
+/// with different features or encodings have a delta too, as long as it is smaller than the new
+/// model.
 ///
 /// # Errors
 /// See [`DeltaError`].
@@ -53,7 +54,7 @@ pub fn delta(old: &AlignedBytes, new: &AlignedBytes) -> Result<Vec<u8>, DeltaErr
     let new = Blob::new(new.as_slice()).map_err(DeltaError::New)?;
     let (mut from, to) = (Layout::of(&old), Layout::of(&new));
     if from.width != to.width {
-        // Nothing of the old table predicts the new one.
+        // The old table cannot predict the new one.
         from = Layout { table: Table { at: offset(old.bytes().len()), rows: 0, experts: 0 }, ..from };
     }
     let (old_crc32, old, new) = (old.crc32(), old.bytes(), new.bytes());
@@ -82,12 +83,13 @@ pub fn delta(old: &AlignedBytes, new: &AlignedBytes) -> Result<Vec<u8>, DeltaErr
     if bytes.len() >= new.len() {
         return Err(DeltaError::NoSmaller { found: bytes.len(), limit: new.len() });
     }
-    // Its CRC shows that the blob is the new one.
+    // The CRC in the delta proves that the result is the new blob.
     apply(old, &bytes, &mut vec![0; new.len()])?;
     Ok(bytes)
 }
 
-/// Where a blob has its table, of which type its weights are, and whose rows they are.
+/// The layout of a blob: where its table is, the type of its weights, and the kinds of its
+/// features.
 struct Layout {
     table: Table,
     width: Width,
@@ -103,32 +105,32 @@ impl Layout {
             Values::I16(fixed) => (Width::I16, rows, fixed.rows.len()),
             Values::I8(fixed) => (Width::I8, rows, fixed.rows.len()),
         };
-        // The values are the last of a blob, and an integer blob's rows the last of them.
+        // The values are last in a blob, and the rows are last among the values of an integer blob.
         let table = Table { at: offset(blob.bytes().len() - values), rows, experts };
         Self { table, width, kinds: blob.kinds().collect() }
     }
 
-    /// Returns the rows before those of the features: the bias of floats.
+    /// Returns the number of rows before those of the features: with float weights, the bias.
     fn bias_rows(&self) -> u32 {
         u32::from(self.width == Width::F32)
     }
 }
 
-/// Returns an offset in a blob, which fits a u32.
+/// Returns an offset in a blob as u32. It always fits.
 fn offset(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// Rows of the new table that are coded as rows of the old one, which follow one another in both.
+/// Consecutive rows of the new table that are coded as consecutive rows of the old one.
 #[derive(Clone, Copy)]
 struct Run {
     rows: u32,
-    /// Where they start in the old table; `None` for nowhere.
+    /// Where they start in the old table; `None` if there are no such rows.
     from: Option<u32>,
 }
 
-/// Returns the runs of the new table: the bias, then each feature's. The rows of a run move by one
-/// mean, see `layout`.
+/// Returns the runs of the new table: the bias, then those of each feature. All rows of a run shift
+/// by the same mean, see `layout`.
 fn runs(old: &Layout, new: &Layout) -> Vec<Run> {
     if new.table.rows == 0 || old.table.rows == 0 {
         return vec![Run { rows: new.table.rows, from: None }];
@@ -139,13 +141,14 @@ fn runs(old: &Layout, new: &Layout) -> Vec<Run> {
         let mut run = |rows, from: Option<u32>| runs.push(Run { rows, from: from.map(|row| start + row) });
         let before = known.next();
         match (before, *kind) {
-            // The linear row is not centred, the bins are by another mean than the row for missing.
+            // The linear row is not centred. The bins are centred by another mean than the missing
+            // row.
             (Some(&Kind::Number { bins: before, .. }), Kind::Number { bins, .. }) => {
                 run(2, Some(0));
                 run(bins.min(before).into(), Some(2));
                 run(bins.saturating_sub(before).into(), None);
             }
-            // A new level starts as the row for unseen ones, which is the first after the levels.
+            // A new level starts as the unseen row, which is the first after the levels.
             (Some(&Kind::Category { levels: before }), Kind::Category { levels }) if levels != before => {
                 let unseen = u32::from(before);
                 run(levels.min(before).into(), Some(0));
@@ -168,8 +171,8 @@ struct Weights<'a> {
 }
 
 impl Weights<'_> {
-    /// Returns a run of rows in the lane of an expert: the gate's or (`own`) its own. Zeros for
-    /// rows that are not there.
+    /// Returns the weights of a run of rows in one lane of an expert: its own lane if `own`, else
+    /// its gate lane. Rows that do not exist give zeros.
     fn lane(&self, expert: u8, own: bool, from: Option<u32>, rows: u32) -> Vec<u32> {
         let Layout { table, width, .. } = self.layout;
         let weight = |row: u32| width.read(self.blob, table.weight(*width, row as usize, expert.into(), own));
@@ -179,7 +182,7 @@ impl Weights<'_> {
     }
 }
 
-/// Returns for each new expert the old one that predicts it best, and the blocks of all lanes.
+/// Returns the old expert that best predicts each new one, and the coded blocks of all lanes.
 fn code(old: &Weights<'_>, new: &Weights<'_>, runs: &[Run]) -> (Vec<u8>, Vec<u8>) {
     let lanes = |source, expert| {
         let pairs = [false, true].into_iter().flat_map(|own| {
@@ -193,10 +196,10 @@ fn code(old: &Weights<'_>, new: &Weights<'_>, runs: &[Run]) -> (Vec<u8>, Vec<u8>
         pairs.collect::<Vec<_>>()
     };
     let (width, mut sources, mut bits) = (new.layout.width, Vec::new(), Bits::default());
-    // The format's experts are 64 at most.
+    // The format has at most 64 experts.
     let experts = |table: &Table| 0..u8::try_from(table.experts).unwrap_or(NO_SOURCE);
     for expert in experts(&new.layout.table) {
-        // Of two that predict as well, the expert in the same place is taken: it comes first.
+        // Among equally good predictors, the expert with the same number comes first and is chosen.
         let mut candidates: Vec<u8> = experts(&old.layout.table).chain([NO_SOURCE]).collect();
         candidates.sort_by_key(|source| *source != expert);
         let cost = |source: &u8| {
@@ -215,11 +218,11 @@ fn code(old: &Weights<'_>, new: &Weights<'_>, runs: &[Run]) -> (Vec<u8>, Vec<u8>
 /// The weights of one lane in one run.
 struct Block {
     k: u32,
-    /// The bits of an f32, or an i32.
+    /// The shift, as the bits of an f32, or as an i32.
     shift: Option<u32>,
-    /// Each weight's difference from its prediction, zigzag.
+    /// Each weight's difference from its prediction, zigzag coded.
     differences: Vec<u32>,
-    /// Bits it takes.
+    /// Size of the code in bits.
     cost: u64,
 }
 
@@ -236,13 +239,12 @@ impl Block {
         Self { k, shift, cost: cost + if shift.is_some() { 38 } else { 6 }, differences }
     }
 
-    /// Returns the shortest of those that some weights' own shifts give, and the one without a
-    /// shift.
+    /// Returns the shortest block. It tries no shift, and the shifts that single weights have.
     fn best(width: Width, old: &[u32], new: &[u32]) -> Self {
         let shifts: Vec<u32> = if width == Width::F32 {
             let pairs = old.iter().zip(new).map(|(old, new)| (f32::from_bits(*old), f32::from_bits(*new)));
             let mut moved: Vec<(f32, f32)> = pairs.filter(|(old, new)| *old != 0.0 && old != new).collect();
-            // The shift was rounded least where the weights are small.
+            // Small weights round the shift least.
             moved.sort_by(|a, b| a.0.abs().total_cmp(&b.0.abs()));
             moved.iter().take(SHIFTS_TRIED).map(|(old, new)| (new - old).to_bits()).collect()
         } else {
@@ -276,23 +278,24 @@ impl Block {
     }
 }
 
-/// Returns a difference with its sign in the lowest bit: 0, -1, 1, -2, ... become 0, 1, 2, 3, ...
+/// Returns a difference zigzag coded, with its sign in the lowest bit: 0, -1, 1, -2, ... become 0,
+/// 1, 2, 3, ...
 fn zigzag(difference: u32) -> u32 {
     let sign = difference.cast_signed() >> 31;
     (difference << 1) ^ sign.cast_unsigned()
 }
 
-/// Returns the bits of a difference in a block of this `k`.
+/// Returns the size in bits of a difference in a block with this `k`.
 fn rice_bits(difference: u32, k: u32) -> u64 {
     let ones = difference >> k;
     u64::from(if ones < ESCAPE { ones + 1 + k } else { ESCAPE + 32 })
 }
 
-/// Bits, from the low end of each byte.
+/// A bit string that fills each byte from its low end.
 #[derive(Default)]
 struct Bits {
     bytes: Vec<u8>,
-    /// Bits written.
+    /// Number of bits written.
     length: usize,
 }
 
@@ -310,10 +313,10 @@ impl Bits {
     }
 }
 
-/// The places of the old blob's bytes, [`BLOCK`] at a time.
+/// The positions of the old blob's bytes, in pieces of [`BLOCK`] bytes.
 struct Copies<'a> {
     old: &'a [u8],
-    /// Where such bytes first stand. Looked up only: the order of its entries has no effect.
+    /// First position of each piece. Only looked up: the order of its entries has no effect.
     places: HashMap<&'a [u8], usize>,
 }
 
@@ -326,10 +329,10 @@ impl<'a> Copies<'a> {
         Self { old, places }
     }
 
-    /// Tells bytes by copies from the old blob, and what is not there literally.
+    /// Encodes bytes as copies from the old blob, and as literals where no copy is found.
     fn edits(&self, new: &[u8]) -> postcard::Result<Vec<u8>> {
         let mut edits = Vec::new();
-        // Up to where all is coded, and where the next copy is looked for.
+        // The end of the coded bytes, and the position where the next copy is looked for.
         let (mut coded, mut at) = (0, 0);
         while let Some(bytes) = new.get(at..at + BLOCK) {
             let Some(&place) = self.places.get(bytes) else {
@@ -350,7 +353,7 @@ impl<'a> Copies<'a> {
     }
 }
 
-/// Returns how many items are the same from the start.
+/// Returns the number of equal items at the start.
 fn same<'a>(a: impl Iterator<Item = &'a u8>, b: impl Iterator<Item = &'a u8>) -> usize {
     a.zip(b).take_while(|(a, b)| a == b).count()
 }

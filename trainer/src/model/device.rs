@@ -1,5 +1,5 @@
-//! A copy of a model for a device, which scores the same with fewer bytes: the card and the
-//! background stay on the host, names where codes do.
+//! Copies a model for a device. The copy scores the same with fewer bytes: the card and the
+//! background stay on the host, and so do the names if codes are enough.
 
 use feamoe_engine::LoadError;
 use feamoe_engine::format::{
@@ -11,19 +11,19 @@ use super::blob::{EncodeError, assemble};
 use super::card::{Card, CardError};
 use crate::model::{AlignedBytes, check};
 
-/// Why there is no copy.
+/// Why a copy cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
-    /// The engine refuses the model, or, as it should not, its copy.
+    /// The engine refuses the model or (which should not happen) its copy.
     #[error(transparent)]
     Refused(#[from] LoadError),
-    /// The model has fewer background records.
+    /// The model has fewer background records than requested.
     #[error("the model has {found} background records, but {asked} were asked for; ask for fewer, or train with more")]
     TooFewBackgroundRows {
-        /// Records the model has.
+        /// Number of records that the model has.
         found: usize,
-        /// Records asked for.
+        /// Number of records requested.
         asked: u16,
     },
     /// Its card cannot be read.
@@ -35,8 +35,8 @@ pub enum DeviceError {
 }
 
 /// Returns a copy of a blob without its card, with the first `background` of its background
-/// records, and with its names or without; weights, ranges and sections that this version does not
-/// know are taken over byte by byte. The copy has been read back through the engine.
+/// records, and with or without its names. Weights, ranges and sections that this version does not
+/// know are copied byte by byte. The copy has been read back through the engine.
 ///
 /// # Errors
 /// See [`DeviceError`].
@@ -51,9 +51,9 @@ pub fn device_copy(blob: &AlignedBytes, with_names: bool, background: u16) -> Re
     Ok(copy)
 }
 
-/// Returns a copy of a blob that decides by another threshold, inside (0, 1); its card says no
-/// longer what was measured by the old one, all else is taken over byte by byte. The copy has been
-/// read back through the engine.
+/// Returns a copy of a blob with another decision threshold, inside (0, 1). Its card loses the
+/// measurements made with the old threshold; everything else is copied byte by byte. The copy has
+/// been read back through the engine.
 ///
 /// # Errors
 /// See [`DeviceError`].
@@ -70,7 +70,7 @@ pub fn with_threshold(blob: &AlignedBytes, threshold: f32) -> Result<AlignedByte
     }
 }
 
-/// Writes a blob that the engine has checked again, section by section.
+/// Rewrites a blob, which the engine has checked, section by section.
 fn rewritten(blob: &[u8], with_names: bool, background: u16) -> Result<AlignedBytes, EncodeError> {
     let Sections { head, sections: found, values, .. } = Sections::of(blob)?;
     let mut sections = Vec::new();
@@ -90,14 +90,14 @@ fn rewritten(blob: &[u8], with_names: bool, background: u16) -> Result<AlignedBy
     assemble(head.to_vec(), &sections, values)
 }
 
-/// A blob that the engine has checked, taken apart. Its signature is left out: it is of these very
-/// bytes, and no copy may carry it.
+/// The parts of a blob that the engine has checked. Its signature is left out: it is valid only for
+/// exactly these bytes, so no copy may carry it.
 pub(super) struct Sections<'a> {
     pub description: Description,
     pub kinds: Vec<Kind>,
-    /// The bytes of both.
+    /// The bytes of description and kinds.
     pub head: &'a [u8],
-    /// With their flags, lowest first.
+    /// The sections with their flags, lowest first.
     pub sections: Vec<(u16, &'a [u8])>,
     pub values: &'a [u8],
 }
@@ -127,7 +127,7 @@ impl<'a> Sections<'a> {
         Ok(Self { description, kinds, head, sections, values: take()? })
     }
 
-    /// Returns the bytes of another description and the same kinds.
+    /// Returns the bytes of another description with the same kinds.
     pub fn head_with(&self, description: &Description) -> postcard::Result<Vec<u8>> {
         let kinds = self.head.get(postcard::to_allocvec(&self.description)?.len()..).unwrap_or_default();
         Ok([postcard::to_allocvec(description)?.as_slice(), kinds].concat())

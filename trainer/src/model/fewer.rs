@@ -1,13 +1,13 @@
-//! A copy of a model with fewer experts: the two whose merging moves the scores the least become
-//! one, until few enough are left.
+//! Copies a model with fewer experts: the two experts whose merging changes the scores the least
+//! become one, until few enough are left.
 //!
-//! A pair is merged as the learner merges (`Merger`). The pair to be merged is the one after which
-//! the mean of `|p' - p|` over some records is the smallest, p being the score of the whole model.
-//! That is measured, and not estimated as the learner does while it learns: a logit of the merged
-//! expert is a sum of the two, so that a pair takes two exponentials and K sums a record.
+//! A pair is merged as the learner merges (`Merger`). The chosen pair is the one after which the
+//! mean of `|p' - p|` over some records is the smallest, where p is the score of the original
+//! model. This is measured, whereas the learner estimates it while it learns. A logit of the merged
+//! expert is a weighted sum of two logits, so a pair takes two exponentials and K sums per record.
 //!
-//! Mean change of the score over the 1,000 background records of models trained with 12 experts,
-//! merged to 5, by this rule and by the learner's estimate (`Closeness`):
+//! Mean change of the score over the 1,000 background records of models trained with 12 experts and
+//! merged to 5, with pairs chosen by this rule and by the learner's estimate (`Closeness`):
 //!
 //! | data                    | measured | estimated |
 //! | ----------------------- | -------- | --------- |
@@ -16,8 +16,8 @@
 //! | COMPAS                  | 0.0012   | 0.0026    |
 //! | Diabetes-130            | 0.0079   | 0.0082    |
 //!
-//! Squared changes choose pairs that are as good. A search for a better share than that of use, at
-//! eleven times the cost, gains at most a seventh there.
+//! Squared changes choose pairs that are as good. A search for a better share than the share of use
+//! takes eleven times as long and gains at most a seventh on these data.
 
 use feamoe_engine::format::Description;
 use feamoe_engine::mixture::{logits, stride, tame};
@@ -30,26 +30,26 @@ use super::device::Sections;
 use super::merger::Merger;
 use crate::model::{AlignedBytes, HostModel, check_floats};
 
-/// Why there is no copy with fewer experts.
+/// Why a copy with fewer experts cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FewerError {
-    /// The engine refuses the model, its weights being integers among other reasons, or, as it
-    /// should not, its copy.
+    /// The engine refuses the model, for example because its weights are integers, or (which should
+    /// not happen) its copy.
     #[error(transparent)]
     Refused(#[from] LoadError),
-    /// The number of experts is not below that of the model, or 0.
+    /// The requested number of experts is 0, or not below that of the model.
     #[error("the model has {found} experts, but {asked} were asked for; ask for fewer than it has, and at least one")]
     WrongNumber {
-        /// Experts of the model.
+        /// Number of experts of the model.
         found: usize,
-        /// Experts asked for.
+        /// Number of experts requested.
         asked: usize,
     },
     /// There is no record to measure on.
     #[error("there are no records to measure the change from merging experts")]
     NoRecords,
-    /// A record is none of this model.
+    /// A record does not fit this model.
     #[error("a record does not fit the model: {0}")]
     Record(#[from] RecordError),
     /// Its card cannot be read.
@@ -60,18 +60,19 @@ pub enum FewerError {
     Encode(#[from] EncodeError),
 }
 
-/// Returns copies of a blob of float weights with one expert fewer each: the first has one less
-/// than the blob, the last has `experts`, at least 1. Each has been read back through the engine.
+/// Returns copies of a blob of float weights, each with one expert fewer than the previous one: the
+/// first has one less than the blob, the last has `experts`, at least 1. Each has been read back
+/// through the engine.
 ///
-/// `records`: the records to measure on, a value for each feature, missing past the last. Names,
-/// background, deviations, calibration and provenance are taken over byte by byte. The calibration
-/// depends on the experts through the score alone: it holds as far as the score does. The card
-/// states in its options that experts were merged, and no longer what was measured before.
+/// `records` are the records to measure on. Each has a value per feature; values past its last are
+/// missing. Names, background, deviations, calibration and provenance are copied byte by byte. The
+/// calibration depends on the experts only through the score: it is as accurate as the score. The
+/// options in the card state that experts were merged, and the earlier measurements are removed.
 ///
 /// The same blob and records give the same bytes on any machine, whatever the number of threads.
-/// *Cost*, with K experts: in each step, two exponentials and K sums for each record and pair. Down
-/// to one expert these are some `K^3 / 3` exponentials a record. *Memory*: the copies, and some 30
-/// bytes for each record and lane.
+/// *Cost*, with K experts: in each step, two exponentials and K sums per record and pair; down to
+/// one expert, about `K^3 / 3` exponentials per record. *Memory*: the copies, and about 30 bytes
+/// per record and lane.
 ///
 /// # Errors
 /// See [`FewerError`].
@@ -106,7 +107,7 @@ pub fn fewer_experts(
     Ok(copies)
 }
 
-/// Returns the blob with these weights, after the engine has read it.
+/// Returns the blob with these weights, after the engine has read it back.
 fn copy(sections: &Sections<'_>, weights: &Lanes, edges: &[u8]) -> Result<AlignedBytes, FewerError> {
     let experts = u8::try_from(weights.experts).unwrap_or(u8::MAX);
     let head = sections.head_with(&Description { experts, ..sections.description }).map_err(EncodeError::from)?;
@@ -127,15 +128,16 @@ fn merged_card(card: &Card, experts: usize) -> Card {
     card
 }
 
-/// Rows of lanes as the engine's weights: gate lanes, expert lanes, zeros up to the stride.
+/// Rows of lanes in the order of the engine's weights: gate lanes, expert lanes, zeros up to the
+/// stride.
 struct Lanes {
     experts: usize,
     lanes: Vec<f32>,
 }
 
 impl Lanes {
-    /// Takes the weights of a blob: the bias and every weight row. Returns the bytes of the edges
-    /// too.
+    /// Takes the weights of a blob: the bias and every weight row. Also returns the bytes of the
+    /// edges.
     fn of_weights<'b>(sections: &Sections<'b>) -> (Self, &'b [u8]) {
         let experts = usize::from(sections.description.experts);
         let rows = 1 + sections.kinds.iter().map(|kind| kind.rows() as usize).sum::<usize>();
@@ -144,7 +146,7 @@ impl Lanes {
         (Self { experts, lanes }, edges)
     }
 
-    /// Returns the logits of every record, a row each, in the range that exponentials take.
+    /// Returns the logits of every record, one row each, clamped to the range of the exponentials.
     fn of_logits(model: &HostModel<'_>, weights: &Self, records: &[Vec<Value>]) -> Result<Self, RecordError> {
         let experts = weights.experts;
         let stride = stride(experts);
@@ -157,14 +159,14 @@ impl Lanes {
                 _ = record.set_value(FeatureIndex(feature), *value)?;
             }
             logits(bias, rows, record.terms(), lanes);
-            // A common shift of the gate lanes stays one in every average of them.
+            // A common shift of the gate lanes remains a common shift when they are averaged.
             tame(lanes, experts);
         }
         Ok(Self { experts, lanes })
     }
 
-    /// Merges two experts. The first `biased` rows hold a bias, alone or in a sum: their gate gains
-    /// the entropy.
+    /// Merges two experts. The first `biased` rows include a bias: there the gate lane gains the
+    /// entropy.
     fn merge(&mut self, merger: &Merger, biased: usize) {
         let Self { experts, lanes } = self;
         let (experts, left) = (*experts, *experts - 1);
@@ -191,16 +193,16 @@ impl Lanes {
     }
 }
 
-/// The records that merging is measured on.
+/// The records on which merging is measured.
 struct Measured {
     logits: Lanes,
-    /// Their scores by the whole model.
+    /// Their scores by the original model.
     scores: Vec<f64>,
 }
 
 /// A record's mixture: `p = sum_k t_k o_k / sum_k t_k`.
 struct Sums {
-    /// By expert, t and t o.
+    /// By expert, `[t, t o]`.
     parts: Vec<[f64; 2]>,
     sum: [f64; 2],
 }
@@ -214,7 +216,7 @@ impl Sums {
     }
 }
 
-/// Returns t and t o of an expert by the logits of its gate and its output, in log2 units.
+/// Returns `[t, t o]` of an expert from the logits of its gate and its output, in log2 units.
 fn part(u: f64, z: f64) -> [f64; 2] {
     let t = libm::exp2(u);
     [t, t / (1.0 + libm::exp2(-z))]
@@ -226,7 +228,7 @@ impl Measured {
         Self { logits, scores }
     }
 
-    /// Returns the pair whose merging moves the scores the least; of equal ones the first. `None`
+    /// Returns the pair whose merging changes the scores the least; the first among equals. `None`
     /// with a single expert.
     fn cheapest(&self) -> Option<Merger> {
         let sums: Vec<Sums> = self.logits.rows().map(Sums::new).collect();
@@ -247,15 +249,14 @@ impl Measured {
         cheapest.map(|(merger, _)| merger)
     }
 
-    /// Returns how much the scores move in all, compared with the whole model, once two experts are
-    /// merged.
+    /// Returns the total change of the scores from the original model's if two experts are merged.
     fn cost(&self, merger: &Merger, sums: &[Sums]) -> f64 {
         let Merger { into, from, share } = *merger;
         let (w, entropy) = (f64::from(share), f64::from(merger.entropy()));
         let moved = self.logits.rows().zip(sums).zip(&self.scores).map(|(([gate, outputs], sums), score)| {
             let average = |lanes: &[f32]| w * f64::from(lanes[into]) + (1.0 - w) * f64::from(lanes[from]);
             let merged = part(average(gate) + entropy, average(outputs));
-            // The others are summed anew: a difference would lose the digits of a small rest.
+            // The other experts are summed again: subtracting from the total would lose precision.
             let others = sums.parts.iter().enumerate().filter(|(expert, _)| *expert != into && *expert != from);
             let [t, to] = others.fold(merged, |[t, to], (_, part)| [t + part[0], to + part[1]]);
             (to / t - score).abs()

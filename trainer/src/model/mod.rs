@@ -4,8 +4,8 @@
 //! These functions convert model files without a learner: [`device_copy`] removes what a device
 //! does not need, [`quantize()`] converts the weights to integers, [`delta()`] encodes a model as
 //! the changes from another one, [`fewer_experts`] merges experts, [`constants()`] writes source
-//! code, and `onnx` (feature `onnx`) writes a model for other runtimes. [`mod@costs`] states what a
-//! model costs on a microcontroller.
+//! code, and `onnx` (feature `onnx`) writes a model for other runtimes. [`mod@costs`] predicts the
+//! costs of a model on a microcontroller.
 
 mod blob;
 pub mod card;
@@ -55,9 +55,9 @@ pub use sign::{SignError, schema_sha256, sign};
 
 use crate::error::Error;
 
-/// The largest number of features of a model on the host.
+/// Maximum number of features of a model on the host.
 pub const FEATURES: usize = 512;
-/// The largest number of experts of a model on the host: as many as the format allows.
+/// Maximum number of experts of a model on the host: as many as the format allows.
 pub const EXPERTS: usize = MAX_EXPERTS;
 
 /// A model of the host's capacity.
@@ -72,16 +72,16 @@ pub type HostIntegerModel<'a> = integer::Model<'a, FEATURES, EXPERTS>;
 pub type HostIntegerRecord<'m> = integer::Record<'m, FEATURES>;
 /// Background records of a [`HostModel`].
 pub type HostBackground<'m> = Background<'m, FEATURES>;
-/// The memory of its Shapley values.
+/// The working memory for its Shapley values.
 pub type HostWorkspace = Workspace<FEATURES, EXPERTS>;
 /// An attribution of a [`HostModel`].
 pub type HostAttribution = Attribution<FEATURES, EXPERTS>;
 
-/// A recourse of a record of a [`HostModel`].
+/// The recourse of a record of a [`HostModel`].
 pub type HostRecourse = Recourse<FEATURES>;
-/// The rules of one.
+/// The rules of such a recourse.
 pub type HostRules = Rules<FEATURES>;
-/// One answer of several.
+/// One of several answers of such a recourse.
 pub type HostAnswer = Answer<FEATURES>;
 
 /// A model with float or integer weights.
@@ -128,7 +128,7 @@ of_either! {
     experts: usize,
     /// Returns the decision threshold.
     threshold: f32,
-    /// Returns where the model comes from.
+    /// Returns the origin of the model.
     provenance: &'m Provenance,
     /// Returns the blob's checksum.
     crc32: u32,
@@ -147,7 +147,7 @@ impl<'m> AnyModel<'m> {
         }
     }
 
-    /// Returns the value of a feature in each background record; none without a background, or if
+    /// Returns the value of a feature in each background record; empty without a background, or if
     /// there are only integer weights.
     #[must_use]
     pub fn background_values(self, feature: usize) -> Vec<Value> {
@@ -156,7 +156,7 @@ impl<'m> AnyModel<'m> {
     }
 
     /// Returns the distinct numbers of a feature in the background records, in ascending order;
-    /// none without a background, for a category, or if there are only integer weights.
+    /// empty without a background, for a category, or if there are only integer weights.
     #[must_use]
     pub fn background_numbers(self, feature: usize) -> Vec<f32> {
         let values = self.background_values(feature).into_iter();
@@ -203,8 +203,8 @@ impl<'m> AnyModel<'m> {
         matches!(self, Self::Float(model) if model.is_calibrated())
     }
 
-    /// Returns the calibrated probability of a record that was scored: the score itself if the
-    /// model has no other.
+    /// Returns the calibrated probability of a record that was scored. It is the score itself if
+    /// the model is not calibrated.
     ///
     /// # Errors
     /// [`PredictError::OtherModel`].
@@ -232,7 +232,7 @@ impl<'m> AnyModel<'m> {
 
 /// A record of an [`AnyModel`].
 #[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant)] // both are of some kilobytes
+#[allow(clippy::large_enum_variant)] // both take a few kilobytes
 pub enum AnyRecord<'m> {
     /// A model with float weights.
     Float(HostRecord<'m>),
@@ -275,7 +275,7 @@ impl AnyRecord<'_> {
         }
     }
 
-    /// Returns what is to be noted of each feature's value, in their order.
+    /// Returns the note on each feature's value, in the order of the features.
     pub fn notes(&self) -> &[Note] {
         match self {
             Self::Float(record) => record.notes(),
@@ -311,10 +311,10 @@ impl<R: Values> Fill for R {
     }
 }
 
-/// Checks that a blob loads on the host, whatever its weights are.
+/// Checks that a blob loads on the host, whatever the type of its weights.
 ///
 /// # Errors
-/// What the engine says of it.
+/// Those of the engine's reader.
 pub fn check(bytes: &AlignedBytes) -> Result<(), LoadError> {
     match Blob::new(bytes.as_slice())?.weights() {
         Weights::F32(_) => check_floats(bytes),
@@ -322,10 +322,11 @@ pub fn check(bytes: &AlignedBytes) -> Result<(), LoadError> {
     }
 }
 
-/// Checks that a blob of float weights loads on the host, from a copy, as any machine can.
+/// Checks that a blob of float weights loads on the host. It loads a copy, which works on any
+/// machine.
 ///
 /// # Errors
-/// What the engine says of it.
+/// Those of the engine's reader.
 pub(crate) fn check_floats(bytes: &AlignedBytes) -> Result<(), LoadError> {
     let bytes = bytes.as_slice();
     HostModel::load_into(bytes, &mut vec![0.0; bytes.len() / size_of::<f32>()]).map(|_| ())
@@ -349,7 +350,7 @@ impl Fill for AnyRecord<'_> {
     }
 }
 
-/// Returns a score of integers in floats.
+/// Converts a score of integers to floats.
 pub(crate) fn in_floats(score: &integer::Score<EXPERTS>) -> HostScore {
     let mut floats = HostScore::new();
     floats.probability = Scored::probability(score);
@@ -360,7 +361,7 @@ pub(crate) fn in_floats(score: &integer::Score<EXPERTS>) -> HostScore {
     floats
 }
 
-/// Explains a record of integer weights by [`Method::Frozen`], in floats.
+/// Explains a record of integer weights with [`Method::Frozen`], in floats.
 ///
 /// # Errors
 /// [`PredictError::OtherModel`].
@@ -399,7 +400,7 @@ impl AlignedBytes {
         Self { words, length: bytes.len() }
     }
 
-    /// Reads a whole file; of one that is too long for a blob, only as much as shows that it is.
+    /// Reads a whole file. If it is too long for a blob, reads only enough of it to show that.
     ///
     /// # Errors
     /// [`Error::Read`].

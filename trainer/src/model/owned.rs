@@ -1,4 +1,5 @@
-//! Models whose weights are found out when their bytes are read, and models that own their bytes.
+//! Models whose type of weights is known only when their bytes are read, and models that own their
+//! bytes.
 
 use feamoe_engine::format::Weights;
 use feamoe_engine::{Blob, LoadError};
@@ -6,20 +7,20 @@ use self_cell::self_cell;
 
 use super::{AlignedBytes, AnyModel, HostIntegerModel, HostModel};
 
-/// A model of the weights that its blob has.
+/// A loaded model, with the type of weights that its blob has.
 #[derive(Debug)]
 pub enum Loaded<'a> {
-    /// Of float weights.
+    /// A model with float weights.
     Float(Box<HostModel<'a>>),
-    /// Of integer weights.
+    /// A model with integer weights.
     Integer(Box<HostIntegerModel<'a>>),
 }
 
 impl<'a> Loaded<'a> {
-    /// Loads a blob, which has to be aligned as [`AlignedBytes`] are.
+    /// Loads a blob, which must be aligned like [`AlignedBytes`].
     ///
     /// # Errors
-    /// What the engine says of it.
+    /// Those of the engine's reader.
     pub fn new(blob: &'a [u8]) -> Result<Self, LoadError> {
         Ok(match Blob::new(blob)?.weights() {
             Weights::F32(_) => Self::Float(Box::new(HostModel::load(blob)?)),
@@ -33,7 +34,7 @@ impl<'a> Loaded<'a> {
         self.any_with(None)
     }
 
-    /// Like [`Loaded::any`], with the float model that integer weights stand for.
+    /// Like [`Loaded::any`], with the float model that the integer weights represent.
     #[must_use]
     pub fn any_with<'m>(&'m self, floats: Option<&'m HostModel<'m>>) -> AnyModel<'m>
     where
@@ -47,8 +48,8 @@ impl<'a> Loaded<'a> {
 }
 
 self_cell!(
-    /// A model beside the bytes that it reads its weights from: to be shared by an
-    /// [`Arc`](std::sync::Arc), for as long as anyone scores with it.
+    /// A model together with the bytes that hold its weights. Share it with an
+    /// [`Arc`](std::sync::Arc) for as long as it is used for scoring.
     pub struct OwnedModel {
         owner: AlignedBytes,
         #[covariant]
@@ -62,7 +63,7 @@ impl OwnedModel {
     /// Loads and checks a blob.
     ///
     /// # Errors
-    /// What the engine says of it.
+    /// Those of the engine's reader.
     pub fn load(blob: AlignedBytes) -> Result<Self, LoadError> {
         Self::try_new(blob, |blob| Loaded::new(blob.as_slice()))
     }

@@ -1,9 +1,9 @@
-//! Parts of the range of a number.
+//! Divides the range of a number into parts.
 
 use feamoe_engine::schema::Transform;
 
-/// Returns the inner edges of `parts` parts of a range, of equal width after the transform; fewer
-/// where two of them are the same number.
+/// Returns the inner edges of `parts` parts of a range, of equal width after the transform. There
+/// are fewer edges if some would be the same number.
 pub(crate) fn parts(transform: Transform, low: f32, high: f32, parts: u16) -> Vec<f32> {
     let (from, to) = (f64::from(transform.apply(low)), f64::from(transform.apply(high)));
     let at = |part: u16| inverse(transform, from + (to - from) * f64::from(part) / f64::from(parts));

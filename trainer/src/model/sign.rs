@@ -1,4 +1,4 @@
-//! Signs a model file: puts the section of [`feamoe_engine::signature`] into it.
+//! Signs a model file: adds the section of [`feamoe_engine::signature`].
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use feamoe_engine::format::FLAG_SIGNATURE;
@@ -11,34 +11,34 @@ use super::blob::{EncodeError, assemble};
 use super::device::Sections;
 use super::{AlignedBytes, check};
 
-/// Why a model was not signed.
+/// Why a model cannot be signed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignError {
-    /// The engine refuses the model, or, as it should not, its signed copy.
+    /// The engine refuses the model or (which should not happen) its signed copy.
     #[error(transparent)]
     Refused(#[from] LoadError),
-    /// The line has no such name.
+    /// The name of the line is not valid.
     #[error("found the line name {0:?}, expected 1 to {MAX_LINE} characters of a-z, 0-9, - . _")]
     Line(String),
-    /// The model has no names, and no other one was given that has.
+    /// The model has no names, and no other model with names was given.
     #[error("the model has no feature names, which a signature needs")]
     NoNames,
-    /// The model that names were to be taken from has other features.
+    /// The model that provides the names has other features.
     #[error("the model with the names differs from the model to sign at feature {0} (counted from 0)")]
     OtherFeatures(usize),
     /// The signed copy could not be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
-    /// What was written does not verify.
+    /// The signed copy does not verify.
     #[error("the signed model does not verify: {0}; nothing was written. This is a bug in feamoe, please report it")]
     Wrong(#[from] TrustError),
 }
 
-/// Returns a copy of a blob, of any weights, signed by `key` as version `model_version` of a line
-/// of models; a signature that it had is replaced. `named` gives the names of features and levels:
-/// those of the model itself, or, where it has none, of the one that it is a copy of. The copy was
-/// verified.
+/// Returns a copy of a blob, with any type of weights, signed by `key` as version `model_version`
+/// of a line of models. An existing signature is replaced. `named` provides the names of features
+/// and levels: it is the model's own schema or, if the model has no names, that of the model it is
+/// a copy of. The copy has been verified.
 ///
 /// # Errors
 /// See [`SignError`].
@@ -68,7 +68,7 @@ pub fn sign(
         sections.insert(at, own);
         assemble(head.to_vec(), &sections, values)
     };
-    // The signature's own bytes are not part of what is signed.
+    // The signature does not cover its own bytes.
     let draft = with(&section)?;
     let message = Signature::claimed(draft.as_slice())?.message(draft.as_slice()).ok_or(TrustError::Malformed)?;
     section.signature = key.sign(&message).to_bytes();
@@ -79,7 +79,7 @@ pub fn sign(
 }
 
 /// Returns the SHA-256 of the favourable outcome and of the names, kinds and levels of a model's
-/// features, as [`feamoe_engine::signature`] draws them; `None` if it has no names.
+/// features, in the format of [`feamoe_engine::signature`]; `None` if it has no names.
 #[must_use]
 pub fn schema_sha256(schema: Schema<'_>) -> Option<[u8; 32]> {
     let mut hash = Sha256::new();

@@ -1,5 +1,5 @@
-//! Which records are used, and what a row has besides its cells: filters, the label, protected
-//! groups, all counted.
+//! Decides which records are used, and finds the label and protected groups of a row. Counts
+//! everything.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -19,22 +19,22 @@ use crate::schema::{Filter, Schema, Target};
 /// What the rows are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// Learning and evaluating: the target and every protected column must be there, filters apply,
-    /// each row has a label.
+    /// Learning and evaluating: the target and every protected column must exist, filters apply,
+    /// and each row has a label.
     Learn,
-    /// Scoring: each record of the file gives a row; label and groups are known where the columns
-    /// are there.
+    /// Scoring: each record of the file gives a row. Label and groups are known if their columns
+    /// exist.
     Score,
 }
 
-/// What became of the records.
+/// What happened to the records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Records read.
     pub read: u64,
     /// Records left out by a filter.
     pub filtered: u64,
-    /// Records left out because the target is neither positive nor negative.
+    /// Records left out because the target has neither outcome.
     pub unlabelled: u64,
     /// Records left out because their sample weight is 0.
     pub weightless: u64,
@@ -45,7 +45,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Adds other records.
+    /// Adds the counts of other records.
     pub(super) fn add(&mut self, other: &Self) {
         let Self { read, filtered, unlabelled, weightless, positive, negative } = other;
         self.read = self.read.saturating_add(*read);
@@ -57,13 +57,13 @@ impl Counts {
     }
 }
 
-/// Takes records of the same columns in, as a schema says.
+/// Admits records of the same columns, as a schema describes.
 #[derive(Clone)]
 pub(crate) struct Admission {
     pub(super) columns: Arc<[String]>,
     usage: Use,
     target: Target,
-    /// Where the target is; `None` if scoring data has none.
+    /// Index of the target's column; `None` if scoring data has none.
     target_index: Option<usize>,
     filters: Vec<(usize, Filter)>,
     pub(super) groupings: Vec<Grouping>,
@@ -71,12 +71,12 @@ pub(crate) struct Admission {
     pub(super) counts: Counts,
     /// Counts of the sources before this one.
     pub(super) earlier: Counts,
-    /// Where the sample weights are, and what their column is called; `None` if each is 1.
+    /// Index and name of the column of sample weights; `None` if each weight is 1.
     weighed_by: Option<(usize, String)>,
     weight: f64,
-    /// Values of the target that are neither positive nor negative.
+    /// Values of the target that are neither outcome.
     pub(super) other_targets: Seen,
-    /// Values of the target that count as negative because the schema lists none.
+    /// Values that count as the other outcome because the schema lists none.
     pub(super) implied_negatives: Seen,
     label: Option<bool>,
     groups: Vec<u8>,
@@ -89,10 +89,10 @@ pub struct Row<'a> {
     pub(crate) record: Record<'a>,
     /// Whether the outcome is the favourable one; `None` only for [`Use::Score`].
     pub label: Option<bool>,
-    /// Group per attribute, intersections after the protected columns: 0 privileged, 1.. the
-    /// others, [`NO_GROUP`].
+    /// Group per attribute, intersections after the protected columns: 0 for the privileged group,
+    /// 1 and up for the others, or [`NO_GROUP`].
     pub groups: &'a [u8],
-    /// Sample weight, above 0: 1 where the rows are not weighed.
+    /// Sample weight, above 0; 1 without a column of weights.
     pub weight: f64,
 }
 
@@ -105,7 +105,7 @@ impl<'a> Deref for Row<'a> {
 }
 
 impl Admission {
-    /// Finds the schema's columns; `file` stands for the source in messages.
+    /// Finds the schema's columns. `file` stands for the source in messages.
     pub(crate) fn new(columns: &Arc<[String]>, file: &str, schema: &Schema, usage: Use) -> Result<Self, Error> {
         let optional = |name: &str, wanted_by: &str| match column(columns, file, name, wanted_by) {
             Err(_) if usage == Use::Score => Ok(None),
@@ -155,13 +155,13 @@ impl Admission {
         }
     }
 
-    /// Keeps one part of the records from here on; the others are not counted as filtered.
+    /// Keeps one part of the records from here on. The others are not counted as filtered.
     pub(crate) fn keep(&mut self, split: Split) {
         self.split = Some(split);
     }
 
-    /// Takes the sample weight of each record that is used from a column: a number of at least 0.
-    /// Records of weight 0 are counted and left out.
+    /// Uses a column as the sample weights: each value must be a number of at least 0. Records of
+    /// weight 0 are counted and left out.
     ///
     /// # Errors
     /// [`Error::MissingColumn`].
@@ -188,19 +188,19 @@ impl Admission {
         self.groupings.iter().map(|grouping| &grouping.attribute).chain(intersections)
     }
 
-    /// Returns what became of the records so far.
+    /// Returns what happened to the records so far.
     pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// Returns the columns that it looks at.
+    /// Returns the columns that it reads.
     pub(crate) fn wanted(&self) -> Vec<usize> {
         let groups = self.groupings.iter().flat_map(|grouping| grouping.columns().iter().copied());
         let weights = self.weighed_by.iter().map(|(index, _)| *index);
         self.filters.iter().map(|(index, _)| *index).chain(self.target_index).chain(weights).chain(groups).collect()
     }
 
-    /// Decides whether a record is used; finds its label and groups if so.
+    /// Decides whether a record is used, and if so finds its label and groups.
     pub(crate) fn admit(&mut self, record: &Record<'_>) -> Result<bool, Error> {
         self.counts.read += 1;
         if self.split.is_some_and(|split| !split.keeps(record.position.number)) {
@@ -259,7 +259,7 @@ impl Admission {
         Ok(true)
     }
 
-    /// Returns the groups of a record, as far as they are known; counts nothing.
+    /// Returns the groups of a record, where known, without counting it.
     pub(crate) fn groups_of(&self, record: &Record<'_>) -> Vec<u8> {
         let mut groups: Vec<u8> = self.groupings.iter().map(|grouping| grouping.find(record)).collect();
         let combined = self.intersections.iter().map(|intersection| intersection.find(&groups));
@@ -285,7 +285,7 @@ impl Admission {
         &self.other_targets
     }
 
-    /// Returns the labels that count as negative because the schema lists none.
+    /// Returns the labels that count as the other outcome because the schema lists none.
     pub(crate) fn implied_negatives(&self) -> &Seen {
         &self.implied_negatives
     }
@@ -295,8 +295,8 @@ impl Admission {
         Row { record, label: self.label, groups: &self.groups, weight: self.weight }
     }
 
-    /// Checks, once all records are read, that they could be learned from: rows of both outcomes,
-    /// and none of the groups that the schema names empty.
+    /// Checks, once all records are read, that learning is possible: rows of both outcomes
+    /// occurred, and every group that the schema names.
     ///
     /// # Errors
     ///
@@ -306,7 +306,7 @@ impl Admission {
         self.check_learned(files)
     }
 
-    /// Checks that all rows together, those of earlier sources too, can be learned from.
+    /// Checks that learning is possible from all rows together, including those of earlier sources.
     ///
     /// # Errors
     ///
@@ -316,7 +316,7 @@ impl Admission {
         self.check_groups(files)
     }
 
-    /// Like [`Admission::check`], of a part of the data: it may lack groups.
+    /// Like [`Admission::check`], for a part of the data: groups may be absent.
     ///
     /// # Errors
     /// [`Error::NoUsableRows`], [`Error::OneOutcome`].
@@ -396,7 +396,7 @@ impl Admission {
         self.intersections.iter().try_for_each(|intersection| intersection.check(files))
     }
 
-    /// Checks that of each protected column at least one group occurred.
+    /// Checks that at least one group of each protected column occurred.
     ///
     /// # Errors
     ///
@@ -406,7 +406,7 @@ impl Admission {
     }
 }
 
-/// Whether a label is one of these, as a value: 1, 1.0 and "1" are the same.
+/// Returns whether a label is one of these values. 1, 1.0 and "1" are the same.
 #[inline]
 fn is_listed(values: &[String], label: &[u8]) -> bool {
     values.iter().any(|value| value.as_bytes() == label)
@@ -431,7 +431,7 @@ fn not_a_weight(record: &Record<'_>, index: usize, column: &str) -> Error {
     }
 }
 
-/// Whether a record passes a filter.
+/// Returns whether a record passes a filter.
 fn passes(filter: &Filter, record: &Record<'_>, index: usize) -> Result<bool, Error> {
     let text = record.text(index);
     let listed = |values: &[String]| values.iter().any(|value| value.as_bytes() == &*text);

@@ -1,14 +1,14 @@
-//! Values that a person would take for the same: they differ in case, blanks, or Unicode form, or
-//! as two ways to write a number.
+//! Values that a person would read as equal: they differ only in case, blanks or Unicode form, or
+//! are two ways to write one number.
 
 use unicode_normalization::UnicodeNormalization;
 
-/// Returns what a person reads: compatibility forms composed, in lower case, without blanks around.
+/// Returns the text as a person reads it: compatibility forms composed, lower case, trimmed.
 fn read(value: &str) -> String {
     value.trim().nfkc().flat_map(char::to_lowercase).collect()
 }
 
-/// Returns the listed value that a value could be meant for, if any.
+/// Returns the listed value that `value` was probably meant to be, if any.
 pub(crate) fn resembling<'l>(value: &str, mut listed: impl Iterator<Item = &'l str>) -> Option<&'l str> {
     let wanted = read(value);
     listed.find(|listed| read(listed) == wanted || is_same_number(value, listed))

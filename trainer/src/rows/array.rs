@@ -25,7 +25,7 @@ pub struct ArrayRows<'a, T> {
     view: ArrayView2<'a, T>,
     columns: Arc<[String]>,
     names: [String; 1],
-    /// Rows lent so far.
+    /// Number of rows returned so far.
     lent: usize,
     cells: Cells,
     digest: Digest,
@@ -35,7 +35,8 @@ impl<'a, T: Copy + Into<f64>> ArrayRows<'a, T> {
     /// Takes a view of shape (rows, columns) and the names of its columns.
     ///
     /// # Errors
-    /// [`Error::Input`] where there are more or fewer names than columns, or one twice.
+    /// [`Error::Input`] if the number of names differs from the number of columns, or if a name
+    /// occurs twice.
     pub fn new<S: AsRef<str>>(view: ArrayView2<'a, T>, columns: &[S]) -> Result<Self, Error> {
         let columns: Arc<[String]> = columns.iter().map(|name| name.as_ref().to_owned()).collect();
         if columns.len() != view.ncols() {

@@ -1,5 +1,4 @@
-//! A few rows kept in memory: what an encoder is fitted on before learning begins, and a sample of
-//! them.
+//! Rows kept in memory: those that an encoder is fitted on before learning begins, or a sample.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,20 +9,19 @@ use super::record::{Derived, Held as HeldCells, Kept, NOT_KEPT, Position, Record
 use super::{GroupMap, Row, Stream};
 use crate::error::Error;
 
-/// Rows, of which only the cells of some columns are kept: typed, and nothing of a row that was
-/// replaced.
+/// Rows with only the cells of some columns, typed. Nothing remains of a row that was replaced.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Buffer {
-    /// Of each column its place among the cells of a row, or none.
+    /// The place of each column among the kept cells of a row, or [`NOT_KEPT`].
     places: Vec<u32>,
-    /// Cells of a row.
+    /// Number of cells kept per row.
     kept: usize,
-    /// Groups of a row.
+    /// Number of groups per row.
     attributes: usize,
     rows: VecDeque<Held>,
 }
 
-/// A row.
+/// One row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Held {
     cells: Box<[Kept]>,
@@ -31,7 +29,7 @@ struct Held {
     groups: Box<[u8]>,
     label: Option<bool>,
     weight: f64,
-    /// Not stored: a path is nobody's business.
+    /// Not stored, because a path may be private.
     #[serde(skip, default = "unknown")]
     file: Arc<str>,
     line: u64,
@@ -49,7 +47,8 @@ impl Held {
 }
 
 impl Buffer {
-    /// Starts without rows. `columns`: how many a record has; `kept`: those whose cells are kept.
+    /// Starts without rows. `columns` is the number of columns of a record; `kept` lists those
+    /// whose cells are kept.
     #[must_use]
     pub fn new(columns: usize, kept: &[usize], attributes: usize) -> Self {
         let mut places = vec![NOT_KEPT; columns];
@@ -74,7 +73,7 @@ impl Buffer {
         Ok(())
     }
 
-    /// Returns whether a stored buffer can be one, for this number of columns and protected
+    /// Returns whether a stored buffer is valid for this number of columns and protected
     /// attributes.
     pub(crate) fn is_sound(&self, columns: usize, attributes: usize) -> bool {
         let mut places: Vec<u32> = self.places.iter().copied().filter(|place| *place != NOT_KEPT).collect();
@@ -99,12 +98,12 @@ impl Buffer {
         self.rows.push_back(held);
     }
 
-    /// Like [`Buffer::push`], of which there may be more than fit the memory.
+    /// Like [`Buffer::push`], for rows that may not fit in memory.
     ///
     /// # Errors
-    /// [`Error::Memory`]; then the row is not added.
+    /// [`Error::Memory`]. The row is then not added.
     pub(crate) fn try_push(&mut self, row: &Row<'_>) -> Result<(), Error> {
-        /// What a row and the work on it take, by far.
+        /// Far more bytes than one row and the work on it need.
         const SPARE: usize = 1 << 20;
         let room = self.rows.try_reserve(1).and_then(|()| Vec::<u8>::new().try_reserve_exact(SPARE));
         room.map_err(|_| Error::Memory { rows: self.rows.len(), megabytes: self.bytes() / 1_000_000 })?;
@@ -112,7 +111,8 @@ impl Buffer {
         Ok(())
     }
 
-    /// Adds a row of another buffer of the same columns, by its index, in the groups of a union.
+    /// Adds the row at `index` of another buffer with the same columns, with its groups mapped to
+    /// those of a union.
     pub(crate) fn take(&mut self, from: &Self, index: usize, groups: &GroupMap) {
         if let Some(held) = from.rows.get(index) {
             let mut held = held.clone();
@@ -121,18 +121,18 @@ impl Buffer {
         }
     }
 
-    /// Takes the oldest row out.
+    /// Removes the oldest row.
     pub(crate) fn pop(&mut self) {
         self.rows.pop_front();
     }
 
-    /// Returns some of the rows.
+    /// Returns a buffer with only the rows at these indices.
     pub(crate) fn only<'i>(&self, indices: impl Iterator<Item = &'i u32>) -> Self {
         let rows = indices.filter_map(|index| self.rows.get(*index as usize).cloned()).collect();
         Self { places: self.places.clone(), rows, ..*self }
     }
 
-    /// Puts a row in the place of another, of which nothing is left.
+    /// Replaces a row. Nothing of the old row remains.
     #[cold]
     pub(super) fn replace(&mut self, index: usize, row: &Row<'_>) {
         let held = self.hold(row);
@@ -150,7 +150,7 @@ impl Buffer {
             }
         }
         let Position { file, line, number } = row.position;
-        // Mostly that of the row before.
+        // Usually the file of the previous row.
         let known = self.rows.back().map(|row| &row.file).filter(|known| &***known == file);
         Held {
             cells: cells.into(),
@@ -164,18 +164,18 @@ impl Buffer {
         }
     }
 
-    /// Returns the bytes that the rows take in memory.
+    /// Returns the memory that the rows take, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.rows.iter().map(Held::bytes).sum()
     }
 
-    /// Returns the bytes that a row takes in memory.
+    /// Returns the memory that a row takes, in bytes.
     pub(crate) fn bytes_of(&self, index: usize) -> usize {
         self.rows.get(index).map_or(0, Held::bytes)
     }
 
-    /// Returns the bytes that the row added last takes in memory.
+    /// Returns the memory that the row added last takes, in bytes.
     pub(crate) fn last_bytes(&self) -> usize {
         self.bytes_of(self.rows.len().saturating_sub(1))
     }
@@ -192,7 +192,7 @@ impl Buffer {
         self.rows.is_empty()
     }
 
-    /// Returns a row, in the order in which they were added.
+    /// Returns a row by its place in the order of adding.
     #[must_use]
     pub fn row(&self, index: usize) -> Option<Row<'_>> {
         let Held { cells, text, groups, label, weight, file, line, number } = self.rows.get(index)?;

@@ -1,11 +1,11 @@
-//! Records that are put together value by value.
+//! Records built value by value.
 
 use super::rules::Rules;
 use super::{Cell, Cells, Record};
 use crate::schema::Table;
 
-/// Puts a record together, whose cells are read as those of a table: text is trimmed, and what
-/// means that a value is missing is missing.
+/// Builds a record whose cells are read like those of a table: text is trimmed, and a value that
+/// stands for a missing one becomes missing.
 ///
 /// ```
 /// use feamoe::rows::{Cell, RecordBuilder};
@@ -35,7 +35,8 @@ impl RecordBuilder {
         self.cells.clear();
     }
 
-    /// Puts a value into a column. Texts are kept until the record is cleared, replaced ones too.
+    /// Sets the value of a column. All texts, even replaced ones, stay in memory until
+    /// [`Self::clear`].
     pub fn put(&mut self, column: usize, cell: Cell<'_>) {
         let rules = self.rules.column(column);
         let cell = match cell {
@@ -46,7 +47,7 @@ impl RecordBuilder {
         self.cells.put(column, cell);
     }
 
-    /// Returns the record; `source` stands for where it comes from in messages.
+    /// Returns the record. `source` stands for its origin in messages.
     #[must_use]
     pub fn record<'a>(&'a self, source: &'a str, number: u64) -> Record<'a> {
         self.cells.record(source, number)

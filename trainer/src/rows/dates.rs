@@ -1,5 +1,5 @@
-//! Dates as numbers. For each column listed under `table.dates` of the schema, adds columns with
-//! the days since a given day, the month, the weekday and so forth.
+//! Dates as numbers. For each column listed under `table.dates` of the schema, adds columns such as
+//! the days since a given day, the month and the weekday.
 
 use std::sync::Arc;
 
@@ -10,18 +10,18 @@ use super::{BadCells, Digest, Record, Source};
 use crate::error::Error;
 use crate::schema::{DatePart, Dates, Table};
 
-/// A source with further columns, made of its dates, after its own.
+/// A source with additional columns, derived from its dates, after its own.
 pub(super) struct Dated<'s> {
     source: Box<dyn Source + 's>,
     /// All columns.
     columns: Arc<[String]>,
     made: Vec<Made>,
-    /// Columns of the source.
+    /// Number of columns of the source itself.
     own: usize,
     cells: Cells,
 }
 
-/// A column that is made of another.
+/// A column derived from another.
 struct Made {
     from: usize,
     format: String,
@@ -30,8 +30,8 @@ struct Made {
     is_wanted: bool,
 }
 
-/// Returns the columns that data have themselves, of those of an earlier run: the ones made of
-/// dates came after them.
+/// Returns the columns that the data have themselves, from those of an earlier run: the columns
+/// derived from dates are last.
 pub(super) fn without_dates<'c>(columns: &'c [String], table: &Table) -> &'c [String] {
     let made = table.dates.values().map(|dates| dates.parts.len()).sum::<usize>();
     columns.get(..columns.len().saturating_sub(made)).unwrap_or_default()
@@ -41,8 +41,8 @@ impl<'s> Dated<'s> {
     /// Adds the columns that a table asks for, if any.
     ///
     /// # Errors
-    /// [`Error::MissingColumn`]; [`Error::Input`] where a column that is made has the name of
-    /// another.
+    /// [`Error::MissingColumn`]; [`Error::Input`] if a derived column has the name of another
+    /// column.
     pub(super) fn of(source: Box<dyn Source + 's>, table: &Table) -> Result<Box<dyn Source + 's>, Error> {
         if table.dates.is_empty() {
             return Ok(source);
@@ -70,14 +70,15 @@ impl<'s> Dated<'s> {
 }
 
 impl Made {
-    /// Returns the number made of a date. Text that is no date stays, and is a bad cell.
+    /// Returns the number derived from a date. Text that is not a date stays as it is, and is a bad
+    /// cell.
     #[allow(clippy::cast_lossless)]
     fn cell<'a>(&self, cell: Cell<'a>) -> Cell<'a> {
         let Cell::Text(text) = cell else { return self.of_number(cell) };
         self.number(&String::from_utf8_lossy(text)).map_or(cell, Cell::Number)
     }
 
-    /// Like [`Made::cell`], for a date that is a number, such as 20130814.
+    /// Like [`Made::cell`], for a date written as a number, such as 20130814.
     fn of_number<'a>(&self, cell: Cell<'a>) -> Cell<'a> {
         let text = cell.text().map(|text| String::from_utf8_lossy(&text).into_owned());
         text.and_then(|text| self.number(&text)).map_or(cell, Cell::Number)
@@ -95,7 +96,7 @@ impl Made {
     }
 }
 
-/// Reads a date. Of a time after it, which the format does not have, only the hour is kept.
+/// Reads a date. If a time follows that is not part of the format, only its hour is kept.
 pub(crate) fn moment(text: &str, format: &str) -> Option<NaiveDateTime> {
     if let Ok(moment) = NaiveDateTime::parse_from_str(text, format) {
         return Some(moment);

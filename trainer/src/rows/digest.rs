@@ -1,5 +1,5 @@
-//! SHA-256 whose state can be stored: a run that is resumed hashes on, so that its data have one
-//! hash however often it was interrupted.
+//! SHA-256 with a state that can be stored: a resumed run continues the hash, so that the hash of
+//! its data does not depend on interruptions.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,9 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::digest::common::hazmat::{SerializableState as _, SerializedState};
 use sha2::{Digest as _, Sha256};
 
-/// Where the state holds the number of blocks.
+/// Place of the number of blocks in the stored state.
 const BLOCKS: Range<usize> = 32..40;
-/// More than anyone hashes; their bits fit 64.
+/// Far more than any real input. The number of bits still fits in 64 bits.
 const MOST_BLOCKS: u64 = 1 << 54;
 
 /// The hash of all bytes so far.
@@ -25,7 +25,7 @@ impl Digest {
         Sha256::digest(bytes).into()
     }
 
-    /// Takes in more bytes.
+    /// Adds more bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
@@ -59,7 +59,7 @@ impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let state = Vec::<u8>::deserialize(deserializer)?;
         let state = SerializedState::<Sha256>::try_from(state.as_slice()).map_err(D::Error::custom)?;
-        // Blocks so far, which the hash multiplies by their bits.
+        // Number of blocks so far, which the hash multiplies by the bits of a block.
         let blocks = state.get(BLOCKS).and_then(|blocks| blocks.try_into().ok()).map_or(u64::MAX, u64::from_le_bytes);
         if blocks > MOST_BLOCKS {
             return Err(D::Error::custom("a SHA-256 of more bytes than there are"));
@@ -73,7 +73,7 @@ impl<'de> Deserialize<'de> for Digest {
 mod tests {
     use super::*;
 
-    /// FIPS 180-4's examples, and that a stored state can be resumed anywhere.
+    /// FIPS 180-4's examples. A stored state can be resumed at any byte.
     #[test]
     fn a_stored_state_goes_on() {
         let text = b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq".repeat(5);

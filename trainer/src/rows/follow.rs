@@ -1,4 +1,4 @@
-//! Data that is read while it is written: a growing file, or a pipe.
+//! Reads data while it is being written: a growing file, or a pipe.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -30,12 +30,12 @@ const OTHERS: [(&[u8], &str); 4] = [
     (b"PAR1", "a Parquet file; write CSV instead"),
 ];
 
-/// A file or standard input, read while it is written: until the end of a pipe, or until `stop`.
-/// Plain text only, and the only input of its run.
+/// A file or standard input that is read while it is being written, until the end of a pipe or
+/// until `stop` is true. It must be plain text, and the only input of its run.
 ///
-/// Records are read a line at a time. Now and then the source says that it pauses
-/// ([`Error::is_pause`]), always between two records, so that a caller can show and store the state
-/// so far. When that happens depends on the clock; the records do not.
+/// Records are read a line at a time. At intervals the source reports a pause
+/// ([`Error::is_pause`]), always between two records, so that a caller can show and store the
+/// current state. The clock decides when pauses happen; it does not influence the records.
 #[derive(Clone, Debug)]
 pub struct Followed {
     input: Box<Input>,
@@ -47,7 +47,7 @@ pub struct Followed {
 /// State shared by the reader of a followed input and its caller.
 #[derive(Debug, Default)]
 struct State {
-    /// The header was read: from here on, pauses are possible.
+    /// Whether the header was read. Pauses are possible only afterwards.
     is_open: AtomicBool,
     left_out: AtomicUsize,
 }
@@ -59,7 +59,7 @@ impl PartialEq for Followed {
 }
 
 impl Followed {
-    /// Follows an input, until its end or until `stop` is true, with a pause after `every`.
+    /// Follows an input until its end or until `stop` is true, with a pause after each `every`.
     #[must_use]
     pub fn new(input: Input, stop: &'static AtomicBool, every: Duration) -> Self {
         Self { input: Box::new(input), stop, every, state: Arc::default() }
@@ -70,7 +70,8 @@ impl Followed {
         &self.input
     }
 
-    /// Returns the bytes of a line without an end that were left out at the request to stop.
+    /// Returns the size in bytes of the unfinished line that was left out when the stop was
+    /// requested.
     #[must_use]
     pub fn left_out(&self) -> usize {
         self.state.left_out.load(Ordering::SeqCst)
@@ -108,13 +109,13 @@ impl Followed {
     }
 }
 
-/// Whole lines as they come. A line without an end waits for it: at the end of a pipe it is handed
-/// out as it is, at the request to stop it is left out.
+/// Passes on whole lines as they arrive. An unfinished line waits for its end: it is passed on as
+/// it is at the end of a pipe, and left out when a stop is requested.
 pub(super) struct Follow {
     chunks: Receiver<io::Result<Vec<u8>>>,
     followed: Followed,
     ready: io::Cursor<Vec<u8>>,
-    /// The start of a line.
+    /// The start of an unfinished line.
     rest: Vec<u8>,
     /// Whether the first bytes were checked.
     is_begun: bool,
@@ -126,7 +127,7 @@ pub(super) struct Follow {
 }
 
 impl Follow {
-    /// Waits for whole lines; false at the end.
+    /// Waits for whole lines. Returns false at the end.
     fn wait(&mut self) -> io::Result<bool> {
         while !self.is_over {
             let stops = || self.followed.stop.load(Ordering::SeqCst);
@@ -139,7 +140,7 @@ impl Follow {
             }
             match self.chunks.recv_timeout(PATIENCE) {
                 Err(RecvTimeoutError::Timeout) => {}
-                // Whoever writes may be asked to stop too, within a line.
+                // The writer may have been stopped by the same request, in the middle of a line.
                 Err(RecvTimeoutError::Disconnected) if stops() => return Ok(self.stop()),
                 Err(RecvTimeoutError::Disconnected) => {
                     self.is_over = true;
@@ -163,7 +164,7 @@ impl Follow {
         Ok(false)
     }
 
-    /// Ends at the request to stop; returns false, as at every end.
+    /// Ends because a stop was requested. Returns false, as at every end.
     fn stop(&mut self) -> bool {
         self.is_over = true;
         self.followed.state.left_out.store(self.rest.len(), Ordering::SeqCst);
@@ -196,14 +197,14 @@ impl Read for Follow {
     }
 }
 
-/// Passes chunks on until the end; a file (`path`) has no end, since it may grow.
+/// Passes chunks on until the end. A file (`path`) has no end, because it may grow.
 fn copy(mut source: impl Read, path: Option<&Path>, send: &SyncSender<io::Result<Vec<u8>>>) {
     let mut read = 0_u64;
     loop {
         let mut chunk = vec![0; CHUNK];
         let sent = match source.read(&mut chunk) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            // Of a pipe that whoever handed it over does not want to be waited for.
+            // A pipe may have been opened in non-blocking mode.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 thread::sleep(PATIENCE);
                 continue;

@@ -9,33 +9,34 @@ use super::seen::Seen;
 use crate::error::{Error, list};
 use crate::schema::Protected;
 
-/// Group of a row whose value is missing, not listed in the schema, or one too many.
+/// Group of a row whose value is missing, not listed in the schema, or found after the maximum
+/// number of groups was reached.
 pub const NO_GROUP: u8 = u8::MAX;
 
 /// One protected attribute and its groups.
 ///
 /// Group 0 is the privileged one, however many values it has; every other group is one value.
-/// Values are compared as text, numbers as numbers: 1.0 is 1. Where the schema lists no
-/// unprivileged values, a group is added for each new value, in the order of appearance.
+/// Values are compared as text, and numbers as numbers: 1.0 is 1. If the schema lists no
+/// unprivileged values, each new value becomes a group, in the order of appearance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attribute {
     column: String,
-    /// Values of the privileged group; none of an intersection.
+    /// Values of the privileged group; empty for an intersection.
     privileged: Vec<String>,
     /// Name of each group, by id.
     groups: Vec<String>,
     /// Rows in each group.
     rows: Vec<u64>,
-    /// Rows in none, with the values of the column that are no group's.
+    /// Rows without a group, with their values.
     without: Seen,
     /// Whether new values become groups.
     open: bool,
-    /// Whether the groups come from numbers or from several columns.
+    /// Whether the groups are derived from numbers or from several columns.
     made: bool,
 }
 
 impl Attribute {
-    /// Starts with the groups that the schema names, without rows.
+    /// Starts with the groups that the schema names, and no rows.
     #[must_use]
     pub fn new(protected: &Protected) -> Self {
         let mut groups = vec![protected.privileged.join("|")];
@@ -51,7 +52,7 @@ impl Attribute {
         }
     }
 
-    /// Starts with the privileged group alone; others are added as they come.
+    /// Starts with only the privileged group; others are added as they occur.
     pub(super) fn open(column: String, privileged: String) -> Self {
         Self {
             column,
@@ -64,7 +65,7 @@ impl Attribute {
         }
     }
 
-    /// Adds a group and returns its id, [`NO_GROUP`] where there are too many.
+    /// Adds a group. Returns its id, or [`NO_GROUP`] if there are too many.
     pub(super) fn add(&mut self, name: String) -> u8 {
         let id = u8::try_from(self.groups.len()).unwrap_or(NO_GROUP);
         if id < NO_GROUP {
@@ -74,7 +75,7 @@ impl Attribute {
         id
     }
 
-    /// Counts a row of a group, or of none: with the value that is no group's, if there is one.
+    /// Counts a row of a group. A row without a group is counted by its value, or as missing.
     pub(super) fn count(&mut self, group: u8, value: Option<&[u8]>) {
         match (self.rows.get_mut(usize::from(group)), value) {
             (Some(rows), _) => *rows += 1,
@@ -83,13 +84,13 @@ impl Attribute {
         }
     }
 
-    /// Adds the groups and rows of another attribute of the same schema. Returns the group here of
-    /// each of its groups; `None` if there are too many.
+    /// Adds the groups and rows of another attribute of the same schema. Returns, for each of its
+    /// groups, the id in this attribute; `None` if there are too many groups.
     pub(super) fn unite(&mut self, other: &Self) -> Option<Vec<u8>> {
         let mut ids = Vec::with_capacity(other.groups.len());
         for (index, (name, rows)) in other.groups.iter().zip(&other.rows).enumerate() {
-            // The privileged group is known by its place: a value may be called as its values,
-            // joined.
+            // The privileged group is matched by its id: another value may happen to equal its
+            // joined name.
             let mut others = (0..NO_GROUP).zip(&self.groups).skip(1);
             let known = others.find(|(_, known)| *known == name || is_same_number(known, name)).map(|(id, _)| id);
             let id = if index == 0 { 0 } else { known.unwrap_or_else(|| self.add(name.clone())) };
@@ -101,7 +102,7 @@ impl Attribute {
         Some(ids)
     }
 
-    /// Returns whether a stored attribute can be what this one, without rows, grew to.
+    /// Returns whether a stored attribute can have grown from this one, which has no rows.
     pub(super) fn can_become(&self, stored: &Self) -> bool {
         (&self.column, &self.privileged, self.open, self.made)
             == (&stored.column, &stored.privileged, stored.open, stored.made)
@@ -110,14 +111,14 @@ impl Attribute {
             && stored.groups.len() <= usize::from(NO_GROUP)
     }
 
-    /// Returns the protected column; those of an intersection, joined with ` & `.
+    /// Returns the name of the protected column. An intersection joins its columns with ` & `.
     #[must_use]
     pub fn column(&self) -> &str {
         &self.column
     }
 
-    /// Returns the names of the groups known so far, by id. The name of a privileged group of
-    /// several values joins them with `|`.
+    /// Returns the names of the groups known so far, by id. A privileged group of several values
+    /// joins them with `|`.
     #[must_use]
     pub fn groups(&self) -> &[String] {
         &self.groups
@@ -129,40 +130,40 @@ impl Attribute {
         self.open
     }
 
-    /// Returns whether it is made of other attributes.
+    /// Returns whether it is an intersection of other attributes.
     #[must_use]
     pub fn is_intersection(&self) -> bool {
         self.privileged.is_empty()
     }
 
     /// Returns the column's values known so far, each with its group: those of the privileged
-    /// group, then one for every other group. None of an intersection, nor where groups are made of
-    /// numbers or of several columns: they are no values of a column.
+    /// group, then one for every other group. Empty for an intersection and for groups derived from
+    /// numbers or from several columns, because their names are not values of a column.
     pub fn values(&self) -> impl Iterator<Item = (u8, &str)> {
         self.names().filter(|_| !self.made)
     }
 
-    /// Returns what is looked up to find a group.
+    /// Returns the names by which groups are looked up.
     fn names(&self) -> impl Iterator<Item = (u8, &str)> {
         let others = (0..NO_GROUP).zip(&self.groups).skip(1).filter(|_| !self.is_intersection());
         self.privileged.iter().map(|value| (0, value)).chain(others).map(|(group, value)| (group, value.as_str()))
     }
 
-    /// Returns the rows counted in each group.
+    /// Returns the number of rows of each group.
     #[must_use]
     pub fn rows(&self) -> &[u64] {
         &self.rows
     }
 
-    /// Returns the rows that belong to no group, with their values: missing ones, and those that
-    /// are not listed. Of an intersection all count as missing.
+    /// Returns the rows that belong to no group, with their values: missing or not listed. An
+    /// intersection counts all of them as missing.
     #[must_use]
     pub fn without_group(&self) -> &Seen {
         &self.without
     }
 }
 
-/// Whether a cell says that its column applies: 1, true or yes.
+/// Returns whether a cell means that its column applies: 1, true or yes.
 fn is_one(cell: Cell<'_>) -> bool {
     cell.number() == Some(1.0)
         || matches!(cell, Cell::Text(text) if ["true", "yes"].iter().any(|word| text.eq_ignore_ascii_case(word.as_bytes())))
@@ -177,21 +178,21 @@ pub(super) struct Grouping {
     ids: FxHashMap<Box<[u8]>, u8>,
 }
 
-/// What the group of a record is found by.
+/// What determines the group of a record.
 #[derive(Clone)]
 enum GroupSource {
-    /// Scoring data has no such column.
+    /// Scoring data without the column.
     Absent,
     /// The value of a column.
     Value(usize),
-    /// A number between others; with the names of the groups.
+    /// The interval that a number lies in, with the names of the groups.
     Cuts(usize, Vec<String>),
-    /// Columns of which one is 1.
+    /// Columns of 0 and 1, of which normally one is 1.
     Dummies(Vec<usize>),
 }
 
 impl Grouping {
-    /// `columns`: where those of [`Protected::columns`] are, as far as they are there.
+    /// `columns` holds the indices of [`Protected::columns`], if they exist.
     pub(super) fn new(protected: &Protected, columns: &[usize]) -> Self {
         let source = match (columns, protected.cuts.is_empty()) {
             ([], _) => GroupSource::Absent,
@@ -209,8 +210,8 @@ impl Grouping {
         Self { attribute: Attribute::new(protected), protected: protected.clone(), source, ids }
     }
 
-    /// Takes over the groups (not the counts) of an earlier stream, so that open groups keep
-    /// their ids.
+    /// Takes over the groups (not the counts) of an earlier stream, so that open groups keep their
+    /// ids.
     pub(super) fn resume_groups(&mut self, earlier: &Attribute) {
         for (name, id) in earlier.groups.iter().zip(0..NO_GROUP).skip(self.attribute.groups.len()) {
             self.ids.insert(name.as_bytes().into(), id);
@@ -224,7 +225,7 @@ impl Grouping {
         self.attribute = earlier.clone();
     }
 
-    /// Returns the columns that it looks at.
+    /// Returns the columns that it reads.
     pub(super) fn columns(&self) -> &[usize] {
         match &self.source {
             GroupSource::Absent => &[],
@@ -241,7 +242,7 @@ impl Grouping {
             GroupSource::Absent => return NO_GROUP,
             GroupSource::Cuts(..) | GroupSource::Dummies(_) => return self.made_group(record),
         };
-        // A listed value counts even where it is a missing token too.
+        // A listed value counts even if it also stands for a missing value.
         if let Some(&id) = self.ids.get(&*record.text(index)) {
             self.attribute.rows[usize::from(id)] += 1;
             return id;
@@ -249,11 +250,11 @@ impl Grouping {
         self.new_value(record.cell(index))
     }
 
-    /// Returns the group of a record that is made of a number or of several columns, and counts it.
+    /// Returns the group of a record, derived from a number or from several columns, and counts it.
     fn made_group(&mut self, record: &Record<'_>) -> u8 {
         let name = match self.made_name(record) {
             Ok(name) => name,
-            // Counted as the value it is, of no group.
+            // Counted under its value, without a group.
             Err(cell) => {
                 self.attribute.count(NO_GROUP, cell.text().as_deref());
                 return NO_GROUP;
@@ -270,8 +271,8 @@ impl Grouping {
         }
     }
 
-    /// Returns the name of a group that is made of a number or of several columns; none where they
-    /// are missing, and the cell where it is no number.
+    /// Returns the name of a group derived from a number or from several columns; `None` if they
+    /// are missing. The error is a cell that has no number.
     fn made_name<'r>(&self, record: &Record<'r>) -> Result<Option<String>, Cell<'r>> {
         Ok(match &self.source {
             GroupSource::Cuts(column, names) => {
@@ -296,7 +297,7 @@ impl Grouping {
         })
     }
 
-    /// Returns the group of a record where it is known, else [`NO_GROUP`]; counts nothing.
+    /// Returns the group of a record if it is known, else [`NO_GROUP`]. Counts nothing.
     pub(super) fn find(&self, record: &Record<'_>) -> u8 {
         let GroupSource::Value(index) = &self.source else {
             let name = self.made_name(record).ok().flatten();
@@ -338,7 +339,7 @@ impl Grouping {
         if self.attribute.rows.iter().all(|rows| *rows == 0) { self.check(files) } else { Ok(()) }
     }
 
-    /// Fails if a group of the schema, or every unprivileged group, had no row.
+    /// Fails if a group of the schema had no row, or if no unprivileged group had one.
     pub(super) fn check(&self, files: &str) -> Result<(), Error> {
         let Attribute { column, groups, rows, .. } = &self.attribute;
         let absent = |role, group| {

@@ -1,4 +1,4 @@
-//! Where rows come from: files, standard input, tables in memory.
+//! The sources of rows: files, standard input, tables in memory.
 
 use std::convert::Infallible;
 use std::ffi::OsStr;
@@ -12,18 +12,18 @@ use std::sync::{Arc, Mutex};
 use super::digest::Digest;
 use crate::error::Error;
 
-/// Bytes looked at to recognise a format.
+/// Number of first bytes that identify a format.
 const MAGIC_BYTES: usize = 6;
 
-/// One data source of a run: as named on the command line a path, or `-` for standard input; or a
-/// table in memory.
+/// One data source of a run. The command line names it by a path, or by `-` for standard input. The
+/// library also accepts a table in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
     /// Standard input, which can be read only once.
     Stdin,
     /// A file.
     File(PathBuf),
-    /// A file or standard input that is read while it is written, the only input of its run.
+    /// A file or standard input that is read while it is being written; the only input of its run.
     Followed(super::Followed),
     /// A table in memory, the only input of its run.
     #[cfg(feature = "arrow")]
@@ -74,15 +74,15 @@ impl Input {
         }
     }
 
-    /// Returns whether the bytes can be read a second time: not those of standard input, of a pipe,
-    /// or of a file that still grows.
+    /// Returns whether the bytes can be read a second time. False for standard input, a pipe, and a
+    /// file that still grows.
     #[must_use]
     pub fn can_be_read_again(&self) -> bool {
         match self {
             Self::Stdin | Self::Followed(_) => false,
             #[cfg(feature = "arrow")]
             Self::Table(_) => true,
-            // One that is not there is refused when it is opened.
+            // A file that does not exist is refused when it is opened.
             Self::File(path) => path.metadata().map_or(true, |found| found.is_file()),
         }
     }
@@ -122,7 +122,7 @@ impl Waiting {
         Ok(inputs.iter().rev().cloned().map(Self::Input).collect())
     }
 
-    /// Returns its name in messages.
+    /// Returns the name that stands for it in messages.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Input(input) => input.to_string(),
@@ -156,8 +156,8 @@ impl Waiting {
 /// The digest of all bytes read so far, shared by the sources of one stream.
 pub(super) type SharedDigest = Arc<Mutex<Digest>>;
 
-/// Passes bytes on and adds them to a digest: the stored bytes, before decompression, so that
-/// `sha256sum FILE` gives the same hash.
+/// Passes bytes on and adds them to a digest. These are the stored bytes, before decompression, so
+/// that `sha256sum FILE` gives the same hash.
 pub(super) struct Hashed {
     pub reader: Box<dyn Read + Send>,
     pub digest: SharedDigest,
@@ -173,8 +173,8 @@ impl Read for Hashed {
     }
 }
 
-/// Reads the first bytes; fewer only at the end of the input, since a pipe may deliver them one by
-/// one.
+/// Reads the first bytes. It reads on until it has all of them, because a pipe may deliver them one
+/// by one; it returns fewer only at the end of the input.
 pub(super) fn peek(raw: &mut dyn Read) -> io::Result<Vec<u8>> {
     let mut head = Vec::with_capacity(MAGIC_BYTES);
     raw.take(MAGIC_BYTES as u64).read_to_end(&mut head)?;

@@ -1,10 +1,10 @@
-//! Intersections: an attribute made of others, such as sex and race together. A model may treat
-//! women and Black people like everyone else and still not Black women; only the groups of the
-//! intersection show it (Kearns et al. 2018, "fairness gerrymandering").
+//! Intersections: an attribute that combines others, such as sex and race. A model may treat women
+//! and Black people like everyone else, yet not Black women. Only the groups of the intersection
+//! show this (Kearns et al. 2018, "fairness gerrymandering").
 //!
-//! Its privileged group are the records privileged in every part. Any other combination that occurs
-//! is a group of its own, named `Female & Black`; a record without a group in one of the parts has
-//! none. *Cost:* one look-up a record.
+//! Its privileged group holds the records that are privileged in every part. Every other
+//! combination that occurs is a group of its own, named like `Female & Black`. A record without a
+//! group in one of the parts has no group. *Cost:* one look-up per record.
 
 use rustc_hash::FxHashMap;
 
@@ -12,23 +12,23 @@ use super::groups::{Attribute, Grouping, NO_GROUP};
 use crate::error::{Error, list};
 use crate::schema;
 
-/// Between the names of the parts.
+/// Separates the names of the parts.
 const AND: &str = " & ";
 
 /// Finds the group of a row from its groups in the parts.
 #[derive(Clone)]
 pub(super) struct Intersection {
     pub(super) attribute: Attribute,
-    /// Places of the parts among the protected attributes.
+    /// Indices of the parts among the protected attributes.
     parts: Vec<usize>,
-    /// By the groups of the parts; looked up only, never iterated.
+    /// Group ids by the groups of the parts. Only looked up, never iterated.
     ids: FxHashMap<Box<[u8]>, u8>,
     /// The groups of the current row's parts.
     key: Vec<u8>,
 }
 
 impl Intersection {
-    /// The schema was checked: every column is that of one of the groupings.
+    /// The schema was checked before: each column belongs to one of the groupings.
     pub(super) fn new(intersection: &schema::Intersection, groupings: &[Grouping]) -> Self {
         let place = |column: &String| groupings.iter().position(|grouping| grouping.attribute.column() == column);
         let parts: Vec<usize> = intersection.columns.iter().filter_map(place).collect();
@@ -60,8 +60,8 @@ impl Intersection {
         id
     }
 
-    /// Returns the group of a record that has these groups in the protected attributes, where it is
-    /// known, else [`NO_GROUP`]; counts nothing.
+    /// Returns the group of a record that has these groups in the protected attributes;
+    /// [`NO_GROUP`] if it is unknown. Counts nothing.
     pub(super) fn find(&self, groups: &[u8]) -> u8 {
         let key: Vec<u8> = self.parts.iter().filter_map(|part| groups.get(*part)).copied().collect();
         self.ids.get(&*key).copied().unwrap_or(NO_GROUP)
@@ -70,7 +70,7 @@ impl Intersection {
     #[cold]
     fn new_combination(&mut self, groupings: &[Grouping]) -> u8 {
         let name = name(groupings, &self.parts, &self.key);
-        // An earlier stream may have had it.
+        // An earlier stream may have had this combination.
         let known = (0..NO_GROUP).zip(self.attribute.groups()).find(|(_, group)| **group == name).map(|(id, _)| id);
         let id = known.unwrap_or_else(|| self.attribute.add(name));
         if id != NO_GROUP {
@@ -79,7 +79,7 @@ impl Intersection {
         id
     }
 
-    /// Fails if no row is privileged in every part, or every row is.
+    /// Fails if no row is privileged in every part, or if every row is.
     pub(super) fn check(&self, files: &str) -> Result<(), Error> {
         let (groups, rows) = (self.attribute.groups(), self.attribute.rows());
         let (role, group) = match (rows.first(), groups) {
@@ -99,8 +99,8 @@ impl Intersection {
     }
 }
 
-/// Joins the names of the parts' groups; one that could be taken for several is quoted, as groups
-/// are known by name from stream to stream.
+/// Joins the names of the parts' groups. A name that could be read as several is quoted, because
+/// groups of different streams are matched by name.
 fn name(groupings: &[Grouping], parts: &[usize], groups: &[u8]) -> String {
     let names = parts.iter().zip(groups).filter_map(|(part, group)| {
         groupings.get(*part).and_then(|grouping| grouping.attribute.groups().get(usize::from(*group)))

@@ -1,10 +1,10 @@
-//! Labelled rows of a table, read one at a time in constant memory, whatever the length of the
+//! Reads the labelled rows of a table one at a time, in constant memory, whatever the length of the
 //! table.
 //!
-//! A [`Source`] lends records ([`Record`]: cells by column): files ([`open()`]), tables in memory
-//! ([`ArrayRows`], with the feature `arrow` `ArrowRows`), or what you implement it for. A
-//! [`Stream`] makes rows of them, as a schema says: filters, label, protected groups. Scoring
-//! without a schema needs records only.
+//! A [`Source`] lends records ([`Record`]: cells by column). Sources are files ([`open()`]), tables
+//! in memory ([`ArrayRows`]; `ArrowRows` with the feature `arrow`), and your own implementations. A
+//! [`Stream`] turns records into rows as a schema describes: filters, label, protected groups.
+//! Scoring without a schema needs only records.
 //!
 //! ```
 //! use feamoe::rows::{Stream, Use};
@@ -118,7 +118,7 @@ impl<'s> Stream<'s> {
         Self::new(open(inputs, &schema.table)?, schema, usage)
     }
 
-    /// Reads CSV text that is not in a file; `name` stands for it in messages.
+    /// Reads CSV text that is not in a file. `name` stands for it in messages.
     ///
     /// # Errors
     ///
@@ -150,17 +150,17 @@ impl<'s> Stream<'s> {
         self.admission.resume_groups(earlier);
     }
 
-    /// Keeps one part of the rows from here on; the others are read, and not counted as filtered.
+    /// Keeps one part of the rows from here on. The others are read, but not counted as filtered.
     pub fn keep(&mut self, split: Split) {
         self.admission.keep(split);
     }
 
-    /// Takes the sample weight of each row from a column: a number of at least 0. Rows of weight 0
-    /// are counted and left out. Call it before the first row.
+    /// Uses a column as the sample weights: each value must be a number of at least 0. Rows of
+    /// weight 0 are counted and left out. Call it before the first row.
     ///
     /// # Errors
     ///
-    /// [`Error::MissingColumn`]; from then on [`Stream::next_row`] gives [`Error::NotAWeight`].
+    /// [`Error::MissingColumn`]. Afterwards [`Stream::next_row`] may return [`Error::NotAWeight`].
     pub fn weigh_by(&mut self, column: &str) -> Result<(), Error> {
         self.admission.weigh_by(column, self.source.file())
     }
@@ -177,7 +177,7 @@ impl<'s> Stream<'s> {
         self.source.columns()
     }
 
-    /// Returns the index of a column; `wanted_by` names what needs it, such as `target.column`.
+    /// Returns the index of a column. `wanted_by` names what needs it, such as `target.column`.
     ///
     /// # Errors
     ///
@@ -186,8 +186,8 @@ impl<'s> Stream<'s> {
         self.source.column(name, wanted_by)
     }
 
-    /// States, before the first row, which columns are needed besides those that the schema needs:
-    /// all others may be absent from then on, if that saves reading them.
+    /// States which columns are needed besides those that the schema needs. The others may be
+    /// missing in later records, if that saves reading them. Call it before the first row.
     pub fn want(&mut self, columns: &[usize]) {
         self.source.want(&[columns, &self.admission.wanted()].concat());
     }
@@ -204,7 +204,7 @@ impl<'s> Stream<'s> {
         self.admission.attributes()
     }
 
-    /// Returns what was done with the records so far.
+    /// Returns what happened to the records so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.admission.counts()
@@ -221,13 +221,13 @@ impl<'s> Stream<'s> {
         self.admission.place(Reading::default())
     }
 
-    /// Returns what is done with cells that are not numbers where a number is needed.
+    /// Returns what happens to cells that are not numbers where a number is needed.
     #[must_use]
     pub fn bad_cells(&self) -> BadCells {
         self.source.bad_cells()
     }
 
-    /// Returns notes on lines that were skipped and files that were read in another way than the
+    /// Returns notes on lines that were skipped and on files that were not read exactly as the
     /// schema says.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
@@ -243,7 +243,7 @@ impl<'s> Stream<'s> {
     ///
     /// # Errors
     ///
-    /// See [`Source::advance`]; [`Error::NotANumber`] where a filter needs a number.
+    /// See [`Source::advance`]; [`Error::NotANumber`] if a filter needs a number.
     pub fn next_row(&mut self) -> Result<Option<Row<'_>>, Error> {
         loop {
             if !self.source.advance()? {
@@ -256,8 +256,8 @@ impl<'s> Stream<'s> {
         Ok(Some(self.admission.row(self.source.record())))
     }
 
-    /// Checks, once the stream is read, that it could be learned from: rows of both outcomes, and
-    /// none of the groups that the schema names empty.
+    /// Checks, once the stream is read, that learning is possible: rows of both outcomes occurred,
+    /// and every group that the schema names.
     ///
     /// # Errors
     ///
@@ -266,7 +266,7 @@ impl<'s> Stream<'s> {
         self.admission.check(&self.files())
     }
 
-    /// Checks that of each protected column at least one group occurred.
+    /// Checks that at least one group of each protected column occurred.
     ///
     /// # Errors
     ///
@@ -376,7 +376,7 @@ mod tests {
         let labels: Vec<_> = rows.iter().map(|r| r.1).collect();
         assert_eq!(labels, [Some(true), Some(false), Some(true), Some(false)]);
         assert_eq!((stream.counts().unlabelled, stream.other_labels().missing()), (1, 1));
-        // A third value is neither surely.
+        // A third value is not certain to be either outcome.
         let error = read("y\n1\n0\n0\nmaybe\n", schema, Use::Learn).err().unwrap().to_string();
         let expected = "f.csv:5: column \"y\": found \"maybe\", expected the favourable outcome, \"1\", or the one other value, \"0\"; ";
         assert!(error.starts_with(expected), "{error}");

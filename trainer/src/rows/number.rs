@@ -3,7 +3,7 @@
 //! | text | number |
 //! | --- | --- |
 //! | `39`, `-1.5`, `.5`, `5.`, `+3`, `1e5` | as it stands |
-//! | `12 %`, `$5`, `5 EUR` | a percent or currency sign beside it is passed over: 12 and 5 |
+//! | `12 %`, `$5`, `5 EUR` | a percent or currency sign beside it is ignored: 12 and 5 |
 //! | `(5)`, `5-`, `−5` | -5 |
 //! | `1 234`, `1'234`, `1_234` | 1234: blanks, apostrophes and underscores between groups of digits |
 //! | full-width, Arabic and Indic digits | as ASCII digits |
@@ -17,46 +17,47 @@ use std::borrow::Cow;
 
 use crate::schema::Table;
 
-/// No number that a person writes is longer, in bytes.
+/// Longest text of a number, in bytes.
 const LONGEST: usize = 80;
 
 /// Blanks that stand between groups of digits: plain, no-break, thin, figure, narrow no-break.
 const BLANKS: [char; 5] = [' ', '\u{a0}', '\u{2009}', '\u{2007}', '\u{202f}'];
 
-/// Other marks between groups of digits: of Switzerland, and of program text.
+/// Other marks between groups of digits: from Switzerland, and from program text.
 const MARKS: [char; 3] = ['\'', '\u{2019}', '_'];
 
-/// Words for currencies, beside the signs that Unicode knows.
+/// Words for currencies, in addition to the signs in Unicode.
 const CURRENCIES: [&str; 22] = [
     "usd", "eur", "gbp", "chf", "jpy", "cny", "inr", "brl", "sek", "nok", "dkk", "pln", "czk", "huf", "rub", "cad",
     "aud", "kr", "kč", "zł", "rs", "r",
 ];
 
-/// The zeros of further digits: full-width, Arabic, Persian, Devanagari.
+/// The zeros of other digits: full-width, Arabic, Persian, Devanagari.
 const ZEROS: [u32; 4] = [0xff10, 0x0660, 0x06f0, 0x0966];
 
-/// Reads a number in plain notation, or as the head of this file says.
+/// Reads a number in any notation of the module's table that needs no key in the schema.
 #[inline]
 pub(crate) fn parse(text: &[u8]) -> Option<f64> {
     fast_float2::parse(text).ok().or_else(|| Marks::default().read(text))
 }
 
-/// Which marks a table has inside numbers.
+/// The decimal and thousands marks of a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Marks {
-    /// A point if it is absent.
+    /// `None` means a point.
     pub decimal: Option<char>,
     pub thousands: Option<char>,
 }
 
 impl Marks {
-    /// Returns those of a table; `None` if plain notation is all there is.
+    /// Returns the marks of a table; `None` if it has only plain notation.
     pub(crate) fn of(table: &Table) -> Option<Self> {
         let marks = Self { decimal: Some(table.decimal).filter(|mark| *mark != '.'), thousands: table.thousands };
         (marks != Self::default()).then_some(marks)
     }
 
-    /// Reads a number that has one of the marks; `None` of any other text, also of a plain number.
+    /// Reads a number that contains one of the marks; `None` for any other text, including a plain
+    /// number.
     pub(crate) fn number(self, text: &[u8]) -> Option<f64> {
         let has = |mark: Option<char>| {
             let mut bytes = [0; 4];
@@ -65,7 +66,7 @@ impl Marks {
         if has(self.decimal) || has(self.thousands) { self.read(text) } else { None }
     }
 
-    /// Reads a number with whatever stands beside and inside it.
+    /// Reads a number with any signs beside and inside it.
     #[cold]
     pub(crate) fn read(self, text: &[u8]) -> Option<f64> {
         if text.len() > LONGEST {
@@ -96,7 +97,7 @@ impl Marks {
             None => whole.into(),
             Some(mark) => {
                 let groups: Vec<&str> = whole.split(mark).collect();
-                // Three digits a group; in India two, except for the last.
+                // Groups have three digits. In India they have two, except for the last.
                 let is_digits = |group: &&str| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit());
                 let (first, others) = groups.split_first()?;
                 let (last, middle) = others.split_last()?;
@@ -112,14 +113,14 @@ impl Marks {
         };
         Some(match rest {
             None => whole,
-            // A second one, or a point where the point is another mark.
+            // A second decimal mark, or a point that is not the decimal mark.
             Some(rest) if rest.contains(decimal) || rest.contains('.') => return None,
             Some(rest) => format!("{whole}.{rest}").into(),
         })
     }
 }
 
-/// Writes digits of other scripts as ASCII's, and the wide forms of signs as theirs.
+/// Replaces the digits of other scripts by ASCII digits, and wide signs by ASCII signs.
 fn ascii_digits(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return text.into();
@@ -139,8 +140,8 @@ fn ascii_digits(text: &str) -> Cow<'_, str> {
     text.chars().map(ascii).collect::<String>().into()
 }
 
-/// Takes off what stands beside a number, each at most once: a sign or parentheses, a currency, a
-/// percent sign. Returns whether it is negative.
+/// Removes what stands beside a number, each at most once: a sign or parentheses, a currency, a
+/// percent sign. Returns the rest and whether the number is negative.
 fn bare(text: &str) -> Option<(&str, bool)> {
     let is_blank = |c: char| c.is_whitespace() || BLANKS.contains(&c);
     let mut text = text.trim_matches(is_blank);
@@ -174,7 +175,7 @@ fn bare(text: &str) -> Option<(&str, bool)> {
     }
 }
 
-/// Takes a sign or word of a currency off either end.
+/// Removes the sign or word of a currency from either end.
 fn without_currency(text: &str) -> Option<&str> {
     let is_sign = |c: char| c == '$' || c == '¢' || c == '£' || c == '¥' || ('\u{20a0}'..='\u{20cf}').contains(&c);
     if let Some(rest) = text.strip_prefix(is_sign).or_else(|| text.strip_suffix(is_sign)) {

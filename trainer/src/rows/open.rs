@@ -1,4 +1,4 @@
-//! Opens data of any format that rows are read of.
+//! Opens data in any of the supported formats.
 
 use std::io::Read;
 
@@ -8,11 +8,11 @@ use super::{Digest, Followed, Records, Source};
 use crate::error::Error;
 use crate::schema::Table;
 
-/// Opens files in the order given, in the format that the first bytes of each show: CSV text, plain
-/// or gzip; with the feature `parquet` also Parquet and Arrow, all of one run either text or not.
-/// Standard input and pipes give text and Arrow.
+/// Opens files in the order given, in the format that the first bytes of each indicate: CSV text,
+/// plain or gzip. With the feature `parquet` also Parquet and Arrow; the files of one run are then
+/// either all text or all tables. Standard input and pipes can hold text and Arrow.
 ///
-/// `table` says how text is read, and of all of them which cells mean that a value is missing.
+/// `table` says how to read text, and for every format which cells mean a missing value.
 ///
 /// # Errors
 /// [`Error::Input`] without inputs or with standard input twice; [`Error::Read`],
@@ -23,8 +23,9 @@ pub fn open(inputs: &[Input], table: &Table) -> Result<Box<dyn Source>, Error> {
 }
 
 /// Like [`open`], with the table of other files, such as those that a model was trained on. If the
-/// first line of a file does not have the table's delimiter, the most frequent of `, ; tab |` in it
-/// is taken, and noted; not where the file is followed, as that reads ahead.
+/// first line of a file does not contain the table's delimiter, the most frequent of `, ; tab |` in
+/// it is used, and noted. This does not apply to a followed file, because it would have to read
+/// ahead.
 ///
 /// # Errors
 /// The same as [`open`].
@@ -32,8 +33,8 @@ pub fn open_like(inputs: &[Input], table: &Table) -> Result<Box<dyn Source>, Err
     start(inputs, table, &[], Digest::default(), true)
 }
 
-/// Like [`open`], after earlier files with these columns (none: there were none), whose bytes have
-/// this digest.
+/// Like [`open`], after earlier files with these columns and this digest of their bytes. `columns`
+/// is empty if there were no earlier files.
 pub(crate) fn resume(
     inputs: &[Input],
     table: &Table,
@@ -43,7 +44,7 @@ pub(crate) fn resume(
     start(inputs, table, without_dates(columns, table), digest, false)
 }
 
-/// Opens data after earlier ones; `is_like`: whether text may have another delimiter than the
+/// Opens data after earlier data. `is_like` says whether text may have another delimiter than the
 /// table's.
 fn start(
     inputs: &[Input],
@@ -69,7 +70,7 @@ fn start(
             Box::new(Records::start(waiting, table, columns, digest, is_like && followed.is_none())?)
         }
     };
-    // The header is read: a pause would be taken for an error before.
+    // Only now that the header is read: an earlier pause would be taken for an error.
     followed.into_iter().for_each(Followed::start_pauses);
     Dated::of(source, table)
 }
@@ -80,7 +81,7 @@ pub(crate) enum TextOrTable {
     Table(Box<dyn Source>),
 }
 
-/// Opens a file to find out how its text is to be read.
+/// Opens a file to find out how to read its text.
 pub(crate) fn text_or_table(input: &Input) -> Result<TextOrTable, Error> {
     #[cfg(feature = "arrow")]
     if let Input::Table(rows) = input {
@@ -96,7 +97,7 @@ pub(crate) fn text_or_table(input: &Input) -> Result<TextOrTable, Error> {
     })
 }
 
-/// Files, as the first one is.
+/// Files of the same kind as the first one.
 enum Opened {
     Text(Vec<Waiting>, Digest),
     #[cfg_attr(not(feature = "parquet"), expect(dead_code))]

@@ -1,4 +1,4 @@
-//! Tells whether the records that are read again are those that were read before.
+//! Detects whether records that are read again are the same as before.
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -11,18 +11,19 @@ use super::record::{Held, Kept, Record};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Passed {
     pub records: u64,
-    /// Tells other records apart, by chance wrongly once in 2^64; not made to withstand malice.
+    /// Detects other records. Collides by chance once in 2^64; not secure against a deliberate
+    /// attack.
     hash: u64,
 }
 
 impl Passed {
-    /// Takes in a record.
+    /// Adds a record.
     #[inline]
     pub(super) fn take(&mut self, record: &Record<'_>) {
         self.records += 1;
         match record.cells {
             Held::Fields(fields) => {
-                // Only where quotes hid the delimiters does the text not show where fields end.
+                // The text does not show the ends of the fields if quotes hid delimiters.
                 let ends = fields.fields.iter().fold(0_u64, |ends, field| ends.rotate_left(7) ^ u64::from(field.end));
                 self.mix(fields.text, ends);
             }

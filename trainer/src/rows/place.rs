@@ -1,5 +1,5 @@
-//! Where the reading of a run is: enough to continue with later data, or to find the place in the
-//! same data again.
+//! The position of a run in its data: enough to continue with later data, or to find the same
+//! record again in the same data.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,9 +14,9 @@ use crate::schema::Schema;
 
 /// The state of a run's reading. It starts empty, before the first record.
 ///
-/// Between two sources it holds nothing of where the data came from but their hash. Within one it
-/// also holds which records were read since it was opened, so that the same data, opened again, can
-/// be recognised and skipped as far as they were learned from.
+/// Between two sources it holds only hashes of the earlier data. Within a source, the state also
+/// describes the records read since it was opened, so that the same data, opened again, can be
+/// recognised and the records already learned from skipped.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Place {
     /// Empty before the first record.
@@ -31,25 +31,26 @@ pub struct Place {
     pub(crate) reading: Reading,
 }
 
-/// Where the reading of the data is.
+/// The position in the data.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Reading {
-    /// Of all sources before this one.
+    /// Digest of all sources before this one.
     pub digest: Digest,
     /// `None` between two sources.
     pub within: Option<Within>,
-    /// The first records of every file, to know them by when they are given again; the last one is
-    /// that of the current file.
+    /// Describes the first records of every file, to recognise a file that is given again. The last
+    /// entry is the current file.
     pub beginnings: Vec<Passed>,
 }
 
-/// What was read of a source that is not at its end.
+/// The part read of a source that is not at its end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Within {
     pub passed: Passed,
     /// Names of the files opened so far, without their folders.
     pub files: Vec<String>,
-    /// Of all bytes read so far: beyond the last record, as far as the reader was ahead.
+    /// Digest of all bytes read so far. It may reach beyond the last record, because the reader
+    /// reads ahead.
     pub digest: Digest,
 }
 
@@ -59,21 +60,21 @@ impl Reading {
         self.within.as_ref().map_or(&self.digest, |within| &within.digest).clone()
     }
 
-    /// Returns the names of what is being read.
+    /// Returns the names of the files of the current source; `None` between two sources.
     pub(crate) fn files(&self) -> Option<String> {
         self.within.as_ref().map(|within| within.files.join(", "))
     }
 }
 
 impl Place {
-    /// Returns how many records of its files had been read and the names of those files, if the
-    /// reading was not at its end.
+    /// Returns the number of records read and the names of the files, if reading stopped within a
+    /// source.
     #[must_use]
     pub fn stopped_within(&self) -> Option<(u64, String)> {
         self.reading.within.as_ref().map(|within| (within.passed.records, within.files.join(", ")))
     }
 
-    /// Returns whether a stored place can be one in data of this schema.
+    /// Returns whether a stored place is valid for data of this schema.
     pub(crate) fn is_sound(&self, schema: &Schema) -> bool {
         let groupings: Vec<Grouping> = schema.protected.iter().map(|protected| Grouping::new(protected, &[])).collect();
         let intersections = schema.intersection.iter().map(|parts| Intersection::new(parts, &groupings).attribute);
@@ -89,7 +90,7 @@ impl Place {
                 .is_none_or(|within| within.passed.records <= self.counts.read && !within.files.is_empty())
     }
 
-    /// Returns what became of the records.
+    /// Returns what happened to the records.
     pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
@@ -99,8 +100,8 @@ impl Place {
         &self.other_targets
     }
 
-    /// Checks that at least one row of data of this schema was used, and that of each protected
-    /// column at least one group occurred; `files` stands for the data in messages.
+    /// Checks that at least one row was used, and that at least one group of each protected column
+    /// occurred. `files` stands for the data in messages.
     ///
     /// # Errors
     /// [`Error::NoUsableRows`], [`Error::AbsentGroup`].
@@ -121,20 +122,20 @@ impl Place {
 /// How to resume a reading that stopped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ResumeFrom {
-    /// Where the reading stopped, the inputs are the same from the first on: what was read of them
-    /// is skipped, once it is known to be the same. Else they are newer: not what the run began
-    /// with.
+    /// If reading stopped within a source, the inputs must be the same ones, from the first on: the
+    /// records read before are checked and skipped. Otherwise the inputs must be newer data, not
+    /// the data that the run began with.
     #[default]
     Same,
-    /// The inputs are what follows the last record that was read.
+    /// The inputs follow the last record that was read.
     Rest,
-    /// As `Same`; and where nothing was left unread, the inputs may begin with records that were
-    /// learned from before.
+    /// Like `Same`, except that after the end of a source the inputs may begin with records that
+    /// were learned from before.
     Again,
 }
 
 impl Admission {
-    /// Returns its state with that of the reading: what [`Admission::resume`] needs.
+    /// Returns its state together with that of the reading, as [`Admission::resume`] needs it.
     pub(crate) fn place(&self, reading: Reading) -> Place {
         Place {
             columns: self.columns.to_vec(),
@@ -147,12 +148,12 @@ impl Admission {
         }
     }
 
-    /// Resumes where an earlier one with the same schema stopped: with newer data after its end,
-    /// or, where it stopped, as `resume_from` says.
+    /// Resumes from the place of an earlier run with the same schema. `resume_from` says how the
+    /// inputs relate to the data read before.
     pub(crate) fn resume(&mut self, place: &Place, resume_from: ResumeFrom) {
         let reads_again = place.reading.within.is_some() && resume_from != ResumeFrom::Rest;
         self.counts = place.counts;
-        // What is read again was counted as this source's own.
+        // Records that are read again were counted as this source's own.
         self.earlier = if reads_again { Counts::default() } else { place.counts };
         self.other_targets = place.other_targets.clone();
         self.implied_negatives = place.implied_negatives.clone();
@@ -189,7 +190,7 @@ mod tests {
             change(&mut other);
             !other.is_sound(&schema)
         };
-        // Without groups there is none to count the first row in.
+        // An attribute without groups cannot count its first row.
         let nothing = || {
             serde_json::from_str(r#"{"column":"s","privileged":["m"],"groups":[],"rows":[],"without":{"values":[],"others":0,"missing":0},"open":true,"made":false}"#)
                 .unwrap()

@@ -1,4 +1,4 @@
-//! A source that a run can find its place in again.
+//! A source in which a run can find its position again.
 
 use super::digest::Digest;
 use super::passed::Passed;
@@ -6,35 +6,35 @@ use super::place::{Reading, Within};
 use super::{Place, Record, ResumeFrom, Source};
 use crate::error::Error;
 
-/// Lends the records of a source and keeps count of them.
+/// Lends the records of a source and counts them.
 pub(crate) struct Reader<'s> {
     source: Box<dyn Source + 's>,
-    /// Of all records so far, where somebody wants to find the place again.
+    /// Describes all records so far, if the position must be found again.
     passed: Option<Passed>,
-    /// Digest of what was read before this source.
+    /// Digest of the data before this source.
     opened: Digest,
-    /// Records before this source.
+    /// Number of records before this source.
     earlier: u64,
     is_at_end: bool,
     /// The first records of every file, the current one last.
     beginnings: Vec<Passed>,
-    /// No file of this source must begin with one of these.
+    /// Beginnings of files that this source must not repeat.
     refused: Vec<Passed>,
-    /// Files of this source opened so far.
+    /// Number of files of this source opened so far.
     files: usize,
     is_passing_over: bool,
 }
 
-/// Records that a file is known by.
+/// Number of records at the start of a file that identify it.
 const BEGINNING: u64 = 1_000;
-/// Fewer may be the same by chance, unless they are all there are.
+/// Fewer records may be equal by chance, unless the file has no more.
 const ENOUGH: u64 = 100;
-/// A run is known by this number of files, the last ones: earlier ones are not recognised.
+/// Number of files by which a run is recognised, the latest ones. Earlier files are not recognised.
 const MOST_FILES: usize = 1_000;
 
 impl<'s> Reader<'s> {
-    /// Starts with the first source of a run. `keep_place`: whether [`Reader::place`] has to
-    /// recognise what was read.
+    /// Starts with the first source of a run. `keep_place` says whether [`Reader::place`] must be
+    /// able to recognise the records read.
     pub(crate) fn new(source: Box<dyn Source + 's>, keep_place: bool) -> Self {
         let passed = keep_place.then(Passed::default);
         Self {
@@ -50,12 +50,12 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// Resumes where an earlier reader stopped: with newer data after its end, or, where it was
-    /// interrupted, as `resume_from` says. `open` opens the source after data of a digest.
+    /// Resumes where an earlier reader stopped. `resume_from` says how the new source relates to
+    /// the data read before; `open` opens it after data with the given digest.
     ///
     /// # Errors
-    /// Those of `open`; [`Error::OtherData`] where the source is not what the earlier reader had
-    /// begun to read.
+    /// Those of `open`; [`Error::OtherData`] if the source is not the one that the earlier reader
+    /// had begun to read.
     pub(crate) fn resume(
         open: impl FnOnce(Digest) -> Result<Box<dyn Source + 's>, Error>,
         place: &Place,
@@ -89,8 +89,8 @@ impl<'s> Reader<'s> {
         Ok(reader)
     }
 
-    /// Passes over the records that were learned from before the run stopped; makes sure that
-    /// they are the same.
+    /// Skips the records that were learned from before the run stopped, and checks that they are
+    /// the same.
     fn pass_over(&mut self, within: &Within) -> Result<(), Error> {
         let other = |reader: &Self, found| Error::OtherData {
             file: reader.file().into(),
@@ -111,7 +111,7 @@ impl<'s> Reader<'s> {
         if self.passed == Some(within.passed) { Ok(()) } else { Err(other(self, "other records")) }
     }
 
-    /// Moves to the next record; false at the end.
+    /// Moves to the next record. Returns false at the end.
     ///
     /// # Errors
     /// Those of the source.
@@ -144,7 +144,7 @@ impl<'s> Reader<'s> {
         Ok(true)
     }
 
-    /// Makes room for the first records of a file.
+    /// Starts the description of a new file's first records.
     #[cold]
     fn begin_file(&mut self) {
         let too_many = self.beginnings.len().saturating_sub(MOST_FILES - 1);
@@ -152,7 +152,7 @@ impl<'s> Reader<'s> {
         self.beginnings.push(Passed::default());
     }
 
-    /// Makes sure that the records of the current file so far are not those of an earlier one.
+    /// Checks that the records of the current file so far are not those of an earlier one.
     fn check_file(&self) -> Result<(), Error> {
         let known = self.beginnings.last().filter(|beginning| beginning.records > 0);
         match known.filter(|beginning| self.refused.contains(beginning)) {
@@ -165,7 +165,7 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// Returns the record moved to, numbered over all sources of the run.
+    /// Returns the current record, numbered over all sources of the run.
     #[inline]
     pub(crate) fn record(&self) -> Record<'_> {
         let mut record = self.source.record();
@@ -178,22 +178,22 @@ impl<'s> Reader<'s> {
         &*self.source
     }
 
-    /// Returns the name of what is being read.
+    /// Returns the name of the file being read.
     pub(crate) fn file(&self) -> &str {
         self.source.file()
     }
 
-    /// Returns the names of what was opened so far, for messages about all of it.
+    /// Returns the names of the files opened so far, for messages about all of them.
     pub(crate) fn files(&self) -> String {
         self.source.files()
     }
 
-    /// Returns where the reading is.
+    /// Returns the current position.
     pub(crate) fn place(&self) -> Reading {
         let digest = self.source.digest();
         let beginnings = self.beginnings.clone();
         match self.passed.filter(|_| !self.is_at_end) {
-            // A path is spelled in many ways: a name is enough.
+            // The same path can be written in many ways, so only the name is stored.
             Some(passed) => {
                 let names =
                     self.source.names().iter().map(|name| name.rsplit(['/', '\\']).next().unwrap_or(name).into());

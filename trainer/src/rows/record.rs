@@ -1,4 +1,5 @@
-//! One record of a table, whatever its source: cells by column, each missing, a number or a text.
+//! One record of a table, whatever its source: one cell per column, which is missing, a number or a
+//! text.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -27,20 +28,21 @@ impl From<Position<'_>> for Where {
     }
 }
 
-/// What a column holds in a record, before any model. CSV gives text, a typed source numbers.
+/// The value of a column in a record, before encoding. CSV gives text, a typed source gives
+/// numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Cell<'a> {
     /// No value.
     Missing,
     /// A number.
     Number(f64),
-    /// Text in UTF-8; where a number is wanted, it is read as one.
+    /// Text in UTF-8. It is parsed where a number is needed.
     Text(&'a [u8]),
 }
 
 impl<'a> Cell<'a> {
-    /// Returns the number that the cell holds: NaN for a missing value, `None` for text that is no
-    /// number.
+    /// Returns the number that the cell holds: NaN for a missing value, `None` for text that is not
+    /// a number.
     #[inline]
     #[must_use]
     pub fn number(self) -> Option<f64> {
@@ -51,8 +53,8 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// Returns the text that the cell holds, as a level or group is named: of a number its shortest
-    /// decimals, `39` for 39.0; `None` for a missing value.
+    /// Returns the text of the cell, as levels and groups are named; `None` for a missing value. A
+    /// number gives its shortest decimal form, such as `39` for 39.0.
     #[inline]
     #[must_use]
     pub fn text(self) -> Option<Cow<'a, [u8]>> {
@@ -73,7 +75,7 @@ impl<'a> Cell<'a> {
 
 #[cold]
 pub(super) fn decimals(x: f64) -> String {
-    /// Whole numbers below are written fastest as such.
+    /// Smaller whole numbers are written fastest as integers.
     const WHOLE: f64 = 1e15;
     if x.fract() == 0.0 && x.abs() < WHOLE {
         return (x as i64).to_string();
@@ -85,16 +87,16 @@ pub(super) fn decimals(x: f64) -> String {
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
     pub(super) cells: Held<'a>,
-    /// Cells of further columns.
+    /// Cells of derived columns.
     pub(super) derived: Derived<'a>,
     /// Where it is.
     pub position: Position<'a>,
 }
 
-/// Cells of columns that are made of others and come after them.
+/// Cells of columns that are derived from others and come after them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Derived<'a> {
-    /// Column of the first.
+    /// Index of the first derived column.
     first: usize,
     cells: &'a [Kept],
     text: &'a [u8],
@@ -113,14 +115,14 @@ impl<'a> Derived<'a> {
 pub(super) enum Held<'a> {
     /// Fields of a line of text.
     Fields(Fields<'a>),
-    /// Cells that were kept: of each column its place among them, [`NOT_KEPT`] for none.
+    /// Cells kept in memory. `places` holds the index of each column among them, or [`NOT_KEPT`].
     Kept { cells: &'a [Kept], text: &'a [u8], places: &'a [u32] },
     /// A row of a record batch.
     #[cfg(feature = "arrow")]
     Batch { columns: &'a [super::arrow::Column], row: usize, rules: &'a Rules },
 }
 
-/// A line of text and where its fields are.
+/// A line of text and the ranges of its fields.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fields<'a> {
     pub text: &'a [u8],
@@ -128,7 +130,7 @@ pub(super) struct Fields<'a> {
     pub rules: &'a Rules,
 }
 
-/// A cell in memory; texts lie one after the other.
+/// A cell in memory. The texts of all cells are stored one after the other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Kept {
     Missing,
@@ -136,12 +138,12 @@ pub(super) enum Kept {
     Text(Range<u32>),
 }
 
-/// Of a column that is not kept.
+/// Place of a column that is not kept.
 pub(super) const NOT_KEPT: u32 = u32::MAX;
 
 impl Kept {
-    /// Keeps a cell, its text after the others. Text that is just what a number is written as is
-    /// kept as that number.
+    /// Keeps a cell and appends its text to `texts`. Text that equals the written form of its
+    /// number is kept as that number.
     pub(super) fn of(cell: Cell<'_>, texts: &mut Vec<u8>) -> Self {
         match cell {
             Cell::Missing => Self::Missing,
@@ -182,7 +184,7 @@ impl<'a> Record<'a> {
         Self { cells: Held::Kept { cells: &[], text: &[], places: &[] }, derived: Derived::NONE, position }
     }
 
-    /// Returns a cell; missing if there is no such column.
+    /// Returns the cell of a column; missing if there is no such column.
     #[inline]
     #[must_use]
     pub fn cell(&self, column: usize) -> Cell<'a> {
@@ -202,8 +204,8 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Returns the text of a cell unchanged, also where it means that the value is missing; without
-    /// blanks around it if the table is trimmed.
+    /// Returns the text of a cell as written, even if it stands for a missing value. Blanks around
+    /// it are removed if the table is trimmed.
     #[inline]
     #[must_use]
     pub fn text(&self, column: usize) -> Cow<'a, [u8]> {
@@ -220,8 +222,8 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Returns the first of some columns whose text is longer than `most` bytes, and how long it
-    /// is.
+    /// Returns the first of these columns whose text is longer than `most` bytes, and the length of
+    /// that text.
     #[inline]
     pub(crate) fn long_text(&self, columns: &[usize], most: usize) -> Option<(usize, usize)> {
         if let Held::Fields(fields) = self.cells
@@ -236,7 +238,7 @@ impl<'a> Record<'a> {
         columns.iter().map(|column| (*column, length(*column))).find(|(_, length)| *length > most)
     }
 
-    /// Takes its cells into a digest, each with what it is and how long.
+    /// Adds its cells to a digest, each with its kind and length.
     pub(crate) fn hash_into(&self, digest: &mut Digest, columns: usize) {
         for column in 0..columns {
             match self.cell(column) {
@@ -254,7 +256,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Says that a cell is no number.
+    /// Returns the error for a cell that is not a number.
     #[cold]
     pub(crate) fn not_a_number(&self, column: &str, cell: Cell<'_>, help: impl Into<String>) -> Error {
         Error::NotANumber {
@@ -266,13 +268,13 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Cells of one record after another, for a source or a caller that has values and no text; its
+/// The cells of one record at a time, for a source or a caller that has values instead of text. The
 /// memory is reused.
 #[derive(Clone, Debug)]
 pub struct Cells {
     cells: Vec<Kept>,
     text: Vec<u8>,
-    /// Every column in its place.
+    /// The place of each column, which is its index.
     places: Vec<u32>,
 }
 
@@ -289,7 +291,7 @@ impl Cells {
         self.text.clear();
     }
 
-    /// Puts a cell in its column, once a record; a column past the last is skipped.
+    /// Sets the cell of a column, at most once per record. A column past the last is ignored.
     pub fn put(&mut self, column: usize, cell: Cell<'_>) {
         if let Some(to) = self.cells.get_mut(column) {
             *to = match cell {
@@ -304,7 +306,7 @@ impl Cells {
         }
     }
 
-    /// Takes the cells of a whole record; columns past the last one given are missing.
+    /// Sets the cells of a whole record. Columns without a given cell are missing.
     pub fn set(&mut self, cells: &[Cell<'_>]) {
         self.clear();
         cells.iter().enumerate().for_each(|(column, cell)| self.put(column, *cell));

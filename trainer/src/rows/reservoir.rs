@@ -1,5 +1,5 @@
-//! A few rows of a stream, each as likely as any other, kept: the background of a model and what
-//! its export is checked on.
+//! A uniform sample of the rows of a stream. It serves as the background of a model and to check
+//! the export.
 
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng;
@@ -8,27 +8,28 @@ use serde::{Deserialize, Serialize};
 use super::{Buffer, GroupMap, Row};
 use crate::random::{below, shuffle};
 
-/// Rows kept at least, whatever the background: an export is checked on them.
+/// Minimum number of rows kept, whatever the background, because the export is checked on them.
 const CHECKED_ROWS: u64 = 1000;
 
-/// Apart from the seeds of everything else that is drawn in a run.
+/// Separates this draw from everything else that is drawn in a run.
 const SEED: u64 = u64::from_be_bytes(*b"reservoi");
 
-/// That of a merging.
+/// The same for merging.
 const MERGING_SEED: u64 = u64::from_be_bytes(*b"merging ");
 
-/// A uniform sample without replacement of the rows offered so far, in constant memory: Vitter
-/// (1985), algorithm R. One that was stored must be resumed by `resume` before it is used.
+/// A uniform sample without replacement of the rows offered so far, in constant memory (Vitter
+/// 1985, algorithm R). A stored reservoir must be resumed with `resume` before it is used.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Reservoir {
     rows: Buffer,
     background: u16,
     seed: u64,
     offered: u64,
-    /// That the rows take in memory.
+    /// Memory that the rows take, in bytes.
     #[serde(skip)]
     bytes: usize,
-    /// Follows from the seed and the rows offered: one draw for each past the capacity.
+    /// Its state follows from the seed and the number of rows offered: one draw for each row past
+    /// the capacity.
     #[serde(skip, default = "unseeded")]
     random: Pcg64Mcg,
 }
@@ -38,8 +39,8 @@ fn unseeded() -> Pcg64Mcg {
 }
 
 impl Reservoir {
-    /// Starts without rows, to be kept in an empty buffer; `background` of them will go into the
-    /// model.
+    /// Starts without rows, with an empty buffer to hold them. `background` is the number of rows
+    /// that will go into the model.
     #[must_use]
     pub fn new(rows: Buffer, background: u16, seed: u64) -> Self {
         let mut reservoir = Self { rows, background, seed, offered: 0, bytes: 0, random: unseeded() };
@@ -54,15 +55,15 @@ impl Reservoir {
         self.random.advance(self.offered.saturating_sub(self.capacity()).into());
     }
 
-    /// Returns whether a stored reservoir can be one; see [`Buffer`].
+    /// Returns whether a stored reservoir is valid; see [`Buffer`].
     pub(crate) fn is_sound(&self, columns: usize, attributes: usize) -> bool {
         self.rows.len() as u64 == self.offered.min(self.capacity()) && self.rows.is_sound(columns, attributes)
     }
 
-    /// Returns a sample of the rows offered to all of some reservoirs of the same columns, as
-    /// likely as one that all were offered to: each place goes to a part in proportion to its rows
-    /// that are not drawn yet. The background is the smallest of the parts: nobody's rows become
-    /// part of a model that were not to.
+    /// Returns a sample of all rows offered to these reservoirs, which must have the same columns.
+    /// It has the same distribution as if one reservoir had been offered all rows: each place goes
+    /// to a part in proportion to the part's rows that are not drawn yet. The background is the
+    /// smallest of the parts' backgrounds, so that no run adds more rows to a model than it allows.
     pub(crate) fn merge(parts: &[(&Self, &GroupMap)]) -> Option<Self> {
         let ((first, _), offered) = (parts.first()?, parts.iter().map(|(part, _)| part.offered));
         let background = parts.iter().map(|(part, _)| part.background).min()?;
@@ -96,7 +97,7 @@ impl Reservoir {
         CHECKED_ROWS.max(self.background.into())
     }
 
-    /// Takes the next row of the stream, or passes it over.
+    /// Takes the next row of the stream, and keeps it or not.
     #[inline]
     pub fn offer(&mut self, row: &Row<'_>) {
         self.offered += 1;
@@ -113,19 +114,20 @@ impl Reservoir {
         }
     }
 
-    /// Returns the bytes that the rows take in memory.
+    /// Returns the memory that the rows take, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Returns the rows kept, in no order that means anything.
+    /// Returns the rows kept, in no particular order.
     pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         self.rows.rows()
     }
 
-    /// Returns the background: as many rows as were asked for, or all. Their order is drawn, so
-    /// that the first ones are a sample too: in their places, early rows of the stream come first.
+    /// Returns the background: the requested number of rows, or all if there are fewer. Their order
+    /// is drawn at random, so that any first part is a sample too: in the buffer, early rows of the
+    /// stream come first.
     pub fn background(&self) -> impl Iterator<Item = Row<'_>> {
         let mut order: Vec<u32> = (0..).take(self.rows.len()).collect();
         shuffle(&mut order, &mut self.random.clone());
@@ -140,8 +142,8 @@ mod tests {
     use crate::rows::{Stream, Use};
     use crate::schema::Schema;
 
-    /// A stream of `rows` rows, the first and the second half of different lengths, in files of a
-    /// hundred rows.
+    /// A stream of `rows` rows in files of a hundred rows. Rows of the first and of the second half
+    /// differ in length.
     fn over(rows: u64, background: u16, seed: u64) -> Reservoir {
         let schema = Schema::from_toml("s", "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n").unwrap();
         let text: String = (0..rows).fold("x,y\n".into(), |text, i| {
@@ -178,7 +180,7 @@ mod tests {
         assert_eq!((over(5, 0, 1).background().count(), over(3_000, 2_000, 1).rows().count()), (0, 2_000));
     }
 
-    /// Rows by tenths of the stream: of the background, of its first part, and of the whole
+    /// Counts rows by tenths of the stream: of the background, of its first part, and of the whole
     /// reservoir. The bound is five standard deviations.
     #[test]
     fn every_row_is_as_likely() {

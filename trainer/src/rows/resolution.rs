@@ -1,22 +1,22 @@
-//! Whether 32-bit floats, which models compute with, hold the numbers of a column apart.
+//! Checks whether 32-bit floats, with which models compute, keep the numbers of a column distinct.
 
-/// Of the distinct numbers of a column, this share may lose itself in a neighbour: measurements in
-/// more digits than matter do.
+/// Accepted share of the distinct numbers of a column that become equal to a neighbour. It occurs
+/// with measurements in more digits than matter.
 const MOST_LOST: f64 = 0.1;
 
-/// What becomes of a column's numbers as 32-bit floats.
+/// The effect of 32-bit floats on a column's numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Merged {
-    /// Distinct numbers there are.
+    /// Number of distinct numbers.
     pub distinct: usize,
-    /// Those that stay distinct.
+    /// Number of those that stay distinct.
     pub kept: usize,
-    /// Two that become one.
+    /// Two numbers that become equal.
     pub pair: [f64; 2],
 }
 
-/// Returns what is lost where that is more than can be skipped: of seconds since 1970, of long
-/// identifiers, of dates as numbers.
+/// Returns the loss if it is too large to ignore, as for seconds since 1970, long identifiers, or
+/// dates written as numbers.
 pub(crate) fn merged(numbers: impl Iterator<Item = f64>) -> Option<Merged> {
     let mut numbers: Vec<f64> = numbers.filter(|x| x.is_finite()).collect();
     numbers.sort_unstable_by(f64::total_cmp);
@@ -43,7 +43,7 @@ mod tests {
         assert_eq!((seconds.distinct, seconds.kept), (351, 4));
         assert_eq!(seconds.pair[0] as f32, seconds.pair[1] as f32);
         assert!(merged((1..32).map(|day| 20_230_100.0 + f64::from(day))).is_some());
-        // More digits than a float has, but nothing lost that could matter.
+        // More digits than a float has, but the loss does not matter.
         let mut state = 1_u64;
         let mut uniform = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

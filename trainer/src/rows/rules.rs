@@ -1,5 +1,5 @@
-//! How the cells of a table are read, for text and typed tables alike: which words mean *no value*,
-//! and which marks stand inside numbers.
+//! Rules for reading the cells of a table, for text and typed tables alike: which words mean *no
+//! value*, and which marks stand inside numbers.
 
 use super::number::{Marks, parse};
 use super::record::{Cell, decimals};
@@ -14,12 +14,12 @@ pub(super) struct Rules {
     #[cfg(feature = "arrow")]
     pub(super) bad_cells: BadCells,
     everywhere: Words,
-    /// By column, where it has words of its own.
+    /// Words of individual columns, by column.
     own: Vec<Option<Words>>,
     marks: Option<Marks>,
 }
 
-/// The rules of one of its columns.
+/// The rules of one column of a table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ColumnRules<'a> {
     table: &'a Rules,
@@ -27,8 +27,8 @@ pub(super) struct ColumnRules<'a> {
 }
 
 impl Rules {
-    /// Returns the rules of a table with these columns. Rules for absent columns are ignored:
-    /// scored data need no target.
+    /// Returns the rules of a table with these columns. Rules for absent columns are ignored,
+    /// because scored data need no target.
     pub(super) fn new(table: &Table, columns: &[String]) -> Self {
         let own = |column: &String| table.missing_in.get(column).map(|words| Words::new(words));
         let own = if table.missing_in.is_empty() { Vec::new() } else { columns.iter().map(own).collect() };
@@ -49,14 +49,14 @@ impl Rules {
 }
 
 impl<'a> ColumnRules<'a> {
-    /// Returns the text without blanks around it, if the table is trimmed.
+    /// Returns the text, trimmed if the table is trimmed.
     #[inline]
     pub(super) fn trimmed(self, text: &[u8]) -> &[u8] {
         if self.table.trim { text.trim_ascii() } else { text }
     }
 
-    /// Returns whether a text means that the value is missing. A number among the words of this
-    /// column stands for every way to write it.
+    /// Returns whether a text means a missing value. A number among the words of this column stands
+    /// for every way to write that number.
     #[inline]
     pub(super) fn is_missing(self, text: &[u8]) -> bool {
         self.table.everywhere.contains(text)
@@ -65,15 +65,15 @@ impl<'a> ColumnRules<'a> {
             })
     }
 
-    /// Returns whether a number means that the value is missing.
+    /// Returns whether a number means a missing value.
     #[inline]
     pub(super) fn is_missing_number(self, x: f64) -> bool {
         let has = |words: &Words| !words.numbers.is_empty() && words.numbers.contains(&x);
         has(&self.table.everywhere) || self.own.is_some_and(has)
     }
 
-    /// Returns the cell of a text that is not missing: a number if it has marks of the table, else
-    /// the text, which may be the name of a level.
+    /// Returns the cell of a text that is not missing: a number if it contains marks of the table,
+    /// else the text, which may be the name of a level.
     #[inline]
     pub(super) fn present<'t>(self, text: &'t [u8]) -> Cell<'t> {
         match self.table.marks.and_then(|marks| marks.number(text)) {
@@ -93,10 +93,10 @@ impl<'a> ColumnRules<'a> {
 #[derive(Debug)]
 struct Words {
     words: Vec<Box<[u8]>>,
-    /// Those that a number is written as.
+    /// The words that are numbers.
     numbers: Vec<f64>,
     empty: bool,
-    /// Which bytes a word starts with: lets nearly every cell pass after one look.
+    /// The first bytes of all words. One look-up rules out nearly every cell.
     first: [bool; 256],
 }
 

@@ -1,20 +1,20 @@
-//! The first distinct values of a column that match nothing, counted, to name them in a message or
-//! a report.
+//! Counts the first distinct values of a column that match nothing, to list them in a message or a
+//! report.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::list;
 
-/// Most values kept.
+/// Maximum number of values kept.
 pub const MOST_KEPT: usize = 10;
-/// The largest number of bytes kept of a value. Longer values that begin alike count as one.
+/// Maximum number of bytes kept of a value. Longer values with the same beginning count as one.
 const MOST_BYTES: usize = 256;
 
-/// The first distinct values, in order of appearance, with the rows of each.
+/// The first distinct values, in order of appearance, with the number of rows of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     values: Vec<(Box<[u8]>, u64)>,
-    /// Rows of further values.
+    /// Rows with other values.
     others: u64,
     /// Rows whose value is missing.
     missing: u64,
@@ -32,7 +32,7 @@ impl Seen {
         }
     }
 
-    /// Adds the rows of others, whose values come after these.
+    /// Adds the rows of another one, whose values come after these.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.others = self.others.saturating_add(other.others);
         self.missing = self.missing.saturating_add(other.missing);
@@ -63,18 +63,18 @@ impl Seen {
         self.missing
     }
 
-    /// Returns the number of rows of values past the first [`MOST_KEPT`].
+    /// Returns the number of rows with values past the first [`MOST_KEPT`].
     #[must_use]
     pub fn others(&self) -> u64 {
         self.others
     }
 
-    /// Returns the first distinct values, each with its rows.
+    /// Returns the first distinct values, each with its number of rows.
     pub fn values(&self) -> impl Iterator<Item = (String, u64)> {
         self.values.iter().map(|(value, rows)| (String::from_utf8_lossy(value).into_owned(), *rows))
     }
 
-    /// Writes `"a", "b"`, or `nothing`.
+    /// Returns the values as `"a", "b"`, or `nothing`.
     pub(crate) fn list(&self) -> String {
         let values: Vec<String> = self.values().map(|(value, _)| value).collect();
         match (values.is_empty(), self.others > 0) {

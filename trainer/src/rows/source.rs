@@ -12,23 +12,23 @@ pub trait Source: Send {
     /// Returns the column names.
     fn columns(&self) -> &Arc<[String]>;
 
-    /// States, before the first record, which columns are needed: the cells of the others may be
-    /// absent from then on, if that saves reading them. If it is not called, every cell is present.
+    /// States which columns are needed. The cells of the others may be missing afterwards, if that
+    /// saves reading them. Call it before the first record; without a call, every cell is present.
     fn want(&mut self, columns: &[usize]) {
         let _ = columns;
     }
 
-    /// Returns the columns whose cells cannot be read, such as those of lists: reading one is an
-    /// error, unless only other columns are needed.
+    /// Returns the columns whose cells cannot be read, such as lists. Reading a record is an error
+    /// if such a column is needed.
     fn unreadable(&self) -> Vec<usize> {
         Vec::new()
     }
 
-    /// Moves to the next record; false at the end.
+    /// Moves to the next record. Returns false at the end.
     ///
     /// # Errors
-    /// What is wrong with the source, and where; for data that is followed, also
-    /// [`Error::is_pause`].
+    /// An error of the source, with its place. Data that is followed may also return a pause
+    /// ([`Error::is_pause`]).
     fn advance(&mut self) -> Result<bool, Error>;
 
     /// Returns the record that [`advance`](Self::advance) moved to.
@@ -40,18 +40,18 @@ pub trait Source: Send {
     /// Returns the digest of everything read so far.
     fn digest(&self) -> Digest;
 
-    /// Returns what is done with cells that are not numbers where a number is needed.
+    /// Returns what happens to cells that are not numbers where a number is needed.
     fn bad_cells(&self) -> BadCells {
         BadCells::Error
     }
 
-    /// Returns notes on lines that were skipped and files that were read in another way than the
+    /// Returns notes on lines that were skipped and on files that were not read exactly as the
     /// schema says.
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Returns the name of what is being read.
+    /// Returns the name of the input being read.
     fn file(&self) -> &str {
         self.names().last().map_or("", String::as_str)
     }
@@ -61,7 +61,7 @@ pub trait Source: Send {
         self.names().join(", ")
     }
 
-    /// Returns the index of a column; `wanted_by` names what needs it, such as `target.column`.
+    /// Returns the index of a column. `wanted_by` names what needs it, such as `target.column`.
     ///
     /// # Errors
     /// [`Error::MissingColumn`], which lists the columns.
@@ -108,7 +108,7 @@ impl<S: Source + ?Sized> Source for Box<S> {
     }
 }
 
-/// Finds a column by name; `wanted_by` names what needs it, such as `target.column`.
+/// Finds a column by name. `wanted_by` names what needs it, such as `target.column`.
 pub(crate) fn column(columns: &[String], file: &str, name: &str, wanted_by: &str) -> Result<usize, Error> {
     columns.iter().position(|column| column == name).ok_or_else(|| Error::MissingColumn {
         file: file.into(),
@@ -118,9 +118,9 @@ pub(crate) fn column(columns: &[String], file: &str, name: &str, wanted_by: &str
     })
 }
 
-/// Makes the names of columns unique and trims them: the first column keeps its name, later ones
-/// are called `name.2`, `name.3`, ..., and one without a name `column.N`, `N` being its 1-based
-/// place.
+/// Trims the names of columns and makes them unique: the first column keeps its name, and later
+/// ones are called `name.2`, `name.3`, .... A column without a name is called `column.N`, where `N`
+/// is its 1-based place.
 pub(super) fn column_names<S: AsRef<str>>(header: impl Iterator<Item = S>) -> Vec<String> {
     let header: Vec<S> = header.collect();
     let given: BTreeSet<&str> = header.iter().map(|name| name.as_ref().trim()).collect();
@@ -145,8 +145,8 @@ pub(super) fn column_names<S: AsRef<str>>(header: impl Iterator<Item = S>) -> Ve
 /// Finds each expected column among those of a file.
 ///
 /// # Errors
-/// [`Error::HeaderMismatch`], naming those that the file lacks. `first` is the file that the
-/// columns are of, if it is not of an earlier run.
+/// [`Error::HeaderMismatch`], naming the columns that the file lacks. `first` is the file that
+/// defined the columns, unless an earlier run did.
 pub(super) fn places(
     found: &[String],
     expected: &[String],

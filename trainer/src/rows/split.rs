@@ -1,4 +1,4 @@
-//! Rows that are drawn by a seed: two parts of a stream, to learn from one and judge on the other,
+//! Random choices of rows by a seed: two parts of a stream, one to learn from and one to judge on,
 //! and a sample of a given size.
 
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use crate::random::below;
 pub enum Part {
     /// The rows to learn from.
     Training,
-    /// The others.
+    /// The rows held out for evaluation.
     HeldOut,
 }
 
@@ -21,7 +21,7 @@ pub enum Part {
 /// constant memory.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Split {
-    /// Draws the parts.
+    /// The seed that determines the parts.
     pub seed: u64,
     /// Share of the records in the training part, in (0, 1).
     pub training_share: f64,
@@ -39,9 +39,9 @@ impl Split {
     }
 }
 
-/// Draws `size` of the numbers from 1 to `count`, in ascending order: each set of them is as likely
-/// as any other (Bentley and Floyd 1987). All of them if there are no more. Memory and time grow
-/// with `size`.
+/// Draws `size` of the numbers from 1 to `count`, in ascending order: every set of this size is
+/// equally likely (Bentley and Floyd 1987). Returns all of them if there are not more. Memory and
+/// time grow with `size`.
 #[must_use]
 pub fn draw(count: u64, size: u64, seed: u64) -> Vec<u64> {
     let mut random = Pcg64Mcg::seed_from_u64(seed);
@@ -77,7 +77,7 @@ mod tests {
             assert!(drawn.len() == 3 && drawn.is_sorted() && drawn.iter().all(|number| (1..=10).contains(number)));
             drawn.iter().for_each(|number| counts[*number as usize - 1] += 1);
         }
-        // Each 3,000 times, with a standard deviation of 46.
+        // Each occurs about 3,000 times, with a standard deviation of 46.
         assert!(counts.iter().all(|count| (count - 3_000).abs() < 230), "{counts:?}");
     }
 

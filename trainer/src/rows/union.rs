@@ -1,21 +1,21 @@
-//! Where several runs have been, together: their groups united by name, their counts added up.
+//! The places of several runs combined: their groups united by name, their counts added up.
 
 use super::digest::Digest;
 use super::groups::{Attribute, NO_GROUP};
 use super::place::{Place, Reading};
 
-/// The group of a union that each group of one of its parts is, by attribute: intersections come
-/// after the protected columns.
+/// Maps each group of a part to its group in the union, by attribute. Intersections come after the
+/// protected columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct GroupMap(Vec<Vec<u8>>);
 
 impl GroupMap {
-    /// Returns the group of the union.
+    /// Returns the group in the union.
     pub(crate) fn of(&self, attribute: usize, group: usize) -> Option<usize> {
         self.0.get(attribute)?.get(group).map(|group| usize::from(*group))
     }
 
-    /// Gives the groups of a row their numbers in the union.
+    /// Replaces the groups of a row by their ids in the union.
     pub(crate) fn apply(&self, groups: &mut [u8]) {
         for (attribute, group) in groups.iter_mut().enumerate().filter(|(_, group)| **group != NO_GROUP) {
             let united = self.of(attribute, usize::from(*group)).and_then(|group| u8::try_from(group).ok());
@@ -23,7 +23,7 @@ impl GroupMap {
         }
     }
 
-    /// Returns values by group in the order of the union; groups without one have the default.
+    /// Returns values by group in the order of the union. Groups without a value get the default.
     pub(crate) fn spread<T: Clone + Default>(&self, attribute: usize, values: &[T]) -> Vec<T> {
         let mut spread = Vec::new();
         for (group, value) in values.iter().enumerate() {
@@ -39,18 +39,19 @@ impl GroupMap {
     }
 }
 
-/// Why places have no union.
+/// Why places cannot be united.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NoUnion {
     /// This attribute has too many groups.
     Groups(String),
-    /// The labels that count as the other outcome are several.
+    /// The runs count different labels as the other outcome.
     Labels,
 }
 
 impl Place {
-    /// Returns the place of all runs, of the same schema and columns, as if each had followed the
-    /// one before, and the groups of each. The hash of the data is that of their hashes, in order.
+    /// Returns the place of all runs together, as if each had followed the previous one, and the
+    /// map of each run's groups. The runs must have the same schema and columns. The hash of the
+    /// data is the hash of their hashes, in order.
     pub(crate) fn unite(places: &[&Self]) -> Result<(Self, Vec<GroupMap>), NoUnion> {
         let Some((first, others)) = places.split_first() else { return Ok(Default::default()) };
         let mut united = (*first).clone();
@@ -79,17 +80,17 @@ impl Place {
         Ok((united, maps))
     }
 
-    /// Returns whether a file of this reading and one of another began with the same records.
+    /// Returns whether a file of this reading and a file of the other began with the same records.
     pub(crate) fn begins_as(&self, other: &Self) -> bool {
         let mut known = self.reading.beginnings.iter().filter(|beginning| beginning.records > 0);
         known.any(|beginning| other.reading.beginnings.contains(beginning))
     }
 
-    /// Returns whether a file that was read since an earlier place began with the same records as
-    /// one before.
+    /// Returns whether a file read since an earlier place began with the same records as a file
+    /// before it.
     pub(crate) fn begins_again(&self, earlier: &Self) -> bool {
         let known = &earlier.reading.beginnings;
-        // The oldest are dropped where there are many; the last is newer.
+        // The oldest beginnings are dropped if there are many. The last one is always newer.
         let newer = known.len().min(self.reading.beginnings.len().saturating_sub(1));
         let mut newer = self.reading.beginnings.iter().skip(newer);
         newer.any(|beginning| beginning.records > 0 && known.contains(beginning))

@@ -1,4 +1,4 @@
-//! The one way from the cells of a table to the values of the engine.
+//! The only conversion from the cells of a table to the values of the engine.
 
 use feamoe_engine::Value;
 use rustc_hash::FxHashMap;
@@ -9,7 +9,7 @@ use super::Cell;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Levels {
     names: Vec<String>,
-    /// Looked up only, never iterated: the order of its entries has no effect.
+    /// Only looked up, never iterated: the order of its entries has no effect.
     codes: FxHashMap<Box<[u8]>, u16>,
 }
 
@@ -23,7 +23,7 @@ impl Levels {
         &self.names
     }
 
-    /// Gives a code another name, which no other has; returns the one it had.
+    /// Gives a code a new name, which no other code has. Returns its previous name.
     pub(crate) fn rename(&mut self, code: u16, name: &str) -> Option<String> {
         let before = std::mem::replace(self.names.get_mut(usize::from(code))?, name.to_owned());
         self.codes.remove(before.as_bytes());
@@ -31,7 +31,7 @@ impl Levels {
         Some(before)
     }
 
-    /// Adds a level that is not there yet. A model has room for far fewer than there are codes.
+    /// Adds a new level. A model has room for far fewer levels than there are codes.
     pub(crate) fn add(&mut self, name: &[u8]) {
         let code = u16::try_from(self.names.len()).unwrap_or(u16::MAX);
         self.names.push(String::from_utf8_lossy(name).into_owned());
@@ -48,7 +48,7 @@ impl<'a> FromIterator<&'a str> for Levels {
 }
 
 /// Returns the engine's value of a cell: the code of its level for a feature with `levels`, else
-/// the nearest `f32`. `None` for text that is no number where one is needed.
+/// the nearest `f32`. `None` for text that is not a number where one is needed.
 #[inline]
 pub(crate) fn value(cell: Cell<'_>, levels: Option<&Levels>) -> Option<Value> {
     match (cell, levels) {

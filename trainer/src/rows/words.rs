@@ -1,4 +1,4 @@
-//! Words by which people say that there is no value.
+//! Words that people write for a missing value.
 
 /// In lower case.
 const WORDS: &str = "na|n.a.|n.a|n/a|n\\a|n-a|#n/a|#na|<na>|<n/a>|(na)|(n/a)|na.|nan|-nan|+nan|nat|null|(null)\
@@ -7,7 +7,7 @@ const WORDS: &str = "na|n.a.|n.a|n/a|n\\a|n-a|#n/a|#na|<na>|<n/a>|(na)|(n/a)|na.
     |unspecified|not available|not applicable|not known|not reported|not provided|not specified\
     |no data|n.d.|n/d|n.k.|k.a.|tbd|1.#qnan|-1.#ind";
 
-/// Returns whether a text says that there is no value, in any case: such as `n.a.`, `--` or
+/// Returns whether a text usually means a missing value, in any case: such as `n.a.`, `--` or
 /// `#DIV/0!`. In a column of text it may be a value nevertheless.
 pub(crate) fn means_missing(text: &str) -> bool {
     let text = text.trim().to_lowercase();
@@ -16,7 +16,7 @@ pub(crate) fn means_missing(text: &str) -> bool {
     is_error || WORDS.split('|').any(|word| word == text)
 }
 
-/// Returns whether a text is a letter or two before digits, as codes are: V57, E850.3.
+/// Returns whether a text looks like a code, one to three letters before digits: V57, E850.3.
 pub(crate) fn is_code(text: &str) -> bool {
     let digits = text.trim_start_matches(|c: char| c.is_ascii_alphabetic());
     let letters = text.len() - digits.len();
@@ -25,15 +25,15 @@ pub(crate) fn is_code(text: &str) -> bool {
         && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
-/// Share of the cells that must be numbers in a column of numbers.
+/// Minimum share of numbers among the cells of a column of numbers.
 pub(crate) const MOSTLY: f64 = 0.95;
 
-/// Share of the cells that must be codes in a column of codes most of which are digits alone.
+/// Minimum share of codes with letters in a column of codes that mostly consists of digits.
 const SOME: f64 = 0.002;
 
-/// Returns whether a column is one of numbers: nearly all cells are, words for *no value* aside,
-/// and the others are not several codes that make up a part of the column. A few cells that only
-/// look like codes, such as `x7`, are mistakes in a column of numbers.
+/// Returns whether a column holds numbers. Nearly all cells must be numbers, apart from words for
+/// *no value*, and the others must not be several codes that make up a real share of the column. A
+/// few cells that only look like codes, such as `x7`, are mistakes in a column of numbers.
 pub(crate) fn is_number_column<'w>(numbers: u64, others: impl Iterator<Item = (&'w str, u64)> + Clone) -> bool {
     if numbers == 0 {
         return false;

@@ -1,4 +1,4 @@
-//! A schema, stored as the text that it could have been read from: a key more is no other layout.
+//! Stores a schema as TOML text, so that an additional key does not change the binary layout.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What a schema must fulfil beyond its types, and where in the file a fault lies.
+//! Checks a schema beyond its types, and locates a fault in the file.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +12,8 @@ use toml::de::{DeTable, DeValue};
 use super::{Features, Filter, Intersection, Protected, Schema, Table, Target};
 use crate::error::list;
 
-/// The largest number of unprivileged groups of one attribute: group ids are a `u8`, 0 is the
-/// privileged group and 255 *no group*.
+/// Maximum number of unprivileged groups of one attribute: group ids are a `u8`, 0 is the
+/// privileged group and 255 means *no group*.
 pub(crate) const MAX_UNPRIVILEGED: usize = 254;
 
 /// A step from a TOML value into one of its parts.
@@ -23,7 +23,7 @@ pub(super) enum Step<'a> {
     Index(usize),
 }
 
-/// A contradiction, and the path of keys that leads to it.
+/// A contradiction, with the path of keys that leads to it.
 #[derive(Debug)]
 pub(super) struct Fault<'a> {
     pub path: Vec<Step<'a>>,
@@ -166,7 +166,7 @@ fn check_protected<'a>(attribute: &'a Protected, target: &Target, [table, index]
     disjoint(unprivileged, &attribute.privileged, "privileged", &at("unprivileged"))
 }
 
-/// Checks groups that are not the values of the column.
+/// Checks groups that are derived from numbers or from several columns.
 fn check_made_groups<'a>(attribute: &'a Protected, [table, index]: [Step<'a>; 2]) -> Outcome<'a> {
     let at = |key| [table, index, Step::Key(key)];
     let Protected { cuts, dummies, privileged, unprivileged, .. } = attribute;
@@ -302,7 +302,7 @@ fn check_features<'a>(features: &'a Features, target: &Target, protected: &[Prot
     check_recourse(features, target)
 }
 
-/// Checks what recourse may propose.
+/// Checks the limits on what recourse may propose.
 #[allow(clippy::cast_possible_truncation)] // the engine's precision
 fn check_recourse<'a>(features: &'a Features, target: &Target) -> Outcome<'a> {
     let Features { categorical, immutable, increase_only, decrease_only, ranges, steps, costs, .. } = features;
@@ -336,7 +336,7 @@ fn check_recourse<'a>(features: &'a Features, target: &Target) -> Outcome<'a> {
     Ok(())
 }
 
-/// Checks a column that a table under `features` names; returns where it does.
+/// Checks a column that a table under `features` names. Returns the path to it.
 fn column_of<'a>(
     features: &Features,
     target: &Target,
@@ -377,8 +377,8 @@ fn disjoint<'a>(names: &[String], others: &[String], other_key: &str, path: &[St
     Err(fault(path, format!("{} is also listed under {other_key}, expected only one of the two", list(&both))))
 }
 
-/// Returns the byte offset of what `path` leads to, or of the nearest enclosing table that is in
-/// the text.
+/// Returns the byte offset of the value at `path`, or of the nearest enclosing table that is in the
+/// text.
 pub(super) fn locate(text: &str, path: &[Step]) -> usize {
     let Ok(root) = DeTable::parse(text) else { return 0 };
     let mut offset = 0;
@@ -412,7 +412,7 @@ mod tests {
         [[protected]]\ncolumn = \"race\"\nprivileged = [\"w\"]\n\
         [[intersection]]\ncolumns = [\"sex\", \"race\"]\n\n[[intersection]]\ncolumns = [\"race\", \"sex\"]";
 
-    /// Text after a minimal head, the position expected and a part of the message.
+    /// Text after a minimal head, the expected position, and a part of the message.
     const FAULTS: [(&str, &str, &str); 53] = [
         ("negative = [\"0\", \"1\"]", "4:12", "\"1\" is also listed under positive"),
         ("negative = [\"0\", \"0\"]", "4:12", "\"0\" is listed twice"),

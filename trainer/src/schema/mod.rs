@@ -1,9 +1,9 @@
 //! The schema of a data set: how to read the table, what to predict, which columns are protected,
 //! and which rows and columns to use.
 //!
-//! A schema is a TOML file. [`Schema::from_toml`] refuses unknown keys and contradictions with line
-//! and column, so a [`Schema`] read from a file is consistent in itself. Whether it fits the data
-//! is checked when both are used together ([`Stream::open`](crate::rows::Stream::open),
+//! A schema is a TOML file. [`Schema::from_toml`] refuses unknown keys and contradictions, with
+//! line and column, so a [`Schema`] read from a file is consistent in itself. Whether it fits the
+//! data is checked when both are used together ([`Stream::open`](crate::rows::Stream::open),
 //! [`Encoder::fit`](crate::encoder::Encoder::fit)).
 //!
 //! ```
@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// The largest size of a TOML file in bytes.
+/// Maximum size of a TOML file in bytes.
 const MOST_BYTES: u64 = 4 << 20;
 
 /// A schema. Each field is a table of the TOML file. The default schema names no target; it is for
@@ -470,7 +470,7 @@ pub(crate) fn not_toml(file: &str, text: &str, error: &toml::de::Error) -> Error
     Error::Schema { file: file.into(), line, column, message: one_line(error.message()) }
 }
 
-/// 1-based line and column (in characters) of a byte offset.
+/// Returns the 1-based line and column (in characters) of a byte offset.
 fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);

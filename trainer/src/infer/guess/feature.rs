@@ -1,4 +1,4 @@
-//! The role of a column as a feature: number, category, or left out, and why.
+//! The role of a column as a feature, with the reason: number, category, or left out.
 
 use super::super::column::{Column, Kind};
 use super::super::names::{CODE_WORDS, ID_WORDS, has_word};
@@ -7,19 +7,20 @@ use super::super::{others, percent, plain};
 use super::Role;
 use crate::rows::parse;
 
-/// Skewness from which a column of amounts counts as heavy-tailed.
+/// Minimum skewness of a heavy-tailed column of amounts.
 const HEAVY_SKEW: f64 = 2.0;
 
-/// The largest number of distinct values of a whole number that may be a code.
+/// Maximum number of distinct values of a whole number that may be a code.
 const FEW_VALUES: usize = 20;
 
-/// The largest number of distinct values of codes by which many records go.
+/// Maximum number of distinct values of codes that divide many records.
 const MOST_CODES: usize = 100;
 
-/// Records below which a column without repeats is no sign of an identifier.
+/// With fewer records, a column without repeated values need not be an identifier.
 const ENOUGH_RECORDS: usize = 50;
 
-/// Decides the role of a column. `outcome`, if the target is known: 1, 0 or NaN per sampled record.
+/// Decides the role of a column. `outcome` holds 1, 0 or NaN per sampled record if the target is
+/// known.
 pub(super) fn feature(survey: &Survey, index: usize, outcome: Option<&[f64]>) -> Role {
     let columns = &survey.columns;
     let column = &columns[index];
@@ -69,7 +70,8 @@ pub(super) fn feature(survey: &Survey, index: usize, outcome: Option<&[f64]>) ->
         }
     }
     if !is_number {
-        // Where text comes later than the first rows, the column must be known to be a category.
+        // A column with numbers in its first rows is listed as a category, because text may come
+        // later.
         return match column.numbers() {
             0 => Role::Category,
             numbers => Role::Code(format!("text, and {} numbers", percent(numbers, column.present()))),
@@ -101,8 +103,8 @@ pub(super) fn feature(survey: &Survey, index: usize, outcome: Option<&[f64]>) ->
     }
 }
 
-/// Whether the outcome correlates with the logarithm of a column's numbers at least as strongly as
-/// with the numbers; true if the outcome is not known.
+/// Returns whether the outcome correlates at least as strongly with the logarithm of a column's
+/// numbers as with the numbers; true if the outcome is not known.
 fn log_helps(column: &Column, outcome: Option<&[f64]>) -> bool {
     let Some(outcome) = outcome else { return true };
     let pairs =
@@ -124,7 +126,7 @@ fn correlation(pairs: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
     xy / (xx * yy).sqrt()
 }
 
-/// Returns the text that stands beside a number in nearly every cell, such as ` km`.
+/// Returns the text beside the number in nearly every cell, such as ` km`.
 fn unit(column: &Column) -> Option<String> {
     let beside = |text: &str| -> Option<String> {
         let digits = |c: char| c.is_ascii_digit();

@@ -1,4 +1,4 @@
-//! What each column is probably for, and why.
+//! Guesses the purpose of each column, with the reason.
 
 mod feature;
 mod protected;
@@ -13,7 +13,7 @@ pub(super) use protected::Protection;
 pub(super) use reading::Reading;
 pub(super) use target::Target;
 
-/// What a column is probably for, with the evidence.
+/// The probable purpose of a column, with the evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Target,
@@ -46,7 +46,7 @@ impl Role {
     }
 }
 
-/// Everything guessed.
+/// All guesses.
 pub(super) struct Guesses {
     pub(super) target: Option<Target>,
     pub(super) target_candidates: Vec<usize>,
@@ -54,11 +54,11 @@ pub(super) struct Guesses {
     pub(super) roles: Vec<Role>,
     pub(super) reading: Reading,
     pub(super) immutable: Vec<usize>,
-    /// Columns of dates that could be features, each with the format.
+    /// Columns of dates that could be features, with their formats.
     pub(super) dates: Vec<(usize, &'static str)>,
 }
 
-/// Returns what each column is protected as, by its name or its values.
+/// Returns the protected characteristic of each column, by its name or its values.
 fn families(columns: &[Column]) -> Vec<Option<Family>> {
     let named: Vec<Option<Family>> = columns.iter().map(|column| Family::of_name(&column.name)).collect();
     let letters = !named.contains(&Some(Family::Sex));
@@ -109,7 +109,8 @@ pub(super) fn guess(survey: &Survey, options: &Options) -> Result<Guesses, Strin
     Ok(Guesses { target, target_candidates, protected, roles, reading, immutable, dates })
 }
 
-/// Returns, per sampled record, whether it has the favourable outcome; NaN if that is not known.
+/// Returns, per sampled record, 1 for the favourable outcome, 0 for the other, and NaN if it is not
+/// known.
 fn outcome(survey: &Survey, target: &Target) -> Option<Vec<f64>> {
     let column = &survey.columns[target.column];
     let positive: Vec<u32> = target.positive.iter().filter_map(|value| column.code_of(value)).collect();

@@ -1,5 +1,5 @@
-//! Who is to be protected: columns with the name or the values of a protected characteristic, those
-//! that are one attribute in several columns, numbers as groups.
+//! Finds protected attributes: columns with the name or the values of a protected characteristic,
+//! several columns that form one attribute, and numbers divided into groups.
 
 use std::collections::BTreeSet;
 
@@ -10,38 +10,38 @@ use super::super::{MOST_LISTED, plain};
 use super::{Target, outcome};
 use crate::schema::Protected;
 
-/// Share of the records from which a value is proposed as a group.
+/// Minimum share of the records of a value that is proposed as a group.
 const GROUP_SHARE: f64 = 0.01;
 
-/// Share of the records that a group needs to be a reference.
+/// Minimum share of the records of a reference group.
 const REFERENCE_SHARE: f64 = 0.1;
 
-/// The largest number of values of a column that are groups as they are.
+/// Maximum number of values of a column whose values are the groups.
 const MOST_GROUPS: usize = 100;
 
-/// The largest number of values of a whole number that are codes of sex or race, and of any other
+/// Maximum number of values of a whole number that are codes: of sex or race, and of any other
 /// family.
 const MOST_CODES: usize = 12;
 const FEW_CODES: usize = 2;
 
-/// Where ages are cut, as far as they are within the data.
+/// Ages at which groups are cut, if they lie within the data.
 const AGES: [f64; 2] = [30.0, 62.0];
 
 /// A protected attribute.
 pub(in crate::infer) struct Protection {
     /// The columns it is read from.
     pub(in crate::infer) columns: Vec<usize>,
-    /// The attribute as a schema has it.
+    /// The attribute in the form of a schema.
     pub(in crate::infer) attribute: Protected,
     pub(in crate::infer) evidence: String,
-    /// The groups, with the share of the favourable outcome where the target is known.
+    /// The groups, with their share of the favourable outcome if the target is known.
     pub(in crate::infer) rates: String,
-    /// Whether it is only proposed.
+    /// Whether it is only a proposal.
     pub(in crate::infer) suggested: bool,
 }
 
-/// A group: its name, the sampled records in it, and those of the favourable outcome among those
-/// whose outcome is known.
+/// A group: its name, its sampled records, those of them with a known outcome, and those with the
+/// favourable outcome.
 struct Group {
     name: String,
     records: usize,
@@ -55,7 +55,7 @@ impl Group {
     }
 }
 
-/// Finds the protected attributes; those that are `wanted` are not only proposed.
+/// Finds the protected attributes. Those that are `wanted` are more than a proposal.
 pub(super) fn protections(
     survey: &Survey,
     families: &[Option<Family>],
@@ -99,8 +99,8 @@ pub(super) fn protections(
     found
 }
 
-/// Finds columns of 0 and 1 that are one attribute together: of one family, and never two of them
-/// 1.
+/// Finds columns of 0 and 1 that form one attribute: all of one family, and at most one of them 1
+/// in any record.
 fn dummies(columns: &[Column], families: &[Option<Family>], wanted: &[usize]) -> Vec<(String, Family, Vec<usize>)> {
     let is_binary = |column: &Column| {
         column.distinct() == Some(2)
@@ -127,7 +127,7 @@ fn dummies(columns: &[Column], families: &[Option<Family>], wanted: &[usize]) ->
     }
     found.retain(|(_, _, members)| members.len() > 1);
     for (name, _, members) in &mut found {
-        // What their names have in common, such as race_ of race_white and race_black.
+        // The common prefix of their names, such as race_ of race_white and race_black.
         let first = &columns[members[0]].name;
         let common = members.iter().skip(1).fold(first.len(), |length, member| {
             let same = first.bytes().zip(columns[*member].name.bytes()).take_while(|(a, b)| a == b).count();
@@ -141,12 +141,12 @@ fn dummies(columns: &[Column], families: &[Option<Family>], wanted: &[usize]) ->
             name.push_str(" (together)");
         }
     }
-    // Columns that were named one by one stay so.
+    // Columns that the user named one by one stay separate.
     found.retain(|(_, _, members)| wanted.is_empty() || members.iter().all(|member| wanted.contains(member)));
     found
 }
 
-/// Makes attributes of columns.
+/// Builds attributes from columns.
 struct Finder<'a> {
     columns: &'a [Column],
     outcome: Option<&'a [f64]>,
@@ -154,14 +154,14 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    /// Groups that are the values of a column.
+    /// Builds an attribute whose groups are the values of a column.
     fn of_values(&self, index: usize, family: Option<Family>, suggested: bool) -> Protection {
         let column = &self.columns[index];
         let mut groups = self.groups(&column.name, |record| {
             let (code, _) = *column.sample.get(record)?;
             if code == NO_CODE { None } else { column.values.get(code as usize).map(|(value, _)| value.clone()) }
         });
-        // The records of a group are counted exactly.
+        // The records of a group are counted over all records, not only over the sample.
         for group in &mut groups {
             group.records = column.code_of(&group.name).map_or(0, |code| column.values[code as usize].1);
         }
@@ -176,7 +176,7 @@ impl Finder<'_> {
         self.protection(vec![index], attribute, groups, family, &what, suggested)
     }
 
-    /// Groups that are columns.
+    /// Builds an attribute whose groups are columns.
     fn of_dummies(&self, name: &str, family: Family, columns: Vec<usize>, suggested: bool) -> Protection {
         let names: Vec<String> = columns.iter().map(|index| self.columns[*index].name.clone()).collect();
         let groups = self.groups(name, |record| {
@@ -187,7 +187,8 @@ impl Finder<'_> {
         self.protection(columns, attribute, groups, Some(family), "is one attribute in several columns", suggested)
     }
 
-    /// Groups that are ranges of a number; none where no cut leaves two groups large enough.
+    /// Builds an attribute whose groups are ranges of a number; `None` if no cut gives two groups
+    /// that are large enough.
     fn of_numbers(&self, index: usize, family: Option<Family>, suggested: bool) -> Option<Protection> {
         let column = &self.columns[index];
         let mut numbers: Vec<f64> = column.sample_numbers().collect();
@@ -237,8 +238,8 @@ impl Finder<'_> {
         groups
     }
 
-    /// Chooses the reference among the groups: the one with the highest share of the favourable
-    /// outcome, of those that are large enough; of races the majority's, as is the custom.
+    /// Chooses the reference among the groups that are large enough: the one with the highest share
+    /// of the favourable outcome. For races it is the majority's group, as is customary.
     fn protection(
         &self,
         columns: Vec<usize>,
@@ -250,7 +251,7 @@ impl Finder<'_> {
     ) -> Protection {
         let all: usize = groups.iter().map(|group| group.records).sum();
         let share = |group: &Group| group.records as f64 / all.max(1) as f64;
-        // Equally good ones in the order of their size, then of their names.
+        // Ties are broken by size, then by name.
         groups.sort_by(|a, b| b.records.cmp(&a.records).then_with(|| a.name.cmp(&b.name)));
         groups.retain(|group| share(group) >= GROUP_SHARE);
         let is_reference = |group: &Group| share(group) >= REFERENCE_SHARE && !has_word(&group.name, "other|others");

@@ -1,5 +1,5 @@
-//! How cells are to be read: words for *no value* by column, numbers that seem to stand for none,
-//! cells that are no numbers among numbers.
+//! How to read cells: words for *no value* by column, numbers that probably stand for no value, and
+//! cells that are not numbers among numbers.
 
 use std::collections::BTreeMap;
 
@@ -11,22 +11,22 @@ use super::Role;
 use crate::rows::moment;
 use crate::schema::Table;
 
-/// A number this many times the range of all others away from them is no measurement, if it
-/// recurs, and if it does not.
+/// A number is not a measurement if its distance from all others is this multiple of their range:
+/// [`FAR`] if it recurs, [`VERY_FAR`] if it does not.
 const FAR: f64 = 1.0;
 const VERY_FAR: f64 = 10.0;
 
-/// What was found.
+/// The findings.
 pub(in crate::infer) struct Reading {
-    /// Words that mean that a value is missing, in any column.
+    /// Words that mean a missing value in any column.
     pub(in crate::infer) missing: Vec<String>,
-    /// Further ones, by column, with how many cells there are of them.
+    /// Additional words, by column, each with its number of cells.
     pub(in crate::infer) missing_in: BTreeMap<String, Vec<(String, u64)>>,
-    /// Numbers, by column, that seem to mean it, each with the evidence.
+    /// Numbers, by column, that probably mean a missing value, each with the evidence.
     pub(in crate::infer) sentinels: Vec<(String, String, String)>,
-    /// Cells, by column, that are no numbers, each with its count.
+    /// Cells, by column, that are not numbers, each with its count.
     pub(in crate::infer) odd: Vec<(String, Vec<(String, u64)>)>,
-    /// Columns in which NA seems to be a value: Namibia.
+    /// Columns in which NA is probably a value, such as Namibia.
     pub(in crate::infer) na_is_a_value: Vec<String>,
 }
 
@@ -76,7 +76,8 @@ impl Reading {
     }
 }
 
-/// Whether a date is a placeholder: far in the future, or the first day that a program knows.
+/// Returns whether a date is a placeholder: far in the future, or the first day that a program
+/// knows.
 fn is_no_day(value: &str, format: &str) -> bool {
     let date = moment(value, format).map(|moment| moment.date());
     date.is_some_and(|date| {
@@ -84,14 +85,15 @@ fn is_no_day(value: &str, format: &str) -> bool {
     })
 }
 
-/// Whether NA is one of many codes of two letters.
+/// Returns whether NA is one of many codes of two letters.
 fn has_na_as_code(column: &Column) -> bool {
     let is_code = |value: &str| value.len() == 2 && value.bytes().all(|byte| byte.is_ascii_uppercase());
     let mut values = column.values.iter().map(|(value, _)| value.as_str());
     column.has("NA") && column.values.len() > 3 && values.all(is_code)
 }
 
-/// Returns numbers that seem to stand for no value: below 0 if no other is, or far from all others.
+/// Returns the numbers that probably stand for no value: the only negative one, or one far from all
+/// others.
 fn sentinels_of(column: &Column) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let (Some((low, low_count)), Some((high, high_count))) = (column.lowest.outer(), column.highest.outer()) else {

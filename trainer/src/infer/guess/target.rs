@@ -1,4 +1,4 @@
-//! The column that is to be predicted, and which of its values is the favourable outcome.
+//! The column to predict, and which of its values are the favourable outcome.
 
 use super::super::column::Column;
 use super::super::counted;
@@ -6,21 +6,21 @@ use super::super::names::{ID_WORDS, TARGET_WORDS, favourable, has_word, is_unkno
 use super::super::survey::Survey;
 use crate::rows::parse;
 
-/// The largest number of values of a target.
+/// Maximum number of values of a target.
 const MOST_VALUES: usize = 100;
 
-/// The target, and which of its values are which outcome.
+/// The target, with the values of each outcome.
 pub(in crate::infer) struct Target {
     pub(in crate::infer) column: usize,
     pub(in crate::infer) evidence: String,
-    /// Empty where the values do not say which is the favourable one.
+    /// Empty if the values do not show which one is favourable.
     pub(in crate::infer) positive: Vec<String>,
     pub(in crate::infer) positive_evidence: String,
     pub(in crate::infer) negative: Vec<String>,
 }
 
-/// Finds the target: the one that is `given`, or the one that can be no other; and the columns that
-/// it could be. A protected characteristic never is.
+/// Finds the target and the columns that it could be. The target is the `given` column, or else the
+/// only plausible one. A protected characteristic is never the target.
 pub(super) fn target(
     survey: &Survey,
     given: Option<usize>,
@@ -39,7 +39,7 @@ pub(super) fn target(
     Ok((Some(divided(&columns[column], column, evidence, positive)?), candidates))
 }
 
-/// Returns the candidate that it must be.
+/// Returns the only plausible candidate, if there is one.
 fn only_one(columns: &[Column], candidates: &[usize]) -> Option<(usize, &'static str)> {
     let binary: Vec<usize> = candidates.iter().copied().filter(|index| outcomes(&columns[*index]).len() == 2).collect();
     let named: Vec<usize> =
@@ -47,7 +47,7 @@ fn only_one(columns: &[Column], candidates: &[usize]) -> Option<(usize, &'static
     let last = columns.len() - 1;
     match (&named[..], &binary[..]) {
         ([only], _) => Some((*only, "It has the name of an outcome and two values")),
-        // Of several the one where targets stand.
+        // Among several, choose the usual place of a target.
         ([_, _, ..], _) if named.contains(&last) => {
             Some((last, "Of those with the name of an outcome and two values the last of the table"))
         }
@@ -59,7 +59,7 @@ fn only_one(columns: &[Column], candidates: &[usize]) -> Option<(usize, &'static
     }
 }
 
-/// Two values, or a few in a column with the name of an outcome.
+/// Returns whether a column has two values, or a few and the name of an outcome.
 fn is_target_like(column: &Column) -> bool {
     let is_named = has_word(&column.name, TARGET_WORDS) && !has_word(&column.name, ID_WORDS);
     let few = if is_named { 2..=10 } else { 2..=2 };
@@ -67,8 +67,8 @@ fn is_target_like(column: &Column) -> bool {
     column.distinct().is_some() && few.contains(&outcomes(column).len()) && mostly_there
 }
 
-/// Returns the outcomes of a column, the most frequent first: each with every way it is written, in
-/// another case or as another form of a number. What says that nothing is known is none.
+/// Returns the outcomes of a column, the most frequent first. Each lists all its spellings, which
+/// differ in case or in the form of a number. Values that mean *unknown* are not outcomes.
 fn outcomes(column: &Column) -> Vec<Vec<&str>> {
     let mut outcomes: Vec<(String, Vec<&str>)> = Vec::new();
     for (value, _) in column.by_frequency().into_iter().filter(|(value, _)| !is_unknown(value)).take(MOST_VALUES) {
@@ -81,7 +81,7 @@ fn outcomes(column: &Column) -> Vec<Vec<&str>> {
     outcomes.into_iter().map(|(_, ways)| ways).collect()
 }
 
-/// Finds which values are which outcome.
+/// Assigns the values to the two outcomes.
 fn divided(column: &Column, index: usize, evidence: String, positive: Option<&str>) -> Result<Target, String> {
     let outcomes = outcomes(column);
     if column.distinct().is_none_or(|count| count > MOST_VALUES) {

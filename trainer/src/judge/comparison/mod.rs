@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::model::{AnyModel, HostScore};
 use crate::rows::{Attribute, NO_GROUP, Row, Stream};
 
-/// The measures whose gaps are compared, which are those of decisions.
+/// The measures of decisions, whose gaps are compared.
 pub const MEASURES: [Measure; 4] = [Measure::Spd, Measure::Aod, Measure::Eodds, Measure::Eopp];
 
 /// Rows between two reports of progress.

@@ -1,28 +1,28 @@
-//! Differences of two models on the same rows, with 95 % intervals that use the pairing: what both
-//! models do alike cancels out.
+//! Differences between two models on the same rows, with 95 % intervals that use the pairing:
+//! behaviour that both models share cancels out.
 
 use feamoe_engine::fairness::Z_95;
 use serde::Serialize;
 
 use crate::judge::reliability::{CALIBRATION_BINS, calibration_bin};
 
-/// A difference: of the second model minus the first.
+/// The difference between two models: the second minus the first.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Change {
-    /// The difference; NaN (JSON: null) where no row supports it.
+    /// The difference; NaN (JSON: null) if no row supports it.
     pub change: f64,
-    /// Its 95 % interval, where it has one.
+    /// Its 95 % interval, if it has one.
     pub interval: Option<[f64; 2]>,
 }
 
 impl Change {
-    /// Of nothing.
+    /// The difference without any rows.
     pub const UNKNOWN: Self = Self { change: f64::NAN, interval: None };
 
-    /// Returns the weighted sum of independent differences. The distances of its ends from the
-    /// value are the roots of the summed squares of those of the parts (MOVER: Donner and Zou
-    /// 2012).
+    /// Returns the weighted sum of independent differences. The distance of each end of its
+    /// interval from the value is the root of the sum of squares of the parts' distances (MOVER:
+    /// Donner and Zou 2012).
     #[must_use]
     pub fn sum(parts: &[(f64, Self)]) -> Self {
         let change = parts.iter().map(|(weight, part)| weight * part.change).sum();
@@ -43,7 +43,7 @@ impl Change {
     }
 }
 
-/// Rows by what both models do: of a yes-or-no answer, such as the decision.
+/// Counts rows by the answers of both models to a yes-or-no question, such as the decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pairs([[u64; 2]; 2]);
 
@@ -55,7 +55,7 @@ impl Pairs {
         }
     }
 
-    /// Adds the rows of another.
+    /// Adds the rows of another table of counts.
     pub fn merge(&mut self, other: &Self) {
         let cells = self.0.as_flattened_mut().iter_mut().zip(other.0.as_flattened());
         cells.for_each(|(cell, other)| *cell += other);
@@ -67,13 +67,13 @@ impl Pairs {
         self.0.as_flattened().iter().sum()
     }
 
-    /// Returns the number of rows with yes by the second model alone.
+    /// Returns the number of rows with yes only by the second model.
     #[must_use]
     pub fn gained(&self) -> u64 {
         self.0[0][1]
     }
 
-    /// Returns the number of rows with yes by the first model alone.
+    /// Returns the number of rows with yes only by the first model.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.0[1][0]
@@ -105,7 +105,7 @@ impl Pairs {
     }
 }
 
-/// Differences of a number by row.
+/// Sums of the differences of a number, over rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Differences {
     rows: u64,
@@ -122,8 +122,8 @@ impl Differences {
         self.squares += difference * difference;
     }
 
-    /// Returns the mean difference `m` with the interval `m +- z s / sqrt(n)`, `s` the standard
-    /// deviation of the differences; no interval for fewer than two rows.
+    /// Returns the mean difference `m` with the interval `m +- z s / sqrt(n)`, where `s` is the
+    /// standard deviation of the differences. There is no interval for fewer than two rows.
     #[must_use]
     pub fn change(&self) -> Change {
         let n = self.rows as f64;
@@ -134,8 +134,8 @@ impl Differences {
     }
 }
 
-/// Errors `p - y` of both models by the bins that both probabilities are in: rows, sums, sums of
-/// squares and of products.
+/// Errors `p - y` of both models for one pair of bins, one for each model's probability: rows,
+/// sums, sums of squares and of products.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Errors {
     rows: f64,
@@ -144,7 +144,7 @@ struct Errors {
     products: f64,
 }
 
-/// What the difference of two expected calibration errors needs.
+/// The counts from which the difference of two expected calibration errors is computed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Calibrations([[Errors; CALIBRATION_BINS]; CALIBRATION_BINS]);
 
@@ -162,9 +162,9 @@ impl Calibrations {
     }
 
     /// Returns the difference of the expected calibration errors. Each is the mean of `s (p - y)`,
-    /// `s` the sign of the summed error of the bin of `p`; the interval is that of the mean
-    /// difference of such terms, the signs taken as known. Where the errors of the bins are within
-    /// chance of 0 it is too narrow: a calibration error is never negative.
+    /// where `s` is the sign of the summed error in the bin of `p`. The interval is that of the
+    /// mean difference of these terms, with the signs taken as known. It is too narrow if the
+    /// errors of the bins are 0 within chance, because a calibration error is never negative.
     #[must_use]
     pub fn change(&self) -> Change {
         let mut bins = [[0.0_f64; CALIBRATION_BINS]; 2];

@@ -34,7 +34,7 @@ impl<'m> Sample<'m> {
         Self { models, most, offered: 0, random: Pcg64Mcg::seed_from_u64(SEED), rows: Vec::new() }
     }
 
-    /// Keeps a row with the chance that all rows so far have (Vitter 1985, algorithm R).
+    /// Keeps a row with the same probability as all rows so far (Vitter 1985, algorithm R).
     pub fn offer(&mut self, bindings: &[Binding], row: &Row<'_>) -> Result<(), Error> {
         let ([first, second], Some(_)) = (bindings, self.models) else { return Ok(()) };
         self.offered += 1;
@@ -50,7 +50,8 @@ impl<'m> Sample<'m> {
         Ok(())
     }
 
-    /// Returns the number of rows, and the features by how much their values change.
+    /// Returns the number of rows, and the features in descending order of the change of their
+    /// values.
     pub fn explain(&self) -> (u64, Vec<FeatureChange>) {
         let Some(models) = self.models.filter(|_| !self.rows.is_empty()) else { return (0, Vec::new()) };
         let names = models.map(|model| {
@@ -82,7 +83,8 @@ impl<'m> Sample<'m> {
             {
                 record.clear();
                 for (index, value) in values.iter().enumerate() {
-                    // Values of this very model: none can be refused, nor the record.
+                    // The values belong to this model, so neither a value nor the record can be
+                    // refused.
                     let _ = record.set_value(FeatureIndex(index), *value);
                 }
                 let _ = model.path_into(record, attribution);
@@ -96,7 +98,7 @@ impl<'m> Sample<'m> {
                 change.mean_values = [0, 1].map(|model| change.mean_values[model] + value(model).abs() / rows);
             }
         }
-        // Of equal ones, the first stays first.
+        // The sort is stable: equal features keep their order.
         changes.sort_by(|a, b| b.mean_change.total_cmp(&a.mean_change));
         (self.rows.len() as u64, changes)
     }

@@ -1,9 +1,9 @@
-//! A comparison in one sentence.
+//! The summary of a comparison in one sentence.
 
 use super::paired::Change;
 use super::{Comparison, GapChange};
 
-/// The largest number of gaps that the sentence names.
+/// Maximum number of gaps that the sentence names.
 const MOST_NAMED: usize = 3;
 
 /// Returns the sentence.

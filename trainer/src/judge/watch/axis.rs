@@ -1,16 +1,17 @@
-//! The cells that the values of a feature are counted in.
+//! The cells in which the values of a feature are counted.
 
 use feamoe_engine::schema::{Kind, Transform, bin};
 use feamoe_engine::{FeatureIndex, Value};
 
 use crate::model::{HostModel, parts};
 
-/// Bins of a number at most: where the model has more, neighbours are counted together.
+/// Maximum number of bins of a number. If the model has more, neighbouring bins are counted
+/// together.
 const MOST_BINS: u16 = 16;
 
-/// The cells of one feature: of a number *below the training range*, its bins, *missing*, *above
-/// the training range*; of a category *missing*, its levels, *unseen*. What is rare stands at the
-/// ends, where [`Exchangeability`](super::exchange::Exchangeability) distinguishes finest.
+/// The cells of one feature. For a number: *below the training range*, its bins, *missing*, *above
+/// the training range*. For a category: *missing*, its levels, *unseen*. Rare cells are at the
+/// ends, where [`Exchangeability`](super::exchange::Exchangeability) distinguishes most finely.
 #[derive(Clone, Debug)]
 pub struct Axis {
     kind: Kind,
@@ -21,7 +22,7 @@ pub struct Axis {
 
 impl Axis {
     /// Divides a feature of a model by the bins and levels that it was trained with. A number
-    /// without bins is cut into parts of equal width after its transform.
+    /// without bins is divided into parts of equal width after its transform.
     #[must_use]
     pub fn new(model: &HostModel<'_>, feature: usize, kind: Kind) -> Self {
         let levels = model.schema().level_names(feature).map(str::to_owned).collect();
@@ -58,7 +59,7 @@ impl Axis {
         }
     }
 
-    /// Returns the cell of a value; a value of the other kind counts as missing.
+    /// Returns the cell of a value. A value of the other kind counts as missing.
     #[must_use]
     pub fn cell(&self, value: Value) -> usize {
         let last = self.cells() - 1;
@@ -73,7 +74,7 @@ impl Axis {
         }
     }
 
-    /// Returns what a cell is called.
+    /// Returns the name of a cell.
     #[must_use]
     pub fn name(&self, cell: usize) -> String {
         let last = self.cells() - 1;

@@ -39,7 +39,7 @@
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{RngCore as _, SeedableRng as _};
 
-/// Edges between the parts of [0, 1] that a bet distinguishes, in 1,024ths.
+/// Edges between the parts of [0, 1] that a bet distinguishes, in units of 1/1,024.
 const EDGES: [u16; PARTS - 1] =
     [1, 4, 16, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960, 1_008, 1_020, 1_023];
 /// Number of the parts.
@@ -49,7 +49,7 @@ const MEMORIES: [f64; 3] = [100.0, 1_000.0, 10_000.0];
 /// Prior weight of all parts together, distributed by their widths; a larger weight is more
 /// cautious.
 const PRIOR: f64 = 64.0;
-/// Weight of the earlier shares in those that name the cell that changed most.
+/// Weight of the earlier shares in the estimated shares that determine which cell changed most.
 const CAUTION: f64 = 10.0;
 
 /// A detected change.
@@ -68,14 +68,14 @@ pub struct Change {
     pub values_since: u64,
 }
 
-/// The test of one stream; constant memory.
+/// The test of one stream, in constant memory.
 #[derive(Clone, Debug)]
 pub struct Exchangeability {
     cells: usize,
-    /// Earlier values by stratum and cell.
+    /// Number of earlier values, by stratum and cell.
     counts: Vec<u64>,
     bettors: [Bettor; MEMORIES.len()],
-    /// Tested values.
+    /// Number of tested values.
     values: u64,
     level: f64,
     random: Pcg64Mcg,
@@ -134,7 +134,7 @@ impl Exchangeability {
         Some(change)
     }
 
-    /// Uniform in [0, 1), 53 bits.
+    /// Returns a uniform number in [0, 1), with 53 bits.
     fn uniform(&mut self) -> f64 {
         (self.random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
     }
@@ -166,28 +166,28 @@ impl Exchangeability {
     }
 }
 
-/// Returns the part of the capital that is staked from the n-th value on.
+/// Returns the share of the capital that starts to bet at the n-th value.
 fn stake(n: u64) -> f64 {
     let e = std::f64::consts::E;
     1.0 / libm::log(e + (n - 1) as f64) - 1.0 / libm::log(e + n as f64)
 }
 
-/// Returns how much of [0, 1] a part is.
+/// Returns the width of a part of [0, 1].
 fn width(part: usize) -> f64 {
     let edge = |place: usize| EDGES.get(place).copied().map_or(1_024.0, f64::from);
     (edge(part) - part.checked_sub(1).map_or(0.0, edge)) / 1_024.0
 }
 
-/// Stakes on the part of [0, 1] that the next p-value is in.
+/// Bets on the part of [0, 1] that the next p-value is in.
 #[derive(Clone, Debug)]
 struct Bettor {
-    /// What a value's weight is multiplied by with each later one.
+    /// Factor on the weight of a value for each later value.
     decay: f64,
     weights: [f64; PARTS],
-    /// The latest values by stratum and cell, weighed likewise.
+    /// The latest values by stratum and cell, with the same weights.
     recent: Vec<f64>,
     capital: f64,
-    /// The capital of the best time to begin, and that time.
+    /// The capital of the best starting time, followed by that time.
     best: f64,
     since: u64,
 }
@@ -249,9 +249,9 @@ mod tests {
         }
     }
 
-    /// Four thousand streams of 300 values, each with another distribution, half with reference
-    /// values: the share of alarms at a level of 20 % stays below it; a change is found in nearly
-    /// all.
+    /// Four thousand streams of 300 values, each with another distribution, half of them with
+    /// reference values. At a level of 20 %, the share of false alarms stays below 20 %, and a
+    /// change is found in nearly all streams.
     #[test]
     fn alarms_are_rare_without_a_change_and_sure_with_one() {
         let mut random = Pcg64Mcg::seed_from_u64(7);

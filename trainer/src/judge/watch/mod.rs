@@ -21,9 +21,9 @@
 //! The rows of the reference are used for comparison and not tested. Without a reference, the first
 //! rows of the stream take its place.
 //!
-//! A stream that never changes has its rows in a meaningless order. Seasons, batches of one kind
-//! and sorted files are changes, and are detected. Outcomes are tested in the order in which they
-//! arrive: if one outcome is known sooner than the other, the first ones look like a change.
+//! In a stream that never changes, the order of the rows has no meaning. Seasons, batches of one
+//! kind and sorted files are changes, and are detected. Outcomes are tested in the order in which
+//! they arrive: if one outcome is known sooner than the other, the first ones look like a change.
 //!
 //! Labels may come with their record, or later in a row with the same id ([`Watched::id`]). Only
 //! the outcome of that row is used. A row without any value and with an unknown id is an outcome
@@ -64,7 +64,7 @@ pub struct Options {
     pub false_alarms: f64,
     /// Rows of a window, from 1.
     pub window: u64,
-    /// The largest number of records that wait for their outcome; beyond it, the oldest is
+    /// Maximum number of records that wait for their outcome. Beyond it, the oldest one is
     /// forgotten.
     pub most_waiting: usize,
 }
@@ -80,11 +80,11 @@ impl Default for Options {
 pub struct Watched {
     /// 1-based number of the record.
     pub row: u64,
-    /// By feature.
+    /// The values, by feature.
     pub values: Vec<Value>,
     /// Whether the outcome is the favourable one; `None` if it is not known.
     pub label: Option<bool>,
-    /// Group in each attribute, as of a [`crate::rows::Row`].
+    /// Group in each attribute, as in a [`crate::rows::Row`].
     pub groups: Vec<u8>,
     /// The id of the record, if outcomes come later.
     pub id: Option<Vec<u8>>,
@@ -111,7 +111,8 @@ pub struct Watch<'m> {
     inputs: Vec<Watcher>,
     score: Watcher,
     decision: Exchangeability,
-    /// Of the probabilities below and from 1/2: overconfidence moves them in opposite directions.
+    /// One for the probabilities below 1/2 and one for the others: overconfidence moves them in
+    /// opposite directions.
     calibration: [Exchangeability; 2],
     rates: Rates,
     waiting: Waiting,
@@ -361,7 +362,7 @@ impl<'m> Watch<'m> {
         self.rates.name(attributes);
     }
 
-    /// Returns the window so far, which has rows.
+    /// Returns the window so far, which must have rows.
     fn window(&self) -> Window {
         let tally = &self.window;
         let shares = |counts: [u64; 3]| counts.map(|count| count as f64 / tally.rows() as f64);
@@ -381,7 +382,7 @@ impl<'m> Watch<'m> {
         self.window = WindowTally::default();
         for watcher in self.inputs.iter_mut().chain([&mut self.score]) {
             let window = std::mem::replace(&mut watcher.window, vec![0; watcher.reference.len()]);
-            // Without a reference, the first window is it.
+            // Without a reference, the first window becomes the reference.
             if self.reference.rows == 0 {
                 watcher.reference = window;
             }
@@ -419,7 +420,7 @@ impl<'m> Watch<'m> {
     fn score(&mut self, row: &Watched) -> Scored {
         self.record.clear();
         for (index, value) in row.values.iter().enumerate() {
-            // Values of this very model: none can be refused.
+            // The values belong to this model, so none can be refused.
             let _ = self.record.set_value(FeatureIndex(index), *value);
         }
         let score = self.model.score(&self.record).unwrap_or_default();
@@ -431,7 +432,7 @@ impl<'m> Watch<'m> {
         scored.probability >= self.model.threshold()
     }
 
-    /// Takes in a record.
+    /// Processes a record.
     fn record(&mut self, row: &Watched, alarms: &mut Vec<Alarm>) -> Scored {
         self.rows += 1;
         let scored = self.score(row);
@@ -454,7 +455,7 @@ impl<'m> Watch<'m> {
         scored
     }
 
-    /// Takes in an outcome.
+    /// Processes an outcome.
     fn label(&mut self, label: bool, scored: &Scored, row: u64, alarms: &mut Vec<Alarm>) {
         self.labelled += 1;
         self.window.label(row, label, scored, self.model.threshold());
@@ -469,12 +470,12 @@ impl<'m> Watch<'m> {
     }
 }
 
-/// Returns the test of the half that a bin of probabilities is in.
+/// Returns the test of the half that contains a bin of probabilities.
 fn half([lower, upper]: &mut [Exchangeability; 2], bin: usize) -> &mut Exchangeability {
     if 2 * bin < CALIBRATION_BINS { lower } else { upper }
 }
 
-/// Returns a change of two cells as that of the second.
+/// Converts a change between two cells to a change of the second cell.
 fn favourable(change: Change) -> Change {
     match change.cell {
         0 => Change { cell: 1, before: 1.0 - change.before, after: 1.0 - change.after, ..change },
@@ -503,7 +504,7 @@ impl Reader {
         Ok(Self { binding, id, row: Watched::default() })
     }
 
-    /// Reads the next row; false at the end.
+    /// Reads the next row. Returns false at the end.
     fn next(&mut self, stream: &mut Stream<'_>) -> Result<bool, Error> {
         let Some(row) = stream.next_row()? else { return Ok(false) };
         let id = self.id.and_then(|column| row.cell(column).text()).map(std::borrow::Cow::into_owned);

@@ -1,13 +1,13 @@
-//! The population stability index of two sets of counts, and how large it gets by chance.
+//! The population stability index of two sets of counts, and its size by chance.
 
-/// Returns the population stability index (Siddiqi 2006) of counts against those of a reference,
+/// Returns the population stability index (Siddiqi 2006) of counts against those of a reference:
 ///
 /// ```text
 /// psi = sum over cells of (a - e) ln(a / e)      a, e = (count + 1/2) / (n + cells / 2)
 /// ```
 ///
-/// `a` of the counts, `e` of the reference; the half keeps it finite where a cell is empty. NaN if
-/// either has no values.
+/// Here `a` belongs to the counts and `e` to the reference. The half keeps the index finite if a
+/// cell is empty. NaN if either has no values.
 #[must_use]
 pub fn psi(counts: &[u64], reference: &[u64]) -> f64 {
     let shares = |counts: &[u64]| {
@@ -20,14 +20,15 @@ pub fn psi(counts: &[u64], reference: &[u64]) -> f64 {
     shares(counts).iter().zip(shares(reference)).map(|(a, e)| (a - e) * libm::log(a / e)).sum()
 }
 
-/// Returns what the index of a sample without any drift exceeds in 5 % of samples, about:
+/// Returns the value that the index exceeds in about 5 % of samples without any drift:
 ///
 /// ```text
 /// (1 / n + 1 / m) q(k - 1)      q the 95 % point of chi-squared, by Wilson and Hilferty (1931)
 /// ```
 ///
-/// of `n` counts against `m` in `k` cells that are not empty in both (Yurdakul and Naranjo 2020).
-/// It is too small where cells are expected to have fewer than some five counts.
+/// Here `n` counts are compared with `m`, in `k` cells that are not empty in both (Yurdakul and
+/// Naranjo 2020). The value is too small if cells are expected to have fewer than about five
+/// counts.
 #[must_use]
 pub fn by_chance(counts: &[u64], reference: &[u64]) -> f64 {
     let used = counts.iter().zip(reference).filter(|(a, e)| **a + **e > 0).count();

@@ -5,14 +5,14 @@ use super::report::{Alarm, Group, Quantity};
 use super::{Levels, alarm, favourable};
 use crate::rows::{Attribute, NO_GROUP};
 
-/// Which rate.
+/// The kind of rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Which {
-    /// Of all records.
+    /// Over all records.
     Selection,
-    /// Of those with the favourable outcome.
+    /// Over those with the favourable outcome.
     TruePositive,
-    /// Of those with the other outcome.
+    /// Over those with the other outcome.
     FalsePositive,
 }
 
@@ -22,15 +22,15 @@ impl Which {
     }
 }
 
-/// Column and groups of each attribute.
+/// The column and the groups of each attribute.
 pub(super) type Names = Vec<(String, Vec<String>)>;
 
-/// The tests of every group of every attribute, made as groups turn up.
+/// The tests of every group of every attribute. They are created when a group first occurs.
 #[derive(Clone, Debug)]
 pub(super) struct Rates {
     levels: Levels,
     names: Names,
-    /// By attribute and group, in the order of [`Which`].
+    /// The tests by attribute and group, in the order of [`Which`].
     tests: Vec<Vec<[Exchangeability; 3]>>,
 }
 
@@ -39,7 +39,7 @@ impl Rates {
         Self { levels, names: Names::new(), tests: Vec::new() }
     }
 
-    /// Takes the names of groups that are new.
+    /// Adds the names of new groups.
     pub fn name<'a>(&mut self, attributes: impl Iterator<Item = &'a Attribute>) {
         for (index, attribute) in attributes.enumerate() {
             match self.names.get_mut(index) {
@@ -60,7 +60,7 @@ impl Rates {
         3 * self.tests.iter().map(Vec::len).sum::<usize>()
     }
 
-    /// Adds a decision that is not tested.
+    /// Adds a decision without testing it.
     pub fn learn(&mut self, which: Which, groups: &[u8], decision: usize) {
         self.each(groups, |tests, _, _| {
             if let Some(test) = tests.get_mut(which as usize) {
@@ -69,7 +69,7 @@ impl Rates {
         });
     }
 
-    /// Tests a decision.
+    /// Tests a decision and adds it.
     pub fn update(&mut self, which: Which, groups: &[u8], decision: usize, row: u64, alarms: &mut Vec<Alarm>) {
         self.each(groups, |tests, attribute, group| {
             let change = tests.get_mut(which as usize).and_then(|test| test.update(0, decision));
@@ -78,7 +78,7 @@ impl Rates {
         });
     }
 
-    /// Does something with the tests of a record's groups, and their names.
+    /// Calls `with` for the tests of a record's groups, with the names of attribute and group.
     fn each(&mut self, groups: &[u8], mut with: impl FnMut(&mut [Exchangeability; 3], &str, &str)) {
         self.tests.resize(groups.len().max(self.tests.len()), Vec::new());
         for (index, (tests, group)) in self.tests.iter_mut().zip(groups).enumerate() {

@@ -153,18 +153,18 @@ pub struct Summary {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Reference {
-    /// Where they are from.
+    /// The source of its rows.
     pub from: ReferenceFrom,
-    /// Their number.
+    /// Number of its rows.
     pub rows: u64,
 }
 
-/// Where reference rows are from.
+/// The source of the reference rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReferenceFrom {
-    /// Rows that were given.
+    /// Rows that the user gave.
     Data,
     /// The background records of the model, drawn from its training rows: they have no labels and
     /// no groups.
@@ -173,7 +173,7 @@ pub enum ReferenceFrom {
     Stream,
 }
 
-/// What became of the rows with ids.
+/// The counts of rows with ids.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Ids {
@@ -183,9 +183,9 @@ pub struct Ids {
     pub waiting: u64,
     /// Records that were forgotten before their outcome came.
     pub expired: u64,
-    /// Rows of an outcome alone whose record is not known: left out.
+    /// Rows that hold only an outcome, whose record is unknown: left out.
     pub unknown: u64,
-    /// Rows of an id that was seen before and needs nothing more: left out.
+    /// Rows with an id that was seen before and needs nothing more: left out.
     pub repeated: u64,
     /// Records without an id.
     pub without_id: u64,

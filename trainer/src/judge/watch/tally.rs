@@ -1,4 +1,4 @@
-//! What is counted of one window.
+//! The counts of one window.
 
 use feamoe_engine::fairness::{Distances, WideCounts};
 use feamoe_engine::schema::Note;
@@ -22,13 +22,13 @@ pub(super) struct WindowTally {
     all: GroupTally,
     reliability: Reliability,
     groups: Vec<Vec<GroupTally>>,
-    /// By feature: missing, clamped, unseen.
+    /// By feature, the numbers of missing, clamped and unseen values.
     notes: Vec<[u64; 3]>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct GroupTally {
-    /// All as of the other outcome: theirs may never be known.
+    /// All are counted with the other outcome, because their real outcomes may never be known.
     decisions: WideCounts,
     labelled: WideCounts,
     burden: Moments,
@@ -42,7 +42,7 @@ impl GroupTally {
 }
 
 impl WindowTally {
-    /// Returns the records so far.
+    /// Returns the number of records so far.
     pub fn rows(&self) -> u64 {
         self.all.decisions.rows()
     }
@@ -51,8 +51,8 @@ impl WindowTally {
         self.from.is_none()
     }
 
-    /// Returns how many records lacked a feature, had a number outside the training range, an
-    /// unseen level.
+    /// Returns the numbers of records in which a feature was missing, outside the training range,
+    /// and an unseen level.
     pub fn notes(&self, feature: usize) -> [u64; 3] {
         self.notes.get(feature).copied().unwrap_or_default()
     }

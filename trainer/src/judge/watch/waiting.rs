@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use xxhash_rust::xxh3::xxh3_128;
 
-/// What is remembered of a record until its outcome is known.
+/// The data of a record that are kept until its outcome is known.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scored {
     /// The score that decided.
@@ -15,14 +15,14 @@ pub struct Scored {
     pub groups: Box<[u8]>,
 }
 
-/// Of a record with an id: whether it waits for its outcome.
+/// Whether a record with an id still waits for its outcome.
 #[derive(Clone, Debug)]
 enum State {
     Waiting(Scored),
     Known,
 }
 
-/// The latest ids; constant memory: an id is kept as a hash of 128 bits.
+/// The latest ids, in constant memory: an id is kept as a hash of 128 bits.
 #[derive(Clone, Debug)]
 pub struct Waiting {
     states: HashMap<u128, State>,
@@ -31,25 +31,25 @@ pub struct Waiting {
     expired: u64,
 }
 
-/// What is known of an id.
+/// The state of an id.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Found {
-    /// It was not seen, or so long ago that it is forgotten.
+    /// It was not seen, or so long ago that it was forgotten.
     New,
     /// Its record waits for the outcome.
     Waiting,
-    /// Its record came, and its outcome.
+    /// Its record and its outcome were seen.
     Known,
 }
 
 impl Waiting {
-    /// Starts without ids; past `most` of them the oldest is forgotten.
+    /// Starts without ids. If there are more than `most`, the oldest is forgotten.
     #[must_use]
     pub fn new(most: usize) -> Self {
         Self { states: HashMap::new(), order: VecDeque::new(), most, expired: 0 }
     }
 
-    /// Returns what stands for an id.
+    /// Returns the hash that stands for an id.
     #[must_use]
     pub fn key(id: &[u8]) -> u128 {
         xxh3_128(id)
@@ -65,7 +65,7 @@ impl Waiting {
         }
     }
 
-    /// Adds a new id; without a score its outcome is known.
+    /// Adds a new id. Without a score, its outcome is known.
     pub fn insert(&mut self, key: u128, scored: Option<Scored>) {
         if self.order.len() >= self.most
             && let Some(oldest) = self.order.pop_front()
@@ -77,7 +77,7 @@ impl Waiting {
         self.order.push_back(key);
     }
 
-    /// Takes the score of an id whose outcome has come.
+    /// Takes the score of an id whose outcome has arrived.
     pub fn take(&mut self, key: u128) -> Option<Scored> {
         match std::mem::replace(self.states.get_mut(&key)?, State::Known) {
             State::Waiting(scored) => Some(scored),

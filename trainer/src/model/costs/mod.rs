@@ -1,20 +1,20 @@
-//! What a model costs on a microcontroller, predicted before it is flashed: instructions, stack,
+//! Predicts what a model costs on a microcontroller before it is flashed: instructions, stack,
 //! flash and RAM.
 //!
-//! Instructions are sums over the kinds of work there are ([`Shape::setting`], [`Shape::passing`],
-//! [`Shape::parting`]), each times a constant of the device; so is the stack. The constants were
-//! counted in the emulator, of the binaries `costs` and `panic-free` of `firmware-example`. After a
-//! change of engine or compiler
+//! Instructions are sums over the kinds of work ([`Shape::setting`], [`Shape::passing`],
+//! [`Shape::parting`]), each times a constant of the device; so is the stack. The constants are
+//! counted in the emulator, from the binaries `costs` and `panic-free` of `firmware-example`. After
+//! a change of engine or compiler,
 //!
 //! ```text
 //! cargo test -p feamoe-tests device_costs:: -- --ignored
 //! ```
 //!
-//! counts them again and writes `constants.rs`; the same file's other tests compare what is stated
-//! with what models of other shapes take. Sizes in RAM are exact: they follow from the types.
-//! Instructions are not cycles, and are those of opt-level 3.
+//! counts them again and writes `constants.rs`. Other tests in the same file compare the
+//! predictions with measurements of models of other shapes. Sizes in RAM are exact, because they
+//! follow from the types. Instructions are not cycles, and are those of opt-level 3.
 //!
-//! Float and integer weights have kinds of work and constants of their own.
+//! Float and integer weights have separate kinds of work and constants.
 
 mod constants;
 
@@ -26,19 +26,20 @@ use serde::Serialize;
 
 pub use constants::{COMPILER, DEVICES};
 
-/// Experts whose lanes a Cortex-M4F keeps in registers.
+/// Maximum number of experts whose lanes a Cortex-M4F keeps in registers.
 const MOST_IN_REGISTERS: usize = 11;
-/// Kinds of work of setting all values, see [`Shape::setting`].
+/// Number of kinds of work to set all values, see [`Shape::setting`].
 pub const SETTING: usize = 7;
-/// Kinds of work of a score and its explanations, see [`Shape::passing`].
+/// Number of kinds of work for a score and its explanations, see [`Shape::passing`].
 pub const PASSING: usize = 19;
-/// Kinds of work of one more part of the path, see [`Shape::parting`].
+/// Number of kinds of work for one more part of the path, see [`Shape::parting`].
 pub const PARTING: usize = 4;
-/// Kinds of stack, see [`Shape::stacking`].
+/// Number of kinds of stack, see [`Shape::stacking`].
 pub const STACKING: usize = 3;
-/// Calls that are predicted.
+/// Calls whose costs are predicted.
 pub const CALLS: [&str; 4] = ["set_all", "score_into", "frozen_into", "path_into"];
-/// Code that is predicted, and the features of the `panic-free` binary that link all up to it.
+/// Code whose size is predicted, and the features of the `panic-free` binary that link it with all
+/// before it.
 pub const CODE: [(&str, &str); 4] = [
     ("load, set_all, score_into", ""),
     ("+ frozen_into", "frozen"),
@@ -46,16 +47,17 @@ pub const CODE: [(&str, &str); 4] = [
     ("+ names", "frozen,path,names"),
 ];
 
-/// Kinds of work of a score of integers and of its explanation, see [`Shape::passing_integers`].
+/// Number of kinds of work for an integer score and its explanation, see
+/// [`Shape::passing_integers`].
 pub const PASSING_INTEGERS: usize = 9;
-/// Kinds of stack of integers, see [`Shape::stacking_integers`].
+/// Number of kinds of stack with integers, see [`Shape::stacking_integers`].
 pub const STACKING_INTEGERS: usize = 2;
 /// Calls of an integer model whose costs are predicted.
 pub const INTEGER_CALLS: [&str; 3] = ["set_all", "score_into", "frozen_into"];
-/// Code of integer models alone, and the features of the `panic-free` binary that link it.
+/// Code of integer models only, and the features of the `panic-free` binary that link it.
 pub const INTEGER_CODE: (&str, &str) = ("load, set, score_into, frozen_into, names", "integer,no-floats");
 
-/// What each kind of work costs with integer weights of one width.
+/// The cost of each kind of work with integer weights of one width.
 #[derive(Clone, Copy, Debug)]
 pub struct Integers {
     /// Bits of a weight.
@@ -68,33 +70,33 @@ pub struct Integers {
     pub stacking: [[f64; STACKING_INTEGERS]; 3],
 }
 
-/// A device, and what each kind of work costs on it.
+/// A device, and the cost of each kind of work on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Device {
     /// The name used in flags and JSON.
     pub name: &'static str,
-    /// What its firmware is built for.
+    /// The target that its firmware is built for.
     pub target: &'static str,
-    /// Target of the board that counts instructions: its own, or a larger core's that runs the
-    /// same instructions.
+    /// Target of the board on which instructions are counted: its own, or that of a larger core
+    /// that runs the same instructions.
     pub board: &'static str,
     /// Instructions of `set_all`.
     pub setting: [f64; SETTING],
-    /// Instructions of score, frozen and path; of the path in one part.
+    /// Instructions of score, frozen and path, where the path has one part.
     pub passing: [[f64; PASSING]; 3],
-    /// Instructions of one more part of the path, of a model that is not bounded.
+    /// Instructions of one more part of the path, for a model that is not bounded.
     pub parting: [f64; PARTING],
     /// Bytes of stack of each of [`CALLS`].
     pub stacking: [[f64; STACKING]; 4],
-    /// Bytes in flash of each of [`CODE`] and all before it, at opt-level 3 and s.
+    /// Flash bytes of each of [`CODE`] with all before it, at opt-level 3 and s.
     pub code: [[usize; 2]; 4],
-    /// Of integer weights, by their width.
+    /// Costs of integer weights, by their width.
     pub integers: [Integers; 2],
-    /// Bytes in flash of [`INTEGER_CODE`], at opt-level 3 and s.
+    /// Flash bytes of [`INTEGER_CODE`], at opt-level 3 and s.
     pub integer_code: [usize; 2],
 }
 
-/// What of a model its costs depend on.
+/// The properties of a model that determine its costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     features: usize,
@@ -103,51 +105,51 @@ pub struct Shape {
     blob_bytes: usize,
     terms: usize,
     numbers: usize,
-    /// That are taken.
+    /// Number of logarithms taken.
     logarithms: usize,
     binned: usize,
-    /// Of the searches for bins.
+    /// Steps of the searches for bins.
     steps: usize,
-    /// Of an integer weight; `None` for floats.
+    /// Bits of an integer weight; `None` for floats.
     bits: Option<u8>,
 }
 
-/// What a model costs on a device.
+/// The costs of a model on a device.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Costs {
     /// The device.
     pub device: &'static str,
-    /// What it was counted with.
+    /// The compiler with which they were counted.
     pub compiler: &'static str,
     /// Each of [`CALLS`].
     pub calls: Vec<Call>,
     /// Code, then the model.
     pub flash: Vec<Flash>,
-    /// What the caller keeps, then statics.
+    /// Memory that the caller keeps, then statics.
     pub ram: Vec<Ram>,
 }
 
-/// What a call costs; an explanation includes its score.
+/// The cost of a call. An explanation includes its score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Call {
     /// The engine's function.
     pub name: &'static str,
-    /// Instructions; for a path that needs one part only.
+    /// Instructions; for a path, those with one part only.
     pub instructions: u64,
-    /// Most instructions: more than the others for a path, whose parts grow in number where the
+    /// Upper limit of the instructions. It differs only for a path, which has more parts if the
     /// gate switches.
     pub most_instructions: u64,
-    /// The largest number of bytes of stack.
+    /// Upper limit of the stack in bytes.
     pub stack_bytes: u64,
 }
 
-/// What something takes in flash.
+/// Flash use of one part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Flash {
-    /// What it is.
+    /// The part.
     pub name: &'static str,
     /// Bytes at opt-level 3.
     pub bytes: usize,
@@ -155,7 +157,7 @@ pub struct Flash {
     pub bytes_at_s: usize,
 }
 
-/// What something takes in RAM.
+/// RAM use of one type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Ram {
@@ -166,7 +168,8 @@ pub struct Ram {
 }
 
 impl Shape {
-    /// Returns what the costs of a model depend on, whatever the capacity it is loaded with here.
+    /// Returns the properties of a model that determine its costs, independent of the capacity it
+    /// is loaded with here.
     #[must_use]
     pub fn of<const FEATURES: usize, const EXPERTS: usize>(model: &Model<'_, FEATURES, EXPERTS>) -> Self {
         Self { bounded: model.bounded(), ..Self::of_any(model) }
@@ -195,7 +198,7 @@ impl Shape {
                 matches!(feature.kind(), Kind::Number { transform: Transform::Log1p, .. }) && !feature.is_stepped()
             }),
             binned: count(|feature| matches!(feature.kind(), Kind::Number { bins: 1.., .. })),
-            // A comparison halves the edges that are left.
+            // Each comparison halves the number of remaining edges.
             steps: features.iter().map(|feature| (u32::BITS - feature.kind().edges().leading_zeros()) as usize).sum(),
             bits: None,
         }
@@ -207,16 +210,16 @@ impl Shape {
         [self.features, self.experts.next_multiple_of(2)]
     }
 
-    /// Returns how much there is of each kind of work of setting all values.
+    /// Returns the amount of each kind of work to set all values.
     #[must_use]
     pub fn setting(&self) -> [f64; SETTING] {
         let linear = self.terms - self.features;
         [1, self.features, self.numbers, self.logarithms, self.binned, linear, self.steps].map(number)
     }
 
-    /// Returns how much there is of each kind of work of a score, as of its explanations: over
-    /// terms, with all lanes in registers where they fit, else in blocks of 12 and 4; over experts;
-    /// and the code of its own that some numbers of experts have.
+    /// Returns the amount of each kind of work for a score, which is the same for its explanations.
+    /// The amounts count terms, with all lanes in registers if they fit, else in blocks of 12 and 4
+    /// lanes; experts; and the special code for some numbers of experts.
     #[must_use]
     pub fn passing(&self) -> [f64; PASSING] {
         let Self { features, experts, terms, .. } = *self;
@@ -252,28 +255,28 @@ impl Shape {
         .map(number)
     }
 
-    /// Returns how much there is of each kind of work of one more part of the path.
+    /// Returns the amount of each kind of work for one more part of the path.
     #[must_use]
     pub fn parting(&self) -> [f64; PARTING] {
         [1, self.experts, self.experts % 2, usize::from(self.experts == MOST_IN_REGISTERS)].map(number)
     }
 
-    /// Returns the most parts that the path is taken in: two more for each place where it may be
-    /// cut, which are the vertices of the gate's envelope and a zero of each expert.
+    /// Returns the maximum number of parts of the path: two more for each possible cut. Cuts are at
+    /// the vertices of the gate's envelope and at one zero per expert.
     #[must_use]
     pub fn most_panels(&self) -> f64 {
         f64::from(MAX_PANELS) + 2.0 * number(2 * self.experts - 1)
     }
 
-    /// Returns how much there is of each kind of stack.
+    /// Returns the amount of each kind of stack.
     #[must_use]
     pub fn stacking(&self) -> [f64; STACKING] {
         [1, self.capacity()[1], usize::from(self.experts == MOST_IN_REGISTERS)].map(number)
     }
 
-    /// Returns how much there is of each kind of work of a score of integers, as of its
-    /// explanation: over terms, four together and those left over, by the lanes of the build; over
-    /// experts.
+    /// Returns the amount of each kind of work for an integer score, which is the same for its
+    /// explanation. The amounts count terms, in groups of four and the rest, times the lanes of the
+    /// build; and experts.
     #[must_use]
     pub fn passing_integers(&self) -> [f64; PASSING_INTEGERS] {
         let Self { features, experts, terms, .. } = *self;
@@ -282,13 +285,13 @@ impl Shape {
         [1, features, terms, experts, lanes, fours * lanes, twos * lanes, ones * lanes, fours].map(number)
     }
 
-    /// Returns how much there is of each kind of stack of integers.
+    /// Returns the amount of each kind of stack with integers.
     #[must_use]
     pub fn stacking_integers(&self) -> [f64; STACKING_INTEGERS] {
         [1, self.capacity()[1]].map(number)
     }
 
-    /// Returns the bytes of what a caller keeps, on a core of 32 bits.
+    /// Returns the sizes in bytes of the types that a caller keeps, on a 32-bit core.
     #[must_use]
     pub fn ram(&self) -> Vec<Ram> {
         let [f, e] = self.capacity();
@@ -302,8 +305,8 @@ impl Shape {
             .map(|(name, bytes)| Ram { name, bytes })
             .into();
         }
-        // An attribution and a workspace hold numbers of eight bytes, which the others are padded
-        // to.
+        // An attribution and a workspace hold numbers of eight bytes, so their sizes are padded to
+        // multiples of eight.
         [
             (format!("Model<{f}, {e}>"), 144 + 32 * f),
             (format!("Record<{f}>"), (4 + 17 * f).next_multiple_of(4)),
@@ -318,13 +321,13 @@ impl Shape {
 }
 
 impl Device {
-    /// Returns the device of a name.
+    /// Returns the device with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
         DEVICES.iter().find(|device| device.name == name)
     }
 
-    /// Returns what a model costs here, in the smallest build that holds it.
+    /// Returns the costs of a model on this device, in the smallest build that holds it.
     #[must_use]
     pub fn costs(&self, shape: &Shape) -> Costs {
         if let Some(integers) = self.integers.iter().find(|integers| Some(integers.bits) == shape.bits) {
@@ -341,7 +344,7 @@ impl Device {
                 name,
                 instructions: whole(instructions),
                 most_instructions: whole(instructions),
-                // Stacks of Arm are kept at multiples of eight.
+                // Stacks on Arm are aligned to eight bytes.
                 stack_bytes: whole(stack).next_multiple_of(8),
             })
             .collect();
@@ -378,9 +381,9 @@ impl Device {
         Costs { device: self.name, compiler: COMPILER, calls, flash, ram }
     }
 
-    /// Returns the instructions of one more part of the path. It evaluates the mixture five times,
-    /// as the path in one part and its score do: so it takes as much more where the model is not
-    /// bounded.
+    /// Returns the instructions of one more part of the path. A part evaluates the mixture five
+    /// times, as often as a path in one part does together with its score. The extra cost of a
+    /// model that is not bounded is thus the same for both.
     #[must_use]
     pub fn part(&self, shape: &Shape) -> f64 {
         let [.., path] = self.passing;

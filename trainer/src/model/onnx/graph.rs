@@ -1,4 +1,4 @@
-//! A graph in the making: operations one after the other, each with a name for its output.
+//! Builds a graph: operations one after the other, each with a name for its output.
 
 use std::collections::BTreeSet;
 
@@ -7,30 +7,29 @@ use super::proto::{
     TypeProto, ValueInfoProto,
 };
 
-/// What the number of records is called.
+/// The name of the dimension that counts records.
 const RECORDS: &str = "records";
 
 /// The name of a tensor.
 pub type Name = String;
 
-/// See the module.
+/// A graph under construction.
 #[derive(Default)]
 pub struct Graph {
     graph: GraphProto,
-    /// Names that inputs and outputs have.
+    /// Names of inputs and outputs.
     taken: BTreeSet<Name>,
     made: usize,
 }
 
 impl Graph {
-    /// Adds an input of one column, a value for each record.
+    /// Adds an input with one value per record.
     pub fn input(&mut self, name: &str, elem_type: i32, words: String) {
         self.taken.insert(name.to_owned());
         self.graph.input.push(info(name, elem_type, &[1], words));
     }
 
-    /// Returns the name that an output gets: the one asked for, with a `_` at its end for each time
-    /// that it is taken.
+    /// Returns the name of an output: the one asked for, with `_` appended until it is free.
     pub fn free(&self, asked: &str) -> Name {
         let mut name = asked.to_owned();
         while self.taken.contains(&name) {
@@ -39,7 +38,7 @@ impl Graph {
         name
     }
 
-    /// Makes an output of a tensor: of one number for each record, or of `width`.
+    /// Adds an output of a tensor: one number per record, or `width` numbers.
     pub fn output(&mut self, asked: &str, of: &str, elem_type: i32, width: Option<usize>, words: &str) {
         let name = self.free(asked);
         self.taken.insert(name.clone());
@@ -72,14 +71,14 @@ impl Graph {
         name
     }
 
-    /// Adds an operation; returns its output.
+    /// Adds an operation. Returns its output.
     pub fn op(&mut self, op_type: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> Name {
         let name = self.next();
         self.graph.node.push(node(op_type, inputs, &name, attributes));
         name
     }
 
-    /// Adds the look-up of texts; those not listed get `default`.
+    /// Adds a look-up of texts. Texts that are not listed get `default`.
     pub fn look_up(&mut self, input: &str, keys: Vec<Vec<u8>>, values: Vec<i64>, default: i64) -> Name {
         let attributes = vec![
             AttributeProto::strings("keys_strings", keys),
@@ -93,13 +92,13 @@ impl Graph {
         name
     }
 
-    /// Sums over an axis; the sum has no such axis.
+    /// Sums over an axis, which the result no longer has.
     pub fn sum(&mut self, input: &str, axis: i64) -> Name {
         let axes = self.integers(&[1], &[axis]);
         self.op("ReduceSum", &[input, &axes], vec![AttributeProto::int("keepdims", 0)])
     }
 
-    /// Takes the places `from..to` of an axis.
+    /// Takes the positions `from..to` of an axis.
     pub fn slice(&mut self, input: &str, axis: i64, [from, to]: [usize; 2]) -> Name {
         let [from, to, axes] = [from as i64, to as i64, axis].map(|value| self.integers(&[1], &[value]));
         self.op("Slice", &[input, &from, &to, &axes], Vec::new())
@@ -116,7 +115,7 @@ impl Graph {
         GraphProto { name: name.to_owned(), ..self.graph }
     }
 
-    /// Returns a name that nothing has: features are named before anything else is.
+    /// Returns an unused name. The names of features are known before any other name is made.
     fn next(&mut self) -> Name {
         loop {
             self.made += 1;

@@ -1,43 +1,42 @@
-//! A model for the runtimes of ONNX: the same scores wherever Rust cannot run.
+//! Writes a model for the runtimes of ONNX, to score where Rust cannot run.
 //!
-//! Inputs, one for each feature, by its name, each of extents *records, 1*:
+//! There is one input per feature, with the feature's name and the extents *records, 1*:
 //!
 //! | feature | type | missing |
 //! | --- | --- | --- |
 //! | number | float | NaN |
-//! | category | string: the level, without blanks around it | the empty string, if no level is |
+//! | category | string: the level, trimmed | the empty string, unless it is a level |
 //!
-//! The words of the model's schema for *missing* are missing here too, where its card is there:
-//! those of a category as text, and numbers among them in a number. Nothing else is known of how
-//! tables were written: blanks around a level make it another one.
+//! If the model has a card, the words for *missing* in its schema mean missing here too: as text in
+//! a category, and as numbers in a number. The file knows no other rules for reading tables: blanks
+//! around a level make it a different one.
 //!
 //! Outputs:
 //!
-//! | name | type, extents | is |
+//! | name | type, extents | meaning |
 //! | --- | --- | --- |
-//! | `label` | int64, records | 1 where the decision is favourable, 0 where the record is declined |
-//! | `probability` | float, records | the probability of the favourable outcome, calibrated where the model is |
-//! | `score` | float, records | what is compared with the threshold; the probability where nothing is calibrated |
+//! | `label` | int64, records | 1 if the decision is favourable, 0 if the record is declined |
+//! | `probability` | float, records | the probability of the favourable outcome, calibrated if the model is |
+//! | `score` | float, records | compared with the threshold; equal to the probability without calibration |
 //! | `gate` | float, records x experts | the weight of each expert |
 //! | `attributions` | float, records x features | what each feature adds to the log-odds with the gate held (`frozen`) |
-//! | `base` | float, records | what they are added to |
+//! | `base` | float, records | the log-odds that the attributions are added to |
 //!
-//! An output whose name a feature has gets a `_` at its end.
+//! An output with the same name as a feature gets `_` appended.
 //!
-//! A record picks rows of weights as in the engine ([`feamoe_engine::schema`]): each feature one
-//! row as it is (the *picked* one), and a number that has a linear row that one too, times the
-//! centred number. A number without bins picks a row of zeros if it is present. So the computation
-//! is one look-up, one product with the linear rows, and the mixture.
+//! A record picks weight rows as in the engine ([`feamoe_engine::schema`]): for each feature one
+//! row as it is (the *picked* row), and for a number with a linear row also that row, times the
+//! centred number. A number without bins picks a row of zeros if it is present. The computation is
+//! thus one look-up, one product with the linear rows, and the mixture.
 //!
-//! Sums run in another order than the engine's, and runtimes have exponentials of their own: a
-//! score is near the engine's, not the same to the bit. How near depends on the sums, whose
-//! rounding grows with the terms of a record and the size of their weights: on the data sets here
-//! within 1e-6 (3.6e-7 on Adult), of a model with 40 features that was made to have large weights
-//! within 3e-6. A score that close to the threshold can be decided otherwise. Where scores are near
-//! 0 or 1, the calibrated probability can be further away than the score: it is a function of their
-//! log-odds.
+//! Sums run in another order than in the engine, and runtimes have their own exponentials: a score
+//! is close to the engine's, but not bit-identical. The difference grows with the terms of a record
+//! and the size of their weights: it is within 1e-6 on the data sets used here (3.6e-7 on Adult),
+//! and within 3e-6 for a model with 40 features that was made to have large weights. A score that
+//! close to the threshold can be decided differently. If scores are near 0 or 1, the calibrated
+//! probability can differ by more than the score, because it is a function of the log-odds.
 //!
-//! Operators of ONNX 18 and of `ai.onnx.ml` 3.
+//! The file uses operators of ONNX 18 and of `ai.onnx.ml` 3.
 
 mod graph;
 mod proto;
@@ -58,12 +57,12 @@ use super::device::Sections;
 use super::{AlignedBytes, HostModel};
 use crate::schema::Table;
 
-/// Version of the file format that the operators came with.
+/// Version of the file format that introduced the operators.
 const IR_VERSION: i64 = 8;
 const OPERATORS: i64 = 18;
 const ML_OPERATORS: i64 = 3;
-/// The engine's calibration takes scores no closer to 0 or 1 than the first, and log-odds to base 2
-/// no further from 0 than the second.
+/// Limits of the engine's calibration: scores are kept at least `CLOSEST` away from 0 and 1, and
+/// log-odds to base 2 at most `FARTHEST` away from 0.
 const CLOSEST: f32 = 1.0 / 16_777_216.0;
 const FARTHEST: f32 = 126.0;
 
@@ -77,10 +76,10 @@ pub enum OnnxError {
     /// Its names were stripped.
     #[error("the model has no names, but the inputs are named after its features; export the model with names")]
     NamesStripped,
-    /// A feature is called by the empty text.
+    /// The name of a feature is empty.
     #[error("feature {0} has an empty name, which is not allowed for an input; rename its column")]
     EmptyName(usize),
-    /// Its card cannot be read, which lists the words for missing.
+    /// The card, which lists the words for missing, cannot be read.
     #[error(transparent)]
     Card(#[from] CardError),
     /// A part of the blob could not be decoded.
@@ -88,7 +87,7 @@ pub enum OnnxError {
     Postcard(#[from] postcard::Error),
 }
 
-/// Returns a model of float weights as an ONNX file; see the module for its inputs and outputs. The
+/// Returns a model of float weights as an ONNX file. See the module for its inputs and outputs. The
 /// same blob gives the same bytes.
 ///
 /// # Errors
@@ -150,12 +149,12 @@ struct Linear {
 struct Writer<'m> {
     graph: Graph,
     schema: Schema<'m>,
-    /// How tables are written, as far as it is known.
+    /// How tables are written, as far as the card states it.
     table: Table,
     experts: usize,
-    /// The bias, the rows.
+    /// The bias, then the rows.
     weights: Vec<f32>,
-    /// By feature, the row that a record picks; records x 1.
+    /// By feature, the row that a record picks; extents records x 1.
     picked: Vec<Name>,
     linear: Vec<Linear>,
 }
@@ -190,7 +189,7 @@ impl Writer<'_> {
         self.graph.finish("feamoe")
     }
 
-    /// Finds the rows of a number; that of zeros is the one past the last.
+    /// Finds the rows of a number. The row of zeros is the one past the last.
     fn number(&mut self, model: &HostModel<'_>, index: usize, name: &str, [first, zeros]: [usize; 2]) {
         let features = self.schema.features();
         let Some(Kind::Number { transform, low, high, centre, bins }) = features.get(index).map(Feature::kind) else {
@@ -240,7 +239,8 @@ impl Writer<'_> {
         self.picked.push(picked);
     }
 
-    /// Returns the words for a missing value of a category: each once, and none that is a level.
+    /// Returns the words for a missing value of a category, each once, without those that are
+    /// levels.
     fn words(&self, index: usize) -> impl Iterator<Item = &str> {
         let name = self.schema.feature_name(index).unwrap_or_default();
         let own = self.table.missing_in.get(name).into_iter().flatten();
@@ -258,7 +258,7 @@ impl Writer<'_> {
         self.picked.push(picked);
     }
 
-    /// Writes what follows once the rows are found.
+    /// Adds the computation after the rows are found.
     fn mixture(&mut self, threshold: f32, rows: usize, calibration: Option<&[f32]>) {
         let (experts, width) = (self.experts, 2 * self.experts);
         let lanes = stride(experts);
@@ -283,7 +283,7 @@ impl Writer<'_> {
             let straight = self.graph.op("MatMul", &[scales, &lines], Vec::new());
             logits = self.graph.op("Add", &[&logits, &straight], Vec::new());
         }
-        // To natural logarithms, which runtimes know.
+        // Converts to natural logarithms, because runtimes have no exponential to base 2.
         let ln_2 = self.graph.float(LN_2);
         let natural = self.graph.op("Mul", &[&logits, &ln_2], Vec::new());
         let gate_logits = self.graph.slice(&natural, 1, [0, experts]);
@@ -341,8 +341,8 @@ impl Writer<'_> {
         graph.op("Sigmoid", &[&clipped], Vec::new())
     }
 
-    /// Returns the attributions with the gate held, and their base: of the rows that a record
-    /// picks, the lanes of the experts weighed by the gate.
+    /// Returns the attributions with the gate held, and their base. They sum the expert lanes of
+    /// the rows that a record picks, weighted by the gate.
     fn frozen(&mut self, gate: &str, picked: &str, scales: Option<&str>, [bias, lines]: [&[f32]; 2]) -> (Name, Name) {
         let (experts, features) = (self.experts, self.picked.len());
         let of_experts = |row: &[f32]| row.iter().skip(experts).map(|weight| weight * LN_2).collect::<Vec<_>>();

@@ -1,12 +1,12 @@
-//! The part of ONNX's file format that a model takes: messages of `onnx.proto`, by their tags.
+//! The messages of ONNX's file format (`onnx.proto`) that a model uses, with their tags.
 
 use prost::Message;
 
-/// Element types of tensors.
+/// Element type of tensors: 32-bit floats.
 pub const FLOAT: i32 = 1;
-/// 64-bit integers.
+/// Element type: 64-bit integers.
 pub const INT64: i32 = 7;
-/// Text.
+/// Element type: text.
 pub const STRING: i32 = 8;
 
 /// A file.
@@ -92,17 +92,17 @@ pub struct AttributeProto {
 }
 
 impl AttributeProto {
-    /// An integer.
+    /// Returns an attribute with an integer.
     pub fn int(name: &str, i: i64) -> Self {
         Self { name: name.to_owned(), i, kind: 2, ..Self::default() }
     }
 
-    /// Integers.
+    /// Returns an attribute with integers.
     pub fn ints(name: &str, ints: Vec<i64>) -> Self {
         Self { name: name.to_owned(), ints, kind: 7, ..Self::default() }
     }
 
-    /// Texts.
+    /// Returns an attribute with texts.
     pub fn strings(name: &str, strings: Vec<Vec<u8>>) -> Self {
         Self { name: name.to_owned(), strings, kind: 8, ..Self::default() }
     }
@@ -132,7 +132,7 @@ pub struct ValueInfoProto {
     pub doc_string: String,
 }
 
-/// A type: here always a tensor's.
+/// A type, here always that of a tensor.
 #[derive(Clone, PartialEq, Message)]
 pub struct TypeProto {
     #[prost(message, optional, tag = "1")]
@@ -155,7 +155,7 @@ pub struct TensorShapeProto {
     pub dim: Vec<Dimension>,
 }
 
-/// An extent: a number, or the name of one that is not fixed.
+/// An extent: a number, or the name of a variable one.
 #[derive(Clone, PartialEq, Message)]
 pub struct Dimension {
     #[prost(oneof = "Extent", tags = "1, 2")]

@@ -1,4 +1,4 @@
-//! The float model that integer weights stand for.
+//! The float model that integer weights represent.
 
 use feamoe_engine::LoadError;
 use feamoe_engine::format::{Blob, FLAG_INTEGER, Weights};
@@ -28,9 +28,9 @@ impl From<postcard::Error> for DequantizeError {
     }
 }
 
-/// Returns the float model whose weights are those of an integer model, for what needs float
-/// arithmetic: the path along which a gate moves. Its scores differ from the integer model's by the
-/// rounding of the integer operations alone. A blob of float weights is returned as it is.
+/// Returns the float model with the weights of an integer model, for computations that need floats:
+/// the path along which a gate moves. Its scores differ from the integer model's only by the
+/// rounding of the integer operations. A blob of float weights is returned unchanged.
 ///
 /// # Errors
 /// See [`DequantizeError`].
@@ -45,7 +45,7 @@ pub fn dequantize(bytes: &AlignedBytes) -> Result<AlignedBytes, DequantizeError>
     let exponent = i32::from(format.shift) + 28 - i32::from(format.fraction);
     let scales = fixed.scales.iter().map(|scale| f64::from(u16::from_le_bytes(*scale)) * exp2(-exponent));
     let scales: Vec<f64> = scales.collect();
-    // Gate lanes and expert lanes side by side, zeros after both.
+    // Gate lanes and expert lanes side by side, followed by zeros.
     let lanes = |row: &[f64]| -> Vec<u8> {
         let (gate, own) = row.split_at(stride / 2);
         let live = gate[..experts].iter().chain(&own[..experts]).copied();
@@ -77,7 +77,7 @@ pub fn dequantize(bytes: &AlignedBytes) -> Result<AlignedBytes, DequantizeError>
         let mut last = f32::NEG_INFINITY;
         for edge in edges.by_ref().take(kind.edges() as usize) {
             let edge = (f64::from(i32::from_le_bytes(*edge)) * exp2(-i32::from(bits))) as f32;
-            // Two that are one integer, or one f32, stay two edges.
+            // Edges that are equal as integers or as f32 are kept distinct.
             last = if edge > last { edge } else { last.next_up() };
             values.extend(last.to_le_bytes());
         }

@@ -1,13 +1,13 @@
-//! A copy of a model with integer weights, for a core without floats, and what it loses.
+//! Copies a model with integer weights, for a core without floats.
 //!
-//! Each lane has one scale: the smallest for which its largest weight fits the integers, a multiple
-//! of a unit that all lanes share. A number's linear row is taken at the full range of the number,
-//! so that it fills the integers like a looked-up row. Weights are rounded to the nearest; the bias
-//! is kept in the finer unit of the sums and loses nothing that matters.
+//! Each lane has one scale, a multiple of a unit that all lanes share: the smallest scale with
+//! which its largest weight fits the integers. A number's linear row is stored at the full range of
+//! the number, so that it fills the integers like a looked-up row. Weights are rounded to nearest.
+//! The bias is kept in the finer unit of the sums, so its rounding does not matter.
 //!
-//! Powers of two would do as scales of 16-bit weights: over the 16,281 rows of UCI Adult's test set
-//! p moves by at most 0.00019 and no decision changes, beside 0.00025 and one with these. With 8
-//! bits they lose more: 0.037 and 41 decisions, beside 0.032 and 33.
+//! Scales that are powers of two would be enough for 16-bit weights: over the 16,281 rows of UCI
+//! Adult's test set, p moves by at most 0.00019 and no decision changes, against 0.00025 and one
+//! with these scales. With 8 bits they lose more: 0.037 and 41 decisions, against 0.032 and 33.
 
 mod dequantize;
 
@@ -24,10 +24,10 @@ use super::blob::{EncodeError, assemble};
 use super::device::Sections;
 use crate::model::{AlignedBytes, HostIntegerModel, check_floats};
 
-/// Fraction bits that numbers are given at least, where the sum of a lane would leave them fewer:
-/// its scale grows instead.
+/// Minimum number of fraction bits of numbers. If the sum of a lane leaves fewer, its scale grows
+/// instead.
 const LEAST_FRACTION: i32 = 13;
-/// Largest exponent of the unit: a finer one would need sums to be shifted by more than 31.
+/// Largest exponent of the unit. A finer unit would need sums to be shifted by more than 31 bits.
 const FINEST: i32 = 36;
 
 /// The width of a weight.
@@ -50,15 +50,15 @@ impl Width {
     }
 }
 
-/// Why there are no integer weights.
+/// Why a model cannot have integer weights.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum QuantizeError {
-    /// The engine refuses the model, or, as it should not, its copy.
+    /// The engine refuses the model or (which should not happen) its copy.
     #[error(transparent)]
     Refused(#[from] LoadError),
-    /// The logits of some record are past what the integers of a sum hold beside the smallest
-    /// weights.
+    /// The logits of some record exceed the integers of a sum, whatever the number of fraction
+    /// bits.
     #[error(
         "the model's logits are too large for integer weights; keep float weights, or train with a lower learning rate or more regularisation"
     )]
@@ -74,9 +74,9 @@ impl From<postcard::Error> for QuantizeError {
     }
 }
 
-/// Returns a copy of a blob with integer weights, read back through the engine. Names are taken
-/// over; background records, deviations and calibration are not: what they are for needs float
-/// weights; nor is the card, whose measures are those of other weights.
+/// Returns a copy of a blob with integer weights, read back through the engine. Names are kept.
+/// Background records, deviations and calibration are dropped because their uses need float
+/// weights, and the card because it describes other weights.
 ///
 /// # Errors
 /// See [`QuantizeError`].
@@ -87,7 +87,7 @@ pub fn quantize(blob: &AlignedBytes, width: Width) -> Result<AlignedBytes, Quant
         |(flag, _): &&(u16, &[u8])| !matches!(*flag, FLAG_BACKGROUND | FLAG_CALIBRATION | FLAG_CARD | FLAG_DEVIATIONS);
     let kept: Vec<_> = blob.sections.iter().filter(kept).map(|(flag, section)| (*flag, section.to_vec())).collect();
     let lanes = Lanes::of(&blob, width);
-    // The most fraction bits with which no sum can overflow: what the engine's reader accepts.
+    // Uses the most fraction bits with which no sum can overflow, as judged by the engine's reader.
     for fraction in (1..=MAX_FRACTION).rev() {
         let Ok(shift @ 0..32) = u8::try_from(lanes.exponent + i32::from(fraction) - 28) else { continue };
         let format = Format { bits: width.bits(), fraction, shift };
@@ -105,12 +105,12 @@ pub fn quantize(blob: &AlignedBytes, width: Width) -> Result<AlignedBytes, Quant
 
 /// The weights of a model by lane, and their scales.
 struct Lanes {
-    /// Experts, whose gate lanes and then own lanes are all there is.
+    /// Number of experts. Rows hold their gate lanes and then their own lanes, without padding.
     experts: usize,
     bias: Vec<f64>,
-    /// The rows, each linear one at the full range of its number.
+    /// The rows, each linear row at the full range of its number.
     rows: Vec<Vec<f64>>,
-    /// Units of a scale.
+    /// Scales, in units.
     scales: Vec<u16>,
     /// A unit is `2^-exponent`.
     exponent: i32,
@@ -144,7 +144,7 @@ impl Lanes {
             reach.iter_mut().zip(tallest).for_each(|(reach, tallest)| *reach += tallest);
         }
         let most = f64::from((1_u32 << (width.bits() - 1)) - 1);
-        // With some room for roundings.
+        // Leaves some room for rounding.
         let longest = 0.98 * f64::from(1_u32 << (31 - LEAST_FRACTION));
         let needed: Vec<f64> =
             largest.iter().zip(&reach).map(|(largest, reach)| (largest / most).max(reach / longest)).collect();
@@ -164,7 +164,7 @@ impl Lanes {
         let units = self.scales.iter().map(|scale| f64::from(*scale) * exp2(-self.exponent));
         let one = exp2(i32::from(format.fraction));
         let most = f64::from((1_u32 << (format.bits - 1)) - 1);
-        // Saturates: a model whose bias is too large is refused.
+        // Saturates. The engine refuses a model whose bias is too large.
         #[allow(clippy::cast_possible_truncation)]
         let bias = self.bias.iter().zip(units.clone()).map(|(bias, unit)| (bias / unit * one).round() as i32);
         let mut bytes: Vec<u8> = self.halves(bias).into_iter().flat_map(i32::to_le_bytes).collect();
@@ -183,14 +183,14 @@ impl Lanes {
             for weight in self.halves(weights) {
                 #[allow(clippy::cast_possible_truncation)] // at most `most`
                 let weight = weight as i16;
-                // The lower byte of a number that fits it, or both.
+                // The lower byte if the weight fits it, else both.
                 bytes.extend(&weight.to_le_bytes()[..usize::from(format.bits / 8)]);
             }
         }
         bytes
     }
 
-    /// Returns lanes with zeros after the gate's and after the experts'.
+    /// Returns lanes padded with zeros after the gate lanes and after the expert lanes.
     fn halves<T: Copy + Default>(&self, lanes: impl Iterator<Item = T>) -> Vec<T> {
         let lanes: Vec<T> = lanes.collect();
         let zeros = vec![T::default(); stride(self.experts) / 2 - self.experts];
@@ -198,8 +198,8 @@ impl Lanes {
     }
 }
 
-/// Returns what a number's linear weight is multiplied by to be that of a scale of 1; 0 if the
-/// range is a single number, `None` for a category.
+/// Returns the factor that converts a number's linear weight to a scale of 1; 0 if the range is a
+/// single number, `None` for a category.
 fn full_range(kind: Kind) -> Option<f64> {
     let fraction = 13;
     let number = Number::new(kind, fraction)?;

@@ -1,5 +1,5 @@
-//! One column of a record batch, as cells: a number, or a level of a dictionary that is looked
-//! through once.
+//! One column of a record batch, as cells: numbers, or levels of a dictionary whose values are each
+//! examined once.
 
 use std::ops::Range;
 
@@ -13,35 +13,35 @@ use crate::rows::number::parse;
 use crate::rows::record::Cell;
 use crate::rows::rules::ColumnRules;
 
-/// Of a value that is null.
+/// Key of a null value.
 const NULL: u32 = u32::MAX;
 
-/// Whole numbers up to here are their own f64.
+/// Whole numbers up to this magnitude are exact as f64.
 const MOST_EXACT: i64 = 1 << 53;
 
-/// The cells of a column; its memory is used again from batch to batch.
+/// The cells of a column. The memory is reused from batch to batch.
 #[derive(Debug, Default)]
 pub(in crate::rows) struct Column {
     holds: Holds,
-    /// NaN if there is no value.
+    /// NaN where the value is missing.
     numbers: Vec<f64>,
     texts: Texts,
 }
 
-/// What its cells are.
+/// The kind of a column's cells.
 #[derive(Debug, Default)]
 enum Holds {
-    /// Nobody wants it.
+    /// Nobody wants the column.
     #[default]
     Nothing,
     Numbers,
     Texts,
 }
 
-/// Texts, each once as far as the batch has them so.
+/// Texts. A text that the batch stores once is stored once here.
 #[derive(Debug, Default)]
 struct Texts {
-    /// Of each row its level, or [`NULL`].
+    /// The level of each row, or [`NULL`].
     keys: Vec<u32>,
     levels: Vec<Level>,
     bytes: Vec<u8>,
@@ -53,7 +53,7 @@ struct Level {
     is_missing: bool,
 }
 
-/// Returns whether cells can be had of a column of this type.
+/// Returns whether columns of this type can be read as cells.
 pub(super) fn is_readable(kind: &DataType) -> bool {
     use DataType as D;
     match kind {
@@ -63,7 +63,7 @@ pub(super) fn is_readable(kind: &DataType) -> bool {
 }
 
 impl Column {
-    /// Takes the column of a batch; what is wrong with it where it cannot be read.
+    /// Reads the column of a batch. The error describes why it cannot be read.
     pub(super) fn fill(&mut self, array: &ArrayRef, rules: ColumnRules<'_>) -> Result<(), String> {
         use DataType as D;
         match array.data_type() {
@@ -108,7 +108,7 @@ impl Column {
                 let values = cast(array, &D::Float64)?;
                 return self.fill(&values, rules);
             }
-            // Units of time since or between moments that nobody names are just numbers.
+            // Durations have no agreed unit in text, so they stay plain numbers.
             D::Duration(_) => {
                 let values = cast(array, &D::Int64)?;
                 return self.fill(&values, rules);
@@ -125,8 +125,8 @@ impl Column {
                 let values = array.as_string::<i32>();
                 self.texts().fill(values.iter().map(|text| text.map(str::as_bytes)), rules)?;
             }
-            // Text of writers that do not say so: checked to be UTF-8 by the cast. Dates, decimals
-            // and whole numbers past the exact ones: as CSV would have them.
+            // Binary columns: the cast checks that the text is UTF-8. Dates, decimals and whole
+            // numbers that f64 cannot hold exactly: as CSV would write them.
             kind if is_readable(kind) => {
                 let text = cast(array, &D::LargeUtf8)?;
                 return self.fill(&text, rules);
@@ -152,7 +152,7 @@ impl Column {
         }
     }
 
-    /// Returns the cell of a row, also where what it holds means that the value is missing.
+    /// Returns the cell of a row as written, even if its value stands for a missing one.
     #[inline]
     pub(in crate::rows) fn as_it_stands(&self, row: usize) -> Cell<'_> {
         match self.holds {
@@ -165,14 +165,14 @@ impl Column {
         }
     }
 
-    /// Empties it for numbers.
+    /// Empties the column and makes it hold numbers.
     fn numbers(&mut self) -> &mut Vec<f64> {
         self.holds = Holds::Numbers;
         self.numbers.clear();
         &mut self.numbers
     }
 
-    /// Empties it for texts.
+    /// Empties the column and makes it hold texts.
     fn texts(&mut self) -> &mut Texts {
         self.holds = Holds::Texts;
         self.texts.keys.clear();
@@ -192,7 +192,7 @@ impl Texts {
         self.levels.push(Level { text: start..self.bytes.len() as u32, is_missing });
     }
 
-    /// Takes one text a row.
+    /// Adds one text per row.
     fn fill<'a>(
         &mut self,
         texts: impl Iterator<Item = Option<&'a [u8]>>,
@@ -211,7 +211,7 @@ impl Texts {
         Ok(())
     }
 
-    /// Takes the levels once, and a key a row.
+    /// Adds each level once and one key per row.
     fn fill_dictionary(&mut self, array: &ArrayRef, rules: ColumnRules<'_>) -> Result<(), String> {
         let dictionary = array.as_any_dictionary();
         let levels = cast(dictionary.values(), &DataType::LargeUtf8)?;
@@ -231,7 +231,7 @@ impl Texts {
         Ok(())
     }
 
-    /// Refuses what the ranges of texts cannot reach.
+    /// Refuses a text that would exceed the 32-bit ranges.
     fn fits(&self, text: &[u8]) -> Result<(), String> {
         match u32::try_from(self.bytes.len() + text.len()) {
             Ok(_) => Ok(()),
@@ -250,21 +250,21 @@ impl Texts {
     }
 }
 
-/// Casts, and fails rather than loses a value.
+/// Casts. Fails if a value would be lost.
 fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
     let options = CastOptions { safe: false, ..CastOptions::default() };
     cast_with_options(array, to, &options).map_err(|error| format!("{}: {error}", array.data_type()))
 }
 
-/// Returns whether each whole number is its own f64.
+/// Returns whether every number is exact as f64.
 fn is_exact<T: TryInto<i64>>(mut numbers: impl Iterator<Item = T>) -> bool {
     numbers.all(|x| x.try_into().is_ok_and(|x| (-MOST_EXACT..=MOST_EXACT).contains(&x)))
 }
 
-/// Returns the number that the shortest decimals of an f32 stand for, as text would give it: 0.1
-/// for 0.1, not 0.10000000149.
+/// Returns the number that the shortest decimal form of an f32 stands for, as text would give it:
+/// 0.1 gives 0.1, not 0.10000000149.
 fn as_written(x: f32) -> f64 {
-    /// Whole numbers up to here have no other decimals.
+    /// Up to this magnitude, whole numbers have no shorter decimal form.
     const WHOLE: f32 = 16_777_216.0;
     if x.fract() == 0.0 && x.abs() <= WHOLE {
         return f64::from(x);

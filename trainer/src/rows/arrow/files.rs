@@ -32,37 +32,37 @@ pub(in crate::rows) enum Format {
 }
 
 impl Format {
-    /// Returns the format that a file's first bytes show.
+    /// Returns the format that a file's first bytes indicate.
     pub(in crate::rows) fn of(head: &[u8]) -> Option<Self> {
         let formats = [(PARQUET, Self::Parquet), (ARROW_FILE, Self::ArrowFile), (ARROW_STREAM, Self::ArrowStream)];
         formats.into_iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, format)| format)
     }
 }
 
-/// The rows of files, each Parquet or Arrow, in the order given and in constant memory: of Parquet
-/// only the columns that are wanted, a few thousand rows at a time, whatever its row groups. The
-/// batches of an Arrow file are taken whole, one at a time.
+/// Reads the rows of Parquet or Arrow files in the order given, in constant memory. From Parquet it
+/// reads only the wanted columns, a few thousand rows at a time, whatever the row groups. It reads
+/// an Arrow file one whole batch at a time.
 ///
-/// Later files may have the columns in another order, and further ones, which are skipped.
+/// Later files may have the columns in another order, and additional columns, which are skipped.
 pub(in crate::rows) struct ArrowFiles {
-    /// What is still to be read, last first.
+    /// The inputs not read yet, last first.
     waiting: Vec<Waiting>,
     columns: Arc<[String]>,
     wanted: Option<Vec<bool>>,
     rules: Rules,
     /// Names of the files opened so far.
     files: Vec<String>,
-    /// A file that no record was read of.
+    /// A file that is open but has no record read yet.
     opened: Option<Opened>,
-    /// Columns of the first file that no cells can be had of.
+    /// Columns of the first file that cannot be read as cells.
     unreadable: Vec<usize>,
-    /// `None` after an error, too.
+    /// `None` before the first record and after an error.
     batches: Option<Batches>,
     number: u64,
     digest: SharedDigest,
 }
 
-/// A file and where it has the columns.
+/// An open file and the place of each column in it.
 struct Opened {
     content: Content,
     places: Vec<usize>,
@@ -74,8 +74,8 @@ enum Content {
 }
 
 impl ArrowFiles {
-    /// Opens the first file, after earlier ones with these columns (none: there were none), whose
-    /// bytes have this digest.
+    /// Opens the first file, after earlier ones with these columns and this digest of their bytes.
+    /// `columns` is empty if there were no earlier files.
     pub(in crate::rows) fn start(
         waiting: Vec<Waiting>,
         table: &Table,
@@ -117,7 +117,7 @@ impl ArrowFiles {
             (None, _) => return Err(Error::OtherFormat { file }),
             (Some(Format::Parquet), None) => return Err(Error::NoPipe { file }),
             (Some(Format::Parquet), Some(path)) => {
-                // Its index comes last, and is read first: its bytes are hashed on their own.
+                // A Parquet file is read from its end, so its bytes are hashed in a separate pass.
                 io::copy(&mut hashed, &mut io::sink()).map_err(failed)?;
                 let opened = File::open(path).map_err(failed)?;
                 Content::Parquet(Box::new(guarded(|| parquet(opened)).map_err(of(&file))?))
@@ -145,7 +145,7 @@ impl ArrowFiles {
         Ok(Some(Opened { content, places }))
     }
 
-    /// Begins to read a file: what is wanted of it is known by now.
+    /// Begins to read a file. By now it is known which columns are wanted.
     fn begin(&mut self, opened: Opened) -> Result<(), Error> {
         let Opened { content, places } = opened;
         let wanted = self.wanted.as_ref();
@@ -158,7 +158,7 @@ impl ArrowFiles {
             Content::Parquet(builder) => {
                 let mut roots: Vec<usize> = chosen.iter().flatten().copied().collect();
                 roots.sort_unstable();
-                // Of the columns that are read only, in the order of the file.
+                // The reader returns only the chosen columns, in the order of the file.
                 for place in chosen.iter_mut().flatten() {
                     *place = roots.partition_point(|root| root < place);
                 }
@@ -232,24 +232,24 @@ thread_local! {
     static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Returns whether this thread reads a Parquet or Arrow file right now, whose readers panic on some
-/// damaged files; that becomes an error. A panic hook that says nothing then leaves the word to it.
+/// Returns whether this thread is reading a Parquet or Arrow file. The readers panic on some
+/// damaged files, and such a panic becomes an error; a panic hook should then print nothing.
 #[must_use]
 pub fn is_reading_tables() -> bool {
     IS_GUARDED.get()
 }
 
-/// Makes an error of a panic.
+/// Runs `read` and turns a panic into an error.
 pub(crate) fn guarded<T, E: From<ArrowError>>(read: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     IS_GUARDED.set(true);
-    // What was being read is not read on after an error.
+    // Nothing is read from the same reader after an error.
     let result = catch_unwind(AssertUnwindSafe(read));
     IS_GUARDED.set(false);
     result.unwrap_or_else(|_| Err(ArrowError::ParseError("it is damaged".into()).into()))
 }
 
-/// Opens a Parquet file, its texts as dictionaries: what a text means is then looked up once for
-/// thousands of rows.
+/// Opens a Parquet file with its texts as dictionaries: the meaning of a text is then looked up
+/// once for thousands of rows.
 fn parquet(file: File) -> Result<ParquetRecordBatchReaderBuilder<File>, ArrowError> {
     let found = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
     check_places(found.metadata(), file.metadata()?.len())?;
@@ -267,7 +267,7 @@ fn parquet(file: File) -> Result<ParquetRecordBatchReaderBuilder<File>, ArrowErr
     Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata))
 }
 
-/// Makes sure that all columns lie in the file: the reader takes that for granted.
+/// Checks that all columns lie inside the file, because the reader assumes it.
 fn check_places(metadata: &ParquetMetaData, length: u64) -> Result<(), ArrowError> {
     let is_inside = |column: &ColumnChunkMetaData| {
         let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
@@ -291,7 +291,7 @@ impl Content {
     }
 }
 
-/// Says which file an error is of.
+/// Adds the name of the file to an error.
 fn of(file: &str) -> impl Fn(ArrowError) -> Error {
     move |error| Error::Arrow { file: file.into(), problem: error.to_string() }
 }

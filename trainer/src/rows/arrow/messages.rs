@@ -1,4 +1,4 @@
-//! The messages of an Arrow stream: read whole, checked, then decoded.
+//! The messages of an Arrow stream: each is read whole, checked, then decoded.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use arrow_ipc::{MessageHeader, root_as_message, root_as_message_with_opts};
 use arrow_schema::{ArrowError, Schema, SchemaRef};
 use flatbuffers::VerifierOptions;
 
-/// Of an Arrow file, before, padded by zeros to a multiple of [`PADDED`], and after what is an
-/// Arrow stream and an index of it.
+/// Magic of an Arrow file. At the start it is padded with zeros to a multiple of [`PADDED`]; an
+/// Arrow stream, an index and the magic again follow.
 pub(super) const ARROW_FILE: &[u8] = b"ARROW1";
 const PADDED: usize = 8;
 
-/// Of an Arrow stream: the mark before each message.
+/// The marker before each message of an Arrow stream.
 pub(super) const ARROW_STREAM: &[u8] = b"\xff\xff\xff\xff";
 
-/// The largest number of bytes of a batch, and of what its compressed buffers say that they hold.
+/// Upper limit of a batch in bytes, and of the uncompressed size that its buffers declare.
 const MOST_BATCH_BYTES: u64 = 2 << 30;
 
-/// The largest number of bytes of what describes a batch: its columns, not its rows.
+/// Upper limit in bytes of a batch's metadata, which grows with its columns and not with its rows.
 const MOST_DESCRIPTION_BYTES: usize = 64 << 20;
 
-/// Passes over what is before the stream in an Arrow file.
+/// Skips the bytes before the stream in an Arrow file.
 pub(super) fn without_magic(mut file: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
     let mut padded = [0; PADDED];
     file.read_exact(&mut padded)?;
@@ -36,21 +36,21 @@ pub(super) fn without_magic(mut file: impl Read + Send + 'static) -> io::Result<
     }
 }
 
-/// The batches of an Arrow stream, and of a file as the stream that it holds.
+/// The batches of an Arrow stream, or of the stream inside an Arrow file.
 ///
-/// A message is decoded once all of it was read, and the lengths in it are known to be possible: a
-/// decoder that believes them asks for memory that no machine has.
+/// A message is decoded only after all of it was read and the lengths in it were checked: a decoder
+/// that trusts false lengths tries to allocate more memory than any machine has.
 pub(super) struct Messages {
     reader: Box<dyn Read + Send>,
     is_file: bool,
     decoder: StreamDecoder,
-    /// Read, but not given to the decoder.
+    /// Bytes read but not given to the decoder yet.
     ahead: Vec<u8>,
-    /// What the decoder has not taken of a message.
+    /// Bytes of the current message that the decoder has not consumed.
     message: Buffer,
-    /// Whether that was the mark of the end.
+    /// Whether the current message is the end marker.
     is_end: bool,
-    /// Decoded, to learn the schema, but not handed out.
+    /// The first batch: decoded early to learn the schema, but not returned yet.
     first: Option<RecordBatch>,
     is_at_end: bool,
 }
@@ -82,9 +82,11 @@ impl Messages {
         self.decoder.schema().unwrap_or_else(|| Arc::new(Schema::empty()))
     }
 
-    /// Returns the next batch of the message that was read last; without one, reads a message.
+    /// Returns the next batch of the current message. Without one, reads the next message, or
+    /// reaches the end, and returns `None`.
     fn decode(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
-        // A batch without a body is handed out when the next message comes, and leaves that.
+        // The decoder returns a batch without a body when the next message comes, and leaves that
+        // message unread.
         while !self.message.is_empty() {
             if let Some(batch) = self.decoder.decode(&mut self.message)? {
                 return Ok(Some(batch));
@@ -108,7 +110,7 @@ impl Messages {
                 self.is_at_end = true;
                 return Err(cut_short());
             }
-            // A stream may end without its mark, between two messages.
+            // A stream may end without its end marker, between two messages.
             self.ahead.extend(END);
         };
         let rest = self.ahead.split_off(length);
@@ -119,7 +121,7 @@ impl Messages {
         Ok(None)
     }
 
-    /// Checks what comes after the batches, all of which belongs to the bytes that are hashed.
+    /// Checks the bytes after the batches. They are part of the hashed bytes.
     fn check_tail(&mut self) -> Result<(), ArrowError> {
         while self.read()? > 0 {
             if !self.is_file {
@@ -135,12 +137,12 @@ impl Messages {
         }
     }
 
-    /// Reads some bytes; returns how many, 0 at the end.
+    /// Reads some bytes. Returns how many; 0 at the end.
     fn read(&mut self) -> io::Result<usize> {
         const MOST: usize = 1 << 16;
         let held = self.ahead.len();
         self.ahead.resize(held + MOST, 0);
-        // What a pipe has by now: more may come much later.
+        // One read returns what a pipe holds now: more may come much later.
         let read = loop {
             match self.reader.read(self.ahead.get_mut(held..).unwrap_or_default()) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -152,10 +154,11 @@ impl Messages {
     }
 }
 
-/// The end of a stream: a length of 0, after the mark of a message.
+/// The end of a stream: the marker of a message and a length of 0.
 const END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
-/// Returns the length of the message that some bytes begin with; `None` before they say it.
+/// Returns the length of the message at the start of `bytes`; `None` if too few bytes are there to
+/// know it.
 fn message_bytes(bytes: &[u8]) -> Result<Option<usize>, ArrowError> {
     let Some((description, body_at)) = description(bytes) else { return Ok(None) };
     if body_at > MOST_DESCRIPTION_BYTES {
@@ -165,7 +168,7 @@ fn message_bytes(bytes: &[u8]) -> Result<Option<usize>, ArrowError> {
         return Ok(Some(body_at));
     }
     let Some(description) = description else { return Ok(None) };
-    // Its parts may share their bytes, and then take more than it has.
+    // Parts of the metadata may share bytes, so that their apparent size exceeds the real one.
     let limits = VerifierOptions { max_apparent_size: MOST_DESCRIPTION_BYTES, ..VerifierOptions::default() };
     let message =
         root_as_message_with_opts(&limits, description).map_err(|error| ArrowError::IpcError(error.to_string()))?;
@@ -176,18 +179,18 @@ fn message_bytes(bytes: &[u8]) -> Result<Option<usize>, ArrowError> {
     }
 }
 
-/// Returns what describes a message, once all of it is there (empty: it is the mark of the end),
-/// and where its body begins; `None` before its length is there.
+/// Returns the metadata of a message and where its body begins; `None` before its length is there.
+/// The metadata is `None` until all of it is there, and empty for the end marker.
 fn description(bytes: &[u8]) -> Option<(Option<&[u8]>, usize)> {
-    // Before version 0.15 of Arrow there was no mark.
+    // Arrow before version 0.15 had no marker.
     let at = if bytes.starts_with(ARROW_STREAM) { ARROW_STREAM.len() } else { 0 };
     let length = u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?) as usize;
     let (start, end) = (at + size_of::<u32>(), at + size_of::<u32>() + length);
     Some((bytes.get(start..end), end))
 }
 
-/// Checks the lengths that compressed buffers of a whole message say they hold: each is written
-/// before its buffer.
+/// Checks the uncompressed lengths that the compressed buffers of a whole message declare. Each
+/// length stands before its buffer.
 fn check_compressed(message: &[u8]) -> Result<(), ArrowError> {
     let Some((Some(description), body_at)) = description(message) else { return Ok(()) };
     let Ok(header) = root_as_message(description) else { return Ok(()) };
@@ -203,8 +206,8 @@ fn check_compressed(message: &[u8]) -> Result<(), ArrowError> {
     for buffer in batch.buffers().into_iter().flatten().filter(|buffer| buffer.length() > 0) {
         let at = usize::try_from(buffer.offset()).unwrap_or(usize::MAX);
         let length = body.get(at..).and_then(|body| body.first_chunk()).map(|length| i64::from_le_bytes(*length));
-        // -1 says that the buffer is not compressed. What lies outside of the body the decoder
-        // refuses.
+        // -1 means that the buffer is not compressed. The decoder refuses buffers outside of the
+        // body.
         let length = length.filter(|length| *length != -1).unwrap_or_default();
         whole = whole.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
         if whole > MOST_BATCH_BYTES {

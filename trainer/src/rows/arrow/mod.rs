@@ -1,9 +1,9 @@
 //! Record batches of Arrow as rows.
 //!
-//! A cell of a number column is its number, whole or not; of 32-bit floats that of their shortest
-//! decimals, so that a table gives the same model from here and from text. Booleans are `true` and
-//! `false`, dates, times and decimals the text that CSV would have. Text is trimmed, and read as
-//! missing, as the schema's table says.
+//! A cell of a number column is its number, whole or not. A 32-bit float gives the number of its
+//! shortest decimal form, so that a table gives the same model from Arrow and from text. Booleans
+//! become `true` and `false`; dates, times and decimals become the text that CSV would have. The
+//! schema's table says whether text is trimmed and which text means a missing value.
 
 mod column;
 #[cfg(feature = "parquet")]
@@ -33,11 +33,11 @@ use super::{Digest, Position, Record, Source};
 use crate::error::Error;
 use crate::schema::{BadCells, Table};
 
-/// Rows that are made cells of at a time: whatever the batches, memory stays as it is.
+/// Rows converted into cells at a time: memory does not depend on the size of the batches.
 const ROWS: usize = 8192;
 
-/// The rows of a record batch reader: of Parquet, of another library by Arrow's C stream, of
-/// batches in memory ([`arrow_array::RecordBatchIterator`]).
+/// The rows of a record batch reader: Parquet, another library through Arrow's C stream, or batches
+/// in memory ([`arrow_array::RecordBatchIterator`]).
 ///
 /// ```
 /// # #[cfg(feature = "arrow")] {
@@ -71,13 +71,13 @@ pub struct ArrowRows {
     rules: Rules,
     names: [String; 1],
     lent: u64,
-    /// Of the records lent; none where nobody asks for it.
+    /// Digest of the rows returned; `None` where it is not needed.
     digest: Option<Digest>,
 }
 
 impl ArrowRows {
-    /// Takes a reader; `name` stands for it in messages, `table` says which text means that a value
-    /// is missing and whether text is trimmed.
+    /// Takes a reader. `name` stands for it in messages; `table` says which text means a missing
+    /// value and whether text is trimmed.
     ///
     /// # Errors
     /// [`Error::Input`] for a reader without columns.
@@ -93,7 +93,8 @@ impl ArrowRows {
         Ok(Self { batches, columns, unreadable, rules, names: [name.into()], lent: 0, digest: Some(Digest::default()) })
     }
 
-    /// Puts the columns in the order of earlier data, before the first record; others are left out.
+    /// Puts the columns in the order of earlier data and leaves the others out. Call it before the
+    /// first record.
     fn order_by(&mut self, columns: &[String], table: &Table) -> Result<(), Error> {
         let [name] = &self.names;
         let places = places(&self.columns, columns, name, None)?;
@@ -155,17 +156,17 @@ impl Source for ArrowRows {
     }
 }
 
-/// Which of some columns are among those wanted.
+/// Returns for each column whether it is wanted.
 fn wanted(columns: usize, wanted: &[usize]) -> Vec<bool> {
     (0..columns).map(|column| wanted.contains(&column)).collect()
 }
 
-/// The batches of a reader, a few thousand rows at a time, and one row after the other of these.
+/// The batches of a reader, taken a few thousand rows at a time and then row by row.
 struct Batches {
     reader: Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>,
-    /// Of each column its place in a batch; none where nobody wants it.
+    /// The place of each column in a batch; `None` where nobody wants it.
     places: Vec<Option<usize>>,
-    /// What is left of a batch that has more rows than are taken at a time.
+    /// The rest of a batch that has more rows than are taken at a time.
     rest: Option<RecordBatch>,
     columns: Vec<Column>,
     rows: usize,
@@ -174,9 +175,9 @@ struct Batches {
 
 /// What stops the reading.
 enum Problem {
-    /// Of the reader.
+    /// An error of the reader.
     Reader(ArrowError),
-    /// Of a column.
+    /// An error in a column.
     Column(usize, String),
 }
 
@@ -208,7 +209,7 @@ impl Batches {
         Self { reader: Box::new(reader), places, rest: None, columns, rows: 0, row: 0 }
     }
 
-    /// Leaves the other columns out from the next batch on.
+    /// Skips the unwanted columns from the next batch on.
     fn keep(&mut self, wanted: &[bool]) {
         for ((place, wanted), column) in self.places.iter_mut().zip(wanted).zip(&mut self.columns) {
             if !wanted {
@@ -218,14 +219,14 @@ impl Batches {
         }
     }
 
-    /// Moves to the next of the rows taken; false after the last, when it is time to take more.
+    /// Moves to the next of the rows taken. Returns false after the last: then `take` gets more.
     #[inline]
     fn advance(&mut self) -> bool {
         self.row += 1;
         self.row < self.rows
     }
 
-    /// Takes the next rows and moves to the first; false if there are none.
+    /// Takes the next rows and moves to the first. Returns false if there are none.
     fn take(&mut self, rules: &Rules) -> Result<bool, Problem> {
         (self.rows, self.row) = (0, 0);
         let batch = loop {

@@ -1,4 +1,4 @@
-//! A table in memory that can be read again and again.
+//! A table in memory that can be read any number of times.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use crate::rows::dates::{Dated, without_dates};
 use crate::rows::{Digest, Source};
 use crate::schema::Table;
 
-/// Record batches of one schema, as the data of a run in any number of passes: an
-/// [`Input`](crate::rows::Input) that is no file. Cheap to clone.
+/// Record batches of one schema. They serve as the data of a run in any number of passes, as an
+/// [`Input`](crate::rows::Input) that is not a file. Cheap to clone.
 #[derive(Clone)]
 pub struct ArrowTable {
     name: Arc<str>,
     schema: SchemaRef,
     batches: Arc<[RecordBatch]>,
-    /// Rows before these, of the table that this is a part of.
+    /// Number of rows before these in the table that this is a part of.
     before: u64,
 }
 
@@ -50,7 +50,7 @@ impl ArrowTable {
         &self.batches
     }
 
-    /// Returns the rows in parts of at most `most`, which may be read at the same time; they keep
+    /// Splits the rows into parts of at most `most`, which may be read at the same time. Rows keep
     /// their numbers.
     #[must_use]
     pub fn parts(&self, most: usize) -> Vec<Self> {
@@ -70,28 +70,27 @@ impl ArrowTable {
         slices.map(part).collect()
     }
 
-    /// Returns its rows, which are not hashed, with the columns that `table` makes of dates.
+    /// Returns the rows, not hashed, with the columns that `table` derives from dates.
     ///
     /// # Errors
-    /// The same as [`ArrowRows::new`]; [`Error::MissingColumn`] for a column of dates.
+    /// The same as [`ArrowRows::new`]; [`Error::MissingColumn`] if a column of dates is missing.
     pub fn rows(&self, table: &Table) -> Result<Box<dyn Source>, Error> {
         self.rows_of(table, &[])
     }
 
-    /// Like [`ArrowTable::rows`], with these columns in their order (none: all as they are); others
-    /// are left out.
+    /// Like [`ArrowTable::rows`], with only these columns, in this order. An empty list means all
+    /// columns as they are.
     ///
     /// # Errors
-    /// [`Error::HeaderMismatch`], naming the columns that are
-    /// not there.
+    /// [`Error::HeaderMismatch`], naming the missing columns.
     pub fn rows_of(&self, table: &Table, columns: &[String]) -> Result<Box<dyn Source>, Error> {
         let mut rows = self.resume(table, without_dates(columns, table), Digest::default())?;
         rows.digest = None;
         Dated::of(Box::new(rows), table)
     }
 
-    /// Returns its rows, hashed, after earlier data with these columns (none: there were none) and
-    /// of this digest.
+    /// Returns the rows, hashed, after earlier data with these columns and this digest. `columns`
+    /// is empty if there was no earlier data.
     pub(in crate::rows) fn resume(
         &self,
         table: &Table,

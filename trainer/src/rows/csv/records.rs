@@ -17,43 +17,43 @@ use crate::schema::{BadCells, Table};
 
 /// Reads the records of files in the order given, in constant memory.
 ///
-/// Column names are those of the first file's header, trimmed. Where a name occurs again, the first
-/// column keeps it and later ones are called `name.2`, `name.3`, ..., whatever their values; a
-/// column without a name is called `column.N`, `N` being its 1-based place. Later files may have
-/// the columns in another order, and further ones, which are skipped.
+/// Column names are those of the first file's header, trimmed. If a name occurs again, the first
+/// column keeps it and later ones are called `name.2`, `name.3`, ..., whatever their values. A
+/// column without a name is called `column.N`, where `N` is its 1-based place. Later files may have
+/// the columns in another order, and additional columns, which are skipped.
 pub struct Records {
-    /// What is still to be read, last first.
+    /// The inputs not read yet, last first.
     waiting: Vec<Waiting>,
     table: Table,
     rules: Rules,
     columns: Arc<[String]>,
-    /// Where the file being read has each of the columns; `None` if it has just these, in this
+    /// The place of each column in the current file; `None` if it has exactly these columns in this
     /// order.
     order: Option<Order>,
     /// Names of the files opened so far.
     files: Vec<String>,
     splitter: Option<Splitter>,
-    /// The record the splitter is at was read ahead to learn the number of columns, and is still to
-    /// be handed out.
+    /// Whether the splitter's current record was read ahead, to learn the number of columns, and is
+    /// still to be returned.
     ahead: bool,
-    /// 1-based number of the current record over all files.
+    /// 1-based number of the current record, counted over all files.
     number: u64,
     /// The names of the current file's columns, in the order of its fields.
     header: Vec<String>,
     any_delimiter: bool,
-    /// How files were read in another way than the schema says, in words.
+    /// Remarks for the user about files that were not read exactly as the schema says.
     remarks: Vec<String>,
-    /// Lines that repeat the header, and where the first is.
+    /// Number of lines that repeat the header, and the place of the first.
     repeated: Option<(u64, String)>,
     digest: SharedDigest,
 }
 
-/// Bytes of a text that its delimiter is looked for in.
+/// Number of bytes at the start of a text in which its delimiter is looked for.
 const HEAD_BYTES: u64 = 1 << 16;
 
-/// A file whose columns are not those of the first.
+/// Order of the columns in a file that differs from the first.
 struct Order {
-    /// Fields that a record of it has.
+    /// Number of fields per record of the file.
     width: usize,
     /// For each column, its index in the file.
     places: Vec<usize>,
@@ -72,7 +72,7 @@ impl Records {
         Self::start(Waiting::all(inputs)?, table, &[], Digest::default(), false)
     }
 
-    /// Reads one source that is not a file; `name` stands for it in messages.
+    /// Reads one source that is not a file. `name` stands for it in messages.
     ///
     /// # Errors
     ///
@@ -81,8 +81,9 @@ impl Records {
         Self::start(vec![Waiting::Reader(name.into(), Box::new(reader))], table, &[], Digest::default(), false)
     }
 
-    /// Continues after earlier files with these columns (none: there were none), whose bytes have
-    /// this digest. `any_delimiter`: whether files may have another delimiter than the table.
+    /// Continues after earlier files with these columns and this digest of their bytes. `columns`
+    /// is empty if there were no earlier files. `any_delimiter` says whether files may have another
+    /// delimiter than the table.
     pub(in crate::rows) fn start(
         waiting: Vec<Waiting>,
         table: &Table,
@@ -131,8 +132,8 @@ impl Records {
         let (text, fields) = splitter.record();
         self.header =
             fields.iter().map(|field| String::from_utf8_lossy(slice(text, field)).trim().to_owned()).collect();
-        // A file may name the columns that the schema names. They keep the schema's order: the next
-        // file may have no names.
+        // A file may name the columns although the schema names them. They keep the schema's order,
+        // because the next file may have no names.
         let names_columns = !self.table.header && is_header_of(&self.header, &self.table.columns);
         if names_columns {
             self.remarks
@@ -168,8 +169,8 @@ impl Records {
     }
 }
 
-/// Finds the delimiter of a text: that of the table, unless the first line has none of it but
-/// another one. Returns the whole text again.
+/// Finds the delimiter of a text: that of the table, unless the first line contains only another
+/// one. Returns it with the whole text.
 fn with_delimiter(
     mut text: Box<dyn Read + Send>,
     table: &Table,
@@ -188,7 +189,7 @@ fn with_delimiter(
     Ok((Box::new(Cursor::new(head).chain(text)), delimiter))
 }
 
-/// Returns whether the first line is a spreadsheet's `sep=;`, which names the delimiter.
+/// Returns whether the first line is a spreadsheet's `sep=;`, which declares the delimiter.
 fn names_delimiter(splitter: &Splitter, delimiter: char) -> Result<bool, Error> {
     let (text, _) = splitter.record();
     let Some(named) = text.strip_prefix(b"sep=").and_then(|rest| rest.first()).filter(|_| text.len() == 5) else {
@@ -206,7 +207,7 @@ fn is_header_of(line: &[String], columns: &[String]) -> bool {
     columns.len() > 1 && columns.iter().all(|name| line.contains(name))
 }
 
-/// Returns whether a record repeats the header, as in joined files.
+/// Returns whether a record repeats the header, as happens in concatenated files.
 #[inline]
 fn repeats(text: &[u8], fields: &[Range<u32>], header: &[String]) -> bool {
     fields.len() > 1
@@ -214,7 +215,7 @@ fn repeats(text: &[u8], fields: &[Range<u32>], header: &[String]) -> bool {
         && fields.iter().zip(header).all(|(field, name)| slice(text, field).trim_ascii() == name.as_bytes())
 }
 
-/// Returns what to do about a record of too few or too many fields.
+/// Returns advice for a record with too few or too many fields.
 fn ragged_help(first: &[u8], last: &[u8], found: usize, expected: usize, line: u64) -> &'static str {
     let word =
         first.trim_ascii().split(|byte| !byte.is_ascii_alphabetic()).next().unwrap_or_default().to_ascii_lowercase();
@@ -257,7 +258,7 @@ impl Source for Records {
                     }
                     return Ok(true);
                 }
-                // A line of blanks only is empty if blanks do not count.
+                // With trimming, a line that holds only blanks counts as empty.
                 if self.table.trim && fields.len() == 1 && text.trim_ascii().is_empty() {
                     continue;
                 }

@@ -1,9 +1,8 @@
 //! Splits text into records and fields, in constant memory and without allocation per record.
 //!
-//! A line without quotes, which is nearly every line of real files, is split where its delimiters
-//! are. A record with a quote goes through `csv-core`, which also joins the lines that a quoted
-//! field spans. Both ways give the same fields (tested against the `csv` crate); the first is
-//! several times faster.
+//! Nearly every line of real files has no quotes and is split at its delimiters. A record with a
+//! quote goes through `csv-core`, which also joins the lines that a quoted field spans. Both ways
+//! give the same fields (tested against the `csv` crate); the first is several times faster.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -14,10 +13,10 @@ use memchr::{memchr, memchr_iter, memchr2};
 use super::text::read_error;
 use crate::error::Error;
 
-/// Bytes read at a time.
+/// Bytes per read.
 const CHUNK_BYTES: usize = 1 << 17;
 
-/// Longest record: bounds the memory of the reader, whatever the file.
+/// Longest record in bytes: bounds the memory of the reader, whatever the file.
 const MAX_RECORD_BYTES: usize = 1 << 22;
 
 /// Splits one source.
@@ -30,26 +29,27 @@ pub(crate) struct Splitter {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    /// The source has no more bytes.
+    /// Whether the source has no more bytes.
     exhausted: bool,
-    /// The last record ended with a carriage return: a line feed that follows belongs to it.
+    /// Whether the last record ended with a carriage return: a line feed that follows belongs to
+    /// it.
     after_return: bool,
     /// 1-based line on which the next record starts.
     next_line: u64,
-    /// The current record: its line, where its bytes are, and where in them each field lies.
+    /// Line of the current record. Its bytes and the place of each field in them follow.
     line: u64,
     text: Text,
     fields: Vec<Range<u32>>,
     quoted: Quoted,
 }
 
-/// Which bytes the fields of the current record point into.
+/// Where the bytes of the current record are.
 enum Text {
     Buffer(Range<usize>),
     Unquoted,
 }
 
-/// The parser of records with quotes, and what it writes to.
+/// The parser of records with quotes, and its output buffers.
 struct Quoted {
     parser: Reader,
     text: Vec<u8>,
@@ -84,12 +84,12 @@ impl Splitter {
         &self.file
     }
 
-    /// 1-based line on which the current record starts.
+    /// Returns the 1-based line on which the current record starts.
     pub(crate) fn line(&self) -> u64 {
         self.line
     }
 
-    /// Bytes of the current record and the place of each field in them.
+    /// Returns the bytes of the current record and the place of each field in them.
     pub(crate) fn record(&self) -> (&[u8], &[Range<u32>]) {
         let text = match &self.text {
             Text::Buffer(range) => self.buffer.get(range.clone()).unwrap_or_default(),
@@ -98,7 +98,7 @@ impl Splitter {
         (text, &self.fields)
     }
 
-    /// Moves to the next record; false at the end. Empty lines and comment lines are skipped.
+    /// Moves to the next record. Returns false at the end. Skips empty lines and comment lines.
     pub(crate) fn advance(&mut self) -> Result<bool, Error> {
         loop {
             let Some((length, terminated)) = self.find_line()? else { return Ok(false) };
@@ -123,8 +123,8 @@ impl Splitter {
         }
     }
 
-    /// Finds the line that starts at `start`: its length, and whether a line end follows. `None` at
-    /// the end of the source.
+    /// Finds the line that starts at `start`. Returns its length and whether a line end follows;
+    /// `None` at the end of the source.
     fn find_line(&mut self) -> Result<Option<(usize, bool)>, Error> {
         if self.after_return {
             while self.start == self.end && !self.exhausted {
@@ -159,8 +159,8 @@ impl Splitter {
         }
     }
 
-    /// Splits the record at `start` by the rules of quoting. How many lines it has is known once it
-    /// is parsed.
+    /// Splits the record at `start` by the rules of quoting. Only parsing shows how many lines it
+    /// has.
     fn split_special(&mut self) -> Result<(), Error> {
         self.quoted.parser.reset();
         let (mut consumed, mut written, mut ended) = (0, 0, 0);
@@ -177,7 +177,7 @@ impl Splitter {
                 ReadRecordResult::OutputFull => text.resize(2 * text.len(), 0),
                 ReadRecordResult::OutputEndsFull => ends.resize(2 * ends.len(), 0),
                 ReadRecordResult::InputEmpty if !self.exhausted => self.fill()?,
-                // The parser sees an empty input next, and ends the record.
+                // The parser gets an empty input next and ends the record.
                 ReadRecordResult::InputEmpty => {}
                 ReadRecordResult::Record | ReadRecordResult::End => {
                     return self.take_special(consumed, ended, end_of_source);
@@ -192,8 +192,8 @@ impl Splitter {
             return Err(self.binary());
         }
         check_utf8(raw, self.delimiter, &self.file, self.line)?;
-        // A record that not even a final line end ended, or one of several lines with an odd number
-        // of quotes.
+        // The quote is unclosed if the last line end did not end the record, or if a record of
+        // several lines has an odd number of quotes.
         let odd = || memchr_iter(b'"', raw).count() % 2 == 1 && memchr(b'\n', raw).is_some();
         if end_of_source && (raw.ends_with(b"\n") || odd()) {
             return Err(Error::UnclosedQuote { file: self.file.clone(), line: self.line });
@@ -211,7 +211,7 @@ impl Splitter {
         Ok(())
     }
 
-    /// Reads more bytes behind those that are pending, which move to the front of the buffer.
+    /// Reads more bytes after the pending ones, which move to the front of the buffer.
     fn fill(&mut self) -> Result<(), Error> {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
@@ -249,19 +249,18 @@ impl Splitter {
     }
 }
 
-/// What a line is made of.
+/// The kinds of bytes in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LineKind {
     /// ASCII without quotes.
     Plain,
-    /// The same with bytes that must still be checked to be UTF-8.
+    /// No quotes, but bytes that must still be checked to be UTF-8.
     Unicode,
-    /// There is a quote or a NUL byte: the fields found are of no use.
+    /// The line has a quote or a NUL byte: the fields found are not valid.
     Special,
 }
 
-/// Splits a line at its delimiters, eight bytes at a time, and looks out for bytes that need more
-/// care on the way.
+/// Splits a line at its delimiters, eight bytes at a time, and classifies its bytes on the way.
 fn split_line(line: &[u8], delimiter: u8, fields: &mut Vec<Range<u32>>) -> LineKind {
     const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
     /// Sets the high bit of each byte that is 0, and no other.
@@ -322,7 +321,7 @@ mod tests {
 
     type Records = Vec<(u64, Vec<String>)>;
 
-    /// Hands out at most `step` bytes at a time, so that records cross every possible buffer end.
+    /// Returns at most `step` bytes at a time, so that records cross every possible buffer end.
     struct Steps(VecDeque<u8>, usize);
 
     impl Read for Steps {
@@ -384,8 +383,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever the fields hold: what the `csv` crate writes is read back, at any size of the
-        /// reads.
+        /// Whatever the `csv` crate writes is read back unchanged, at any size of the reads.
         #[test]
         fn what_was_written_is_read(
             records in proptest::collection::vec(proptest::collection::vec("[a,\"\n\r é|]{0,9}", 1..5), 0..9),
@@ -412,7 +410,8 @@ mod tests {
         let mut fields = Vec::new();
         for length in 0..40 {
             for at in 0..length {
-                // Neighbours of each byte looked for, which an inexact bit trick would take for it.
+                // Neighbours of the bytes looked for, which an inexact bit trick would mistake for
+                // them.
                 let line: Vec<u8> = (0..length).map(|i| b"+-!#\x01\x7f"[i % 6]).collect();
                 let with = |byte| {
                     let mut line = line.clone();

@@ -1,4 +1,4 @@
-//! The text of a file, plain or gzip, as its first bytes show.
+//! The text of a file, plain or gzip as its first bytes indicate.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -7,17 +7,18 @@ use flate2::bufread::GzDecoder;
 use crate::error::Error;
 use crate::rows::input::peek;
 
-/// Buffer in front of the decompressor.
+/// Size in bytes of the buffer in front of the decompressor.
 const COMPRESSED_BUFFER_BYTES: usize = 1 << 16;
 
-/// Where one is met, the first file was text, or the build has no readers of tables.
+/// Advice for a table among text files: either the first file was text, or the build cannot read
+/// tables.
 const NO_TABLES: &str = if cfg!(feature = "parquet") {
     "name files of one format"
 } else {
     "export it as CSV, or build with the feature parquet"
 };
 
-/// Formats that people hand in by mistake: first bytes, name, what to do.
+/// Formats that people often pass by mistake: first bytes, name, what to do.
 const FOREIGN: [(&[u8], &str, &str); 14] = [
     (b"PK\x03\x04", "a zip archive (or a spreadsheet)", "unzip it, or export the sheet as CSV"),
     (b"\x28\xb5\x2f\xfd", "zstd compression", "decompress it, for example: zstd -dc FILE | feamoe ... -"),
@@ -42,8 +43,8 @@ const GZIP: &[u8] = b"\x1f\x8b";
 
 const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// Looks at the first bytes of `raw` and returns the text inside: decompressed, without a byte
-/// order mark.
+/// Detects the format from the first bytes of `raw`. Returns the text inside: decompressed, without
+/// a byte order mark.
 pub(crate) fn text_of(mut raw: Box<dyn Read + Send>, file: &str) -> Result<Box<dyn Read + Send>, Error> {
     let head = peek(&mut raw).map_err(|source| Error::Read { file: file.into(), source })?;
     if head.starts_with(GZIP) {
@@ -55,10 +56,10 @@ pub(crate) fn text_of(mut raw: Box<dyn Read + Send>, file: &str) -> Result<Box<d
     without_mark(head, raw, file)
 }
 
-/// The members of a gzip file one after the other. Zeros after the last are padding, of tapes and
-/// block devices.
+/// Reads the members of a gzip file one after the other. Zeros after the last are padding, from
+/// tapes and block devices.
 struct Members<R: BufRead> {
-    /// `None` after the last.
+    /// `None` after the last member.
     current: Option<GzDecoder<R>>,
 }
 
@@ -100,7 +101,7 @@ fn without_mark(mut head: Vec<u8>, rest: Box<dyn Read + Send>, file: &str) -> Re
     Ok(Box::new(io::Cursor::new(head).chain(rest)))
 }
 
-/// Tells a broken gzip stream (an error of the decoder, which has no system error code) from a
+/// Distinguishes a broken gzip stream (an error of the decoder, without a system error code) from a
 /// failing device.
 pub(crate) fn read_error(source: io::Error, file: &str, line: u64) -> Error {
     let problem = match source.kind() {
@@ -123,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    /// A pipe that hands out one byte at a time.
+    /// A pipe that returns one byte at a time.
     struct Drip(io::Cursor<Vec<u8>>);
 
     impl Read for Drip {
@@ -192,7 +193,7 @@ mod tests {
     fn foreign_formats_are_named() {
         let message = read(b"PK\x03\x04....".to_vec()).unwrap_err().to_string();
         assert!(message.contains("a zip archive") && message.contains("unzip it"), "{message}");
-        // Inside gzip it is no file that could be read from its end.
+        // Inside gzip, a Parquet file cannot be read from its end.
         let message = read(gzip(b"PAR1....")).unwrap_err().to_string();
         assert!(message.contains("a Parquet file"), "{message}");
     }
