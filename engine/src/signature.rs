@@ -151,7 +151,7 @@ impl fmt::Display for TrustError {
 
 impl core::error::Error for TrustError {}
 
-/// Returns whether a name can be that of a line: 1 to [`MAX_LINE`] bytes of a-z, 0-9, `-`, `.` and
+/// Returns whether a name is valid for a line: 1 to [`MAX_LINE`] bytes of a-z, 0-9, `-`, `.` and
 /// `_`.
 #[must_use]
 pub fn is_line(name: &[u8]) -> bool {
@@ -160,7 +160,7 @@ pub fn is_line(name: &[u8]) -> bool {
 }
 
 impl<'a> Signature<'a> {
-    /// The section to be signed: its signature is zeros.
+    /// Returns a section that is to be signed; its signature is zeros.
     #[must_use]
     pub const fn unsigned(line: &'a str, model_version: u32, key: PublicKey, schema_sha256: [u8; 32]) -> Self {
         Self { model_version, key, schema_sha256, line, signature: [0; SIGNATURE_BYTES], at: 0 }
@@ -191,7 +191,7 @@ impl<'a> Signature<'a> {
         })
     }
 
-    /// Returns the section in bytes, up to the line, which follows.
+    /// Returns the bytes of the section up to the name of the line, which follows them.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; FIXED_BYTES] {
         let mut bytes = [0; FIXED_BYTES];
@@ -319,9 +319,9 @@ mod verify {
         }
     }
 
-    /// Returns `s B - k A`, bit by bit of both scalars at once: half the stack of two products,
-    /// less code, and no look-up.
-    #[allow(clippy::arithmetic_side_effects)] // of points: every sum is one
+    /// Returns `s B - k A`, computed bit by bit of both scalars at once. Compared with two
+    /// products, this takes half the stack, less code, and no look-up.
+    #[allow(clippy::arithmetic_side_effects)] // sums of points are points
     fn difference(s: &Scalar, k: &Scalar, a: EdwardsPoint) -> EdwardsPoint {
         let base = ED25519_BASEPOINT_POINT;
         let both = base - a;
