@@ -54,8 +54,8 @@
 //! - For any bytes, there is no panic, and the work is proportional to the lengths of old blob,
 //!   delta and new blob.
 //!
-//! Worked example, a block of two weights of which the second moved by one step up, k = 0: `00000`
-//! `0` `0` `110`, the byte `80 01` from the low end.
+//! Worked example, a block of two weights, the second of which is one step higher than before,
+//! k = 0: `00000` `0` `0` `110`, which are the bytes `80 01` from the low end.
 
 use core::fmt;
 

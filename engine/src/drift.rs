@@ -551,7 +551,7 @@ mod tests {
             let (record, change) = alarms[0];
             assert!(change.is_rise() && (15_000..15_600).contains(&record), "{record}");
             assert!((change.before - 0.1).abs() < 0.02 && change.after > 0.2, "{change:?}");
-            // The position of the change is known to a few buckets.
+            // The position of the change is known to within a few buckets.
             assert!((record - change.records_after).abs_diff(15_000) < 400, "{record} {change:?}");
         }
     }

@@ -9,7 +9,7 @@
 //! ```text
 //! section = model version u32 | public key, 32 bytes | SHA-256 of the schema, 32 bytes
 //!           | Ed25519 signature, 64 bytes | name of the line, 1 to 32 bytes of a-z 0-9 - . _
-//! signed  = "feamoe model signature, v1" and zeros up to 32 bytes | SHA-256 of the content, 32 bytes
+//! signed  = "feamoe model signature, v1" and zeros up to 32 bytes | SHA-256 of content, 32 bytes
 //! content = all bytes of the blob in order, without the CRC (4) and the signature (64)
 //! schema  = number of features u16, then for each feature its kind (0 number, 1 category), its
 //!           levels u16, its name and its levels' names, then the favourable outcome's name: each
@@ -67,7 +67,7 @@ use crate::format;
 pub const MAX_LINE: usize = 32;
 /// Bytes of a signature.
 pub const SIGNATURE_BYTES: usize = 64;
-/// Bytes of what is signed: domain and hash.
+/// Bytes of the signed message: domain and hash.
 pub const MESSAGE_BYTES: usize = 64;
 /// Domain separation: distinguishes signatures of models from any other use of a key.
 pub const DOMAIN: [u8; 32] = *b"feamoe model signature, v1\0\0\0\0\0\0";

@@ -11,7 +11,7 @@
 //! | [`Measure::Eodds`] | `max(abs(TPR_u - TPR_r), abs(FPR_u - FPR_r))`, which does not cancel |
 //! | [`Measure::Eopp`] | `TPR_u - TPR_r` |
 //! | [`Measure::Burden`] | `B_u - B_r`, `B` = mean of `threshold - p` if `yhat=0` |
-//! | [`Measure::RecourseBurden`] | the same, `B` = mean recourse distance if `yhat=0`: [`Distances`] |
+//! | [`Measure::RecourseBurden`] | the same, `B` = mean distance if `yhat=0`: [`Distances`] |
 //! | [`Measure::Impact`] | `P(yhat=1 given u) / P(yhat=1 given r)`: the four-fifths rule |
 //!
 //! All but the last are gaps, which are 0 if both groups are treated alike; impact is a ratio,

@@ -60,7 +60,7 @@ impl Piece {
 /// What a record can reach on one feature.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reach {
-    /// Where the record stands.
+    /// The record's own place.
     pub origin: Place,
     /// The linear row.
     pub linear: u32,
@@ -187,7 +187,7 @@ impl Reach {
         clamp(clamp(x, from, to), self.lowest, self.highest)
     }
 
-    /// Returns the place nearest to one of a piece that is on a step or is the record's own.
+    /// Returns the nearest place on the same piece that is on a step or is the record's own.
     #[inline]
     pub fn on_step(&self, feature: &Feature, edges: &[f32], place: Place) -> Place {
         if self.steps.is_any() || place.at == 0.0 { place } else { self.nearest_step(feature, edges, place) }

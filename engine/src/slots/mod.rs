@@ -131,9 +131,9 @@
 //!   receive a blob into other memory and verify it there ([`Trust::verify`] with
 //!   [`Target::least_version`]) before [`Update::erase`].
 //! - **Unstable bits.** A power cut can leave a word that reads correctly now and wrongly at a
-//!   later start, so a single correct reading is not relied on. What is written *after* something
-//!   vouches for it: a bit of a later mark shows that the power lasted until the earlier write was
-//!   complete. So *sealed* vouches for the header, and *settled* for *confirmed*. A model that
+//!   later start, so a single correct reading is not relied on. Instead, a *later* write vouches
+//!   for an earlier one: a bit of a later mark shows that the power lasted until the earlier write
+//!   was complete. So *sealed* vouches for the header, and *settled* for *confirmed*. A model that
 //!   reads as confirmed without *settled* gets both marks again, by [`Chosen::begin`], before there
 //!   is a [`Chosen::target`]: the other slot is erased only when the model in use is certain to
 //!   survive any power cut. A slot newer than the one in use is marked as failed before it is

@@ -18,8 +18,8 @@ pub fn logit(terms: usize, reach: f64) -> f64 {
 }
 
 /// Error of a gate weight if each logit has an error of `logit`:
-/// `|dg_k| <= 2 g_k (1 - g_k) max|du|`, at most half of it; then `exp2` (1.5 `eps`), the sum over K,
-/// the inverse and the product.
+/// `|dg_k| <= 2 g_k (1 - g_k) max|du|`, at most half of it; then `exp2` (1.5 `eps`), the sum over
+/// K, the inverse and the product.
 #[must_use]
 pub fn gate(experts: usize, logit: f64) -> f64 {
     0.5 * LN_2 * logit + (experts as f64 + 5.0) * EPS
