@@ -1,10 +1,10 @@
-//! Writes the board's memory map where the linker looks for it, links with the runtime's script,
-//! and picks the files that go into flash.
+//! Writes the board's memory map to where the linker looks for it, links with the runtime's script,
+//! and selects the files that are put into flash.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// Environment variable, and the file where it is not set.
+/// Environment variable, and the default file if it is not set.
 const FILES: [(&str, &str); 2] = [("FEAMOE_BLOB", "demo.feamoe"), ("FEAMOE_RECORDS", "demo.csv")];
 
 fn main() {
@@ -27,9 +27,9 @@ fn main() {
     }
 }
 
-/// Sets what the target's line among the boards says.
+/// Sets what the target's line in `boards.txt` states.
 fn set_board(boards: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    // Another board can run what is built for a smaller core.
+    // Another board can run a build for a smaller core.
     println!("cargo:rerun-if-env-changed=FEAMOE_BOARD");
     let target = env::var("FEAMOE_BOARD").or_else(|_| env::var("TARGET"))?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -45,7 +45,7 @@ fn set_board(boards: &Path) -> Result<(), Box<dyn std::error::Error>> {
     if flash == "-" {
         return Ok(());
     }
-    // The regions' second names are what riscv-rt's script knows them by.
+    // The second names of the regions are those that riscv-rt's script uses.
     let map = format!(
         "MEMORY\n{{\n  FLASH : ORIGIN = {flash}, LENGTH = {flash_bytes}\n  RAM : ORIGIN = {ram}, LENGTH = {ram_bytes}\n}}\n\
          REGION_ALIAS(\"REGION_TEXT\", FLASH);\nREGION_ALIAS(\"REGION_RODATA\", FLASH);\nREGION_ALIAS(\"REGION_DATA\", RAM);\n\

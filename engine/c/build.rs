@@ -1,5 +1,5 @@
-//! Names the shared library, so that a program finds it by name and not by the path it was linked
-//! from.
+//! Names the shared library, so that a program finds it by its name and not by the path at link
+//! time.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -1,4 +1,4 @@
-//! The calibrated probability of a record, where the blob has [`crate::format::FLAG_CALIBRATION`].
+//! The calibrated probability of a record, for a blob with [`crate::format::FLAG_CALIBRATION`].
 //!
 //! If a model was trained with fairness targets, the meaning of its score differs by group. The
 //! calibrated probability estimates the probability of the favourable outcome; decisions do not use
@@ -50,7 +50,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
     /// and a multiply-add for each term.
     ///
     /// # Errors
-    /// [`PredictError::OtherModel`] for a record that another model made.
+    /// [`PredictError::OtherModel`] for a record that another model created.
     pub fn calibrated(&self, record: &Record<'_, FEATURES>, score: &Score<EXPERTS>) -> Result<f32, PredictError> {
         if !self.made(record) {
             return Err(PredictError::OtherModel);
@@ -61,7 +61,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
             let row = rows.get(term.row as usize).copied().unwrap_or_default();
             sum += term.scale * f32::from_le_bytes(row);
         }
-        // Terms that overflow in both directions: only the score is known then.
+        // If terms overflow in both directions, only the score is known.
         Ok(if sum.is_nan() { score.probability } else { probability(sum) })
     }
 }

@@ -21,26 +21,29 @@
 //!      |        | u16     | u32      |         |        | (see crate::frame)     |         |
 //!      +--------+---------+----------+---------+        +------------------------+---------+
 //!
-//! payload = Outline, in version 2 the bits of a weight of the old and of the new model (a byte each, 8, 16 or 32),
-//!           then five byte strings: sources, runs, edits before the table, edits after it, bits
-//! sources = for each expert of the new model the expert of the old one that it derives from, a byte; 255 for none
-//! runs    = for stretches of the new table's rows: their number, and where they start in the old table plus 1, 0 for
-//!           nowhere: two varints each
-//! edits   = literal byte string, copied from (in the old blob), bytes copied; repeated until the bytes outside the table
-//!           are complete
+//! payload = Outline; in version 2 the bits of a weight of the old and of the new model (a byte
+//!           each: 8, 16 or 32); then five byte strings: sources, runs, edits before the table,
+//!           edits after it, bits
+//! sources = for each expert of the new model, the expert of the old one that it derives from: a
+//!           byte; 255 for none
+//! runs    = for stretches of the new table's rows: their number, and where they start in the old
+//!           table plus 1, 0 for nowhere: two varints each
+//! edits   = literal byte string, copied from (in the old blob), bytes copied; repeated until the
+//!           bytes outside the table are complete
 //! bits    = for each new expert, first its gate lane, then its own lane, for each run, a block:
-//!           k: 5 bits | shifted: 1 bit | shift: 32 bits, where shifted | the difference of each row's weight, unless
-//!           k = 31: then all are 0
+//!           k: 5 bits | shifted: 1 bit | shift: 32 bits, if shifted | the difference of each
+//!           row's weight, except if k = 31: then all are 0
 //! ```
 //!
 //! - The *table* is the bias and the weight rows of a float blob, the weight rows of an integer
 //!   blob (see [`crate::format`] and [`crate::integer`]). Experts are side by side in its rows, and
 //!   another number of experts means another stride. The table is therefore coded lane by lane,
 //!   each from the lane of an expert of the old model. An unchanged lane takes 6 bits per run.
-//! - Each weight is coded as the difference from its predecessor in the old table: of the bits of
-//!   floats as integers, of the values of integers; zigzag (0, -1, 1, -2, ...), in a Rice code: the
-//!   difference shifted right by k, in ones and a zero, then its low k bits. After [`ESCAPE`] ones
-//!   its 32 bits follow instead. Bits are taken from the low end of a byte.
+//! - Each weight is coded as the difference from its predecessor in the old table: for floats the
+//!   difference of their bits as integers, for integers that of their values. A difference is
+//!   mapped to an unsigned number (zigzag: 0, -1, 1, -2, ...) and written in a Rice code: the
+//!   number shifted right by k, as that many ones and a zero, then its low k bits. After [`ESCAPE`]
+//!   ones its 32 bits follow instead. Bits fill a byte from its low end.
 //! - Weight rows are centred on the mean of all records (see [`crate::schema`]), which moves while
 //!   learning continues, so the weights of a feature in a lane move together even if the expert is
 //!   frozen. *shift*, an f32 or for integers an i32, is therefore added to each predecessor first.
@@ -51,8 +54,8 @@
 //! - For any bytes, there is no panic, and the work is proportional to the lengths of old blob,
 //!   delta and new blob.
 //!
-//! Worked example, a block of two weights of which the second moved by one step up, k = 0: `00000`
-//! `0` `0` `110`, the byte `80 01` from the low end.
+//! Worked example, a block of two weights, the second of which is one step higher than before,
+//! k = 0: `00000` `0` `0` `110`, which are the bytes `80 01` from the low end.
 
 use core::fmt;
 
@@ -278,8 +281,8 @@ pub fn header_of_integers(payload: &[u8]) -> Option<[u8; frame::HEADER_BYTES]> {
     frame::seal(MAGIC, VERSION, 0, payload)
 }
 
-/// Builds in `out` the blob into which `delta` turns `old`, and returns it. Its length and CRC are
-/// those of the blob that the delta was made from. `out` must be aligned to 4 bytes for
+/// Applies `delta` to `old`: builds the new blob in `out`, and returns it. Its length and CRC are
+/// those of the blob that the delta was made for. `out` must be aligned to 4 bytes for
 /// [`crate::Model::load`], which still has to check the blob.
 ///
 /// Cost: one pass over `old` and two over the delta and the new blob. No memory except `out`; stack

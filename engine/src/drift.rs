@@ -5,7 +5,9 @@
 //! chance allows:
 //!
 //! ```text
-//! |mean_0 - mean_1| >= sqrt(2 v L / m) + 2 L / (3 m)      L = ln(2 ln(n) / delta)      1 / m = 1 / (n_0 - 4) + 1 / (n_1 - 4)
+//! |mean_0 - mean_1| >= sqrt(2 v L / m) + 2 L / (3 m)
+//!
+//! L = ln(2 ln(n) / delta)      1 / m = 1 / (n_0 - 4) + 1 / (n_1 - 4)
 //! ```
 //!
 //! `v` is the variance of the window of `n` records, scaled to a range of 1; `ln(n)` is the
@@ -17,10 +19,10 @@
 //!   since sums of 300,000 squares, added one by one, would lose precision in f32. At
 //!   [`LONGEST_WINDOW`] records the oldest bucket is dropped. Such a window distinguishes means
 //!   that differ by 0.01; smaller changes are not detected.
-//! - **Once a cut exceeds its bound, everything before the likeliest cut is dropped at once**, the
-//!   cut with the smallest deviation within its parts; the paper drops bucket by bucket and checks
-//!   again. One change then gives one alarm with the means around it, and no check costs more than
-//!   three passes over the buckets.
+//! - **Once a cut exceeds its bound, everything before the likeliest cut is dropped at once.** The
+//!   likeliest cut has the smallest deviation within its parts. (The paper drops bucket by bucket
+//!   and checks again.) One change then gives one alarm with the means around it, and no check
+//!   takes more than three passes over the buckets.
 //!
 //! ```
 //! use feamoe_engine::drift::Adwin;
@@ -381,9 +383,8 @@ struct Mean {
     count: f32,
 }
 
-/// The number of records on one side without any on the other at which sum and count are halved,
-/// since an f32 counts only up to 2^24. The mean is unchanged; older records count half as much as
-/// later ones.
+/// If one side has this many records and the other has none, sum and count are halved, since an f32
+/// counts only up to 2^24. The mean is unchanged; older records count half as much as later ones.
 const MOST_ON_A_SIDE: f32 = 1_048_576.0;
 
 impl Mean {
@@ -404,10 +405,10 @@ impl Mean {
 /// Monitors the gap of the mean of a value between a group and the reference, at most 1, for
 /// records in any order.
 ///
-/// Records are compared in pairs: as soon as there is a record of each, the mean of those of the
-/// group since the last pair minus the mean of those of the reference. Every record therefore
-/// counts once, pairs are independent, and a change that affects both alike is not detected. The
-/// records of a [`Change`] are pairs. Takes 740 bytes.
+/// Records are compared in pairs: as soon as both sides have a record since the last pair, the
+/// reference's mean since then is subtracted from the group's. Every record therefore counts once,
+/// pairs are independent, and a change that affects both alike is not detected. The records of a
+/// [`Change`] are pairs. Takes 740 bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Gap {
     /// The means since the last pair: the reference, then the group.
@@ -488,8 +489,8 @@ mod tests {
             .collect()
     }
 
-    /// The paper's Theorem 1 allows an alarm with chance delta at each look; its experiments, as
-    /// ours, find far fewer.
+    /// The paper's Theorem 1 allows an alarm with chance delta at each look. Its experiments, like
+    /// this one, find far fewer.
     #[test]
     fn false_alarms_on_a_stationary_stream_stay_below_delta() {
         for delta in [0.002, 0.05, 0.3] {
@@ -550,12 +551,12 @@ mod tests {
             let (record, change) = alarms[0];
             assert!(change.is_rise() && (15_000..15_600).contains(&record), "{record}");
             assert!((change.before - 0.1).abs() < 0.02 && change.after > 0.2, "{change:?}");
-            // The position of the change is known to a few buckets.
+            // The position of the change is known to within a few buckets.
             assert!((record - change.records_after).abs_diff(15_000) < 400, "{record} {change:?}");
         }
     }
 
-    /// Two values swinging are no change; a constant never alarms.
+    /// Alternating between two values is no change; a constant never alarms.
     #[test]
     fn what_has_no_change_gives_no_alarm() {
         let (mut swinging, mut constant) = (Adwin::new(0.002, 0.0, 1.0), Adwin::new(0.3, 0.0, 1.0));
@@ -588,7 +589,8 @@ mod tests {
         assert!(adwin.mean().is_nan() && adwin.width() == 0);
     }
 
-    /// Whatever the length of the stream; and the longest window still sees a change.
+    /// Memory does not depend on the length of the stream, and the longest window still detects a
+    /// change.
     #[test]
     fn memory_is_bounded_over_ten_million_records() {
         assert_eq!(size_of::<Adwin>(), 724);
@@ -614,7 +616,7 @@ mod tests {
             assert_eq!(adwin.update(value), clean.update(value.clamp(0.0, 1.0)));
         }
         assert_eq!(adwin, clean);
-        // Settings without sense alarm never, or on nothing; they do not panic.
+        // Senseless settings never alarm, or alarm without cause; they do not panic.
         for (delta, low, high) in [
             (0.0, 0.0, 1.0),
             (-1.0, 0.0, 1.0),

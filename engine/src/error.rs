@@ -66,7 +66,7 @@ pub enum LoadErrorKind {
     },
     /// The blob has no expert or no feature.
     Empty,
-    /// The decision the threshold is not inside (0, 1).
+    /// The decision threshold is not inside (0, 1).
     ThresholdOutOfRange,
     /// A feature's range is empty, not finite, or outside its transform.
     InvalidRange {

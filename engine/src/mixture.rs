@@ -5,8 +5,10 @@
 //! with the encoding folded into look-ups):
 //!
 //! ```text
-//! z   = bias + sum over terms of scale * rows[row]         lanes: [ gate 0..K | expert K..2K | zeros up to the stride ]
+//! z   = bias + sum over terms of scale * rows[row]
 //! g_k = 2^z[k] / sum_i 2^z[i]      o_k = 1 / (1 + 2^-z[K+k])      p = sum_k g_k o_k
+//!
+//! lanes of a weight row: [ gate 0..K | expert K..2K | zeros up to the stride ]
 //! ```
 //!
 //! Weights are in log2 units (multiplied by log2 e). Sums run over the terms in order, lane by

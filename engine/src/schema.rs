@@ -5,9 +5,9 @@
 //!
 //! | kind | weight rows | terms of a record |
 //! | --- | --- | --- |
-//! | number without bins | linear, missing | 1: the linear row times `t(x) - centre`, or the missing row |
-//! | number with `B` bins | linear, missing, bin 0 .. bin B-1 | 2: the linear row, and a bin's or the missing row |
-//! | the same, stepped | the same | 1: a bin's or the missing row |
+//! | number without bins | linear, missing | 1: linear times `t(x) - centre`, or missing |
+//! | number with `B` bins | linear, missing, bin 0 .. bin B-1 | 2: linear, and a bin or missing |
+//! | the same, stepped | the same | 1: a bin or missing |
 //! | category of `L` levels | level 0 .. level L-1, unseen, missing | 1 |
 //!
 //! The number of terms never depends on the record, and every weight row is centred on its mean
@@ -140,7 +140,7 @@ impl Feature {
         self.kind
     }
 
-    /// Returns its bin edges, from those of all features.
+    /// Returns its bin edges, given the edges of all features.
     #[inline]
     pub(crate) fn edges_of<'e, T>(&self, edges: &'e [T]) -> &'e [T] {
         certain!(self.first_edges(edges, self.kind.edges() as usize), &[])

@@ -9,7 +9,7 @@
 //! ```text
 //! section = model version u32 | public key, 32 bytes | SHA-256 of the schema, 32 bytes
 //!           | Ed25519 signature, 64 bytes | name of the line, 1 to 32 bytes of a-z 0-9 - . _
-//! signed  = "feamoe model signature, v1" and zeros up to 32 bytes | SHA-256 of the content, 32 bytes
+//! signed  = "feamoe model signature, v1" and zeros up to 32 bytes | SHA-256 of content, 32 bytes
 //! content = all bytes of the blob in order, without the CRC (4) and the signature (64)
 //! schema  = number of features u16, then for each feature its kind (0 number, 1 category), its
 //!           levels u16, its name and its levels' names, then the favourable outcome's name: each
@@ -67,7 +67,7 @@ use crate::format;
 pub const MAX_LINE: usize = 32;
 /// Bytes of a signature.
 pub const SIGNATURE_BYTES: usize = 64;
-/// Bytes of what is signed: domain and hash.
+/// Bytes of the signed message: domain and hash.
 pub const MESSAGE_BYTES: usize = 64;
 /// Domain separation: distinguishes signatures of models from any other use of a key.
 pub const DOMAIN: [u8; 32] = *b"feamoe model signature, v1\0\0\0\0\0\0";
@@ -151,7 +151,7 @@ impl fmt::Display for TrustError {
 
 impl core::error::Error for TrustError {}
 
-/// Returns whether a name can be that of a line: 1 to [`MAX_LINE`] bytes of a-z, 0-9, `-`, `.` and
+/// Returns whether a name is valid for a line: 1 to [`MAX_LINE`] bytes of a-z, 0-9, `-`, `.` and
 /// `_`.
 #[must_use]
 pub fn is_line(name: &[u8]) -> bool {
@@ -160,7 +160,7 @@ pub fn is_line(name: &[u8]) -> bool {
 }
 
 impl<'a> Signature<'a> {
-    /// The section to be signed: its signature is zeros.
+    /// Returns a section that is to be signed; its signature is zeros.
     #[must_use]
     pub const fn unsigned(line: &'a str, model_version: u32, key: PublicKey, schema_sha256: [u8; 32]) -> Self {
         Self { model_version, key, schema_sha256, line, signature: [0; SIGNATURE_BYTES], at: 0 }
@@ -191,7 +191,7 @@ impl<'a> Signature<'a> {
         })
     }
 
-    /// Returns the section in bytes, up to the line, which follows.
+    /// Returns the bytes of the section up to the name of the line, which follows them.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; FIXED_BYTES] {
         let mut bytes = [0; FIXED_BYTES];
@@ -319,9 +319,9 @@ mod verify {
         }
     }
 
-    /// Returns `s B - k A`, bit by bit of both scalars at once: half the stack of two products,
-    /// less code, and no look-up.
-    #[allow(clippy::arithmetic_side_effects)] // of points: every sum is one
+    /// Returns `s B - k A`, computed bit by bit of both scalars at once. Compared with two
+    /// products, this takes half the stack, less code, and no look-up.
+    #[allow(clippy::arithmetic_side_effects)] // sums of points are points
     fn difference(s: &Scalar, k: &Scalar, a: EdwardsPoint) -> EdwardsPoint {
         let base = ED25519_BASEPOINT_POINT;
         let both = base - a;

@@ -1,5 +1,5 @@
-//! What counts instructions on a board, and two functions of known length to check it by: one of 2
-//! n + 1 instructions, one of 1.
+//! Counts instructions on a board, and has two functions of known length to check the counter: one
+//! of 2 n + 1 instructions, one of 1.
 #![allow(unsafe_code)] // registers are raw addresses
 
 #[cfg(counter = "mps2")]
@@ -7,7 +7,7 @@ mod of_board {
     use core::arch::{asm, global_asm};
     use core::ptr::with_exposed_provenance_mut;
 
-    /// The 25 MHz up-counter of the MPS2 boards, and its prescaler: with 0 it counts every tick.
+    /// The 25 MHz up-counter of the MPS2 boards, and its prescaler; with 0 it counts every tick.
     const COUNTER: usize = 0x4002_8018;
     const PRESCALER: usize = 0x4002_801C;
 
@@ -35,7 +35,8 @@ mod of_board {
         unsafe { with_exposed_provenance_mut::<u32>(COUNTER).read_volatile() }
     }
 
-    /// An instruction takes 1024 ns, a tick 40 ns; exact up to 167 million instructions.
+    /// Converts ticks to instructions: an instruction takes 1024 ns, a tick 40 ns. Exact up to 167
+    /// million instructions.
     pub fn instructions(ticks: u32) -> u32 {
         ((u64::from(ticks) * 5 + 64) / 128) as u32
     }
@@ -86,7 +87,7 @@ unsafe extern "C" {
     pub safe fn known_return(rounds: u32);
 }
 
-/// No counter: [`start`] says so, and nothing else is called.
+/// No counter: [`start`] returns false, and nothing else is called.
 #[cfg(counter = "-")]
 mod of_board {
     pub fn start() -> bool {

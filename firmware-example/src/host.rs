@@ -10,10 +10,10 @@ pub use std::{fs::File, io, print, println, process};
 
 use io::Read as _;
 
-/// Opens a file of the emulator's working folder.
+/// Opens a file in the emulator's working folder.
 ///
 /// # Errors
-/// What the host says.
+/// The error of the host.
 pub fn open(name: &CStr) -> io::Result<File> {
     File::open(path(name))
 }
@@ -21,15 +21,15 @@ pub fn open(name: &CStr) -> io::Result<File> {
 /// Creates a file in the emulator's working folder.
 ///
 /// # Errors
-/// What the host says.
+/// The error of the host.
 pub fn create(name: &CStr) -> io::Result<File> {
     File::create(path(name))
 }
 
-/// Reads the model to be measured, `model.feamoe`, to the start of `memory`; returns its bytes.
+/// Reads the model to measure, `model.feamoe`, to the start of `memory`, and returns its bytes.
 ///
 /// # Errors
-/// What went wrong, in words.
+/// A description of what failed.
 pub fn read_model(memory: &mut [u8]) -> Result<&mut [u8], &'static str> {
     let mut file = open(c"model.feamoe").map_err(|_| "model.feamoe could not be opened")?;
     let length = file.metadata().ok().map(|about| about.len() as usize);

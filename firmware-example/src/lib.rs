@@ -1,4 +1,4 @@
-//! Shared by the binaries of this example: what a call costs ([`meter`]), records as text
+//! Shared by the binaries of this example: the cost of a call ([`meter`]), records as text
 //! ([`records`]) and as words ([`vectors`]), the host's files ([`host`]).
 #![cfg_attr(target_os = "none", no_std)]
 

@@ -1,9 +1,8 @@
-//! Loads a model from flash, scores and explains a few records, and says what that costs on this
-//! core.
+//! Loads a model from flash, scores and explains a few records, and prints the cost on this core.
 //!
 //! `cargo run --release` runs it in the emulator with the model and the records of `feamoe demo`;
-//! `--target` picks another board than the Cortex-M4F. Your own: set `FEAMOE_BLOB` to a `.feamoe`
-//! file and `FEAMOE_RECORDS` to a CSV file with a header, both seen from this folder.
+//! `--target` selects another board than the Cortex-M4F. For your own, set `FEAMOE_BLOB` to a
+//! `.feamoe` file and `FEAMOE_RECORDS` to a CSV file with a header, both relative to this folder.
 #![no_std]
 #![no_main]
 
@@ -12,12 +11,12 @@ use firmware_example::host::{println, process};
 use firmware_example::meter::{Cost, Meter, memory};
 use firmware_example::records::Table;
 
-/// The most that this build holds: 32 features, 16 experts.
+/// The capacity of this build: 32 features, 16 experts.
 type Device<'a> = Model<'a, 32, 16>;
 
 static MODEL: &[u8] = include_model!(env!("FEAMOE_BLOB"));
 static RECORDS: &str = include_str!(env!("FEAMOE_RECORDS"));
-/// Records that are shown, from the first on.
+/// The number of records shown, from the first on.
 const SHOWN: usize = 3;
 
 #[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]

@@ -1,8 +1,8 @@
-//! What a call costs on an emulated board with a counter: instructions (exact), stack (the deepest
-//! byte written); and, on any, flash and static RAM.
+//! The cost of a call: on an emulated board with a counter, instructions (exact) and stack (down to
+//! the deepest byte written); on any board, flash and static RAM.
 //!
 //! The emulator runs with `-icount`: every instruction takes the same virtual time, which the
-//! board's counter counts. Instructions are not cycles: a division counts 1 here and takes 14
+//! board's counter measures. Instructions are not cycles: a division counts 1 here and takes 14
 //! cycles on silicon.
 #![allow(unsafe_code)] // the stack and the linker's symbols are raw addresses
 
@@ -11,16 +11,16 @@ use core::ptr::with_exposed_provenance_mut;
 
 use crate::counter::{instructions, known_loop, known_return, stack_pointer, start, ticks};
 
-/// Rounds of the loop that [`Meter::calibrate`] checks itself against.
+/// The number of rounds of the loop with which [`Meter::calibrate`] checks the counter.
 const CHECK_ROUNDS: u32 = 100_000;
-/// Stack that [`stack_bytes`] paints and searches: thrice what the deepest call takes, and no more,
-/// for it takes longer than most calls.
+/// The size of the stack area that [`stack_bytes`] paints and searches: three times what the
+/// deepest call takes. A larger area would take too long.
 const PAINTED_BYTES: usize = 16 * 1024;
 const PAINT: u32 = 0xA5A5_A5A5;
 
-/// Counts instructions; exists only where the counter proved exact.
+/// Counts instructions. Exists only if the counter proved exact.
 pub struct Meter {
-    /// What an empty call counts, except for the one instruction that returns.
+    /// The count of an empty call, without the one instruction that returns.
     overhead: u32,
 }
 
@@ -28,18 +28,18 @@ pub struct Meter {
 /// `boards.txt`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotCounting {
-    /// Instructions of the loop that was counted.
+    /// The number of instructions of the loop.
     pub expected: u32,
-    /// What the counter said.
+    /// The number that was counted.
     pub counted: u32,
 }
 
 impl Meter {
-    /// Starts the counter and checks it against a loop of known length; `None` on a board without
-    /// one.
+    /// Starts the counter and checks it against a loop of known length. Returns `None` on a board
+    /// without a counter.
     ///
     /// # Errors
-    /// [`NotCounting`] where the count is off by a single instruction.
+    /// [`NotCounting`] if the count is off by even one instruction.
     pub fn calibrate() -> Result<Option<Self>, NotCounting> {
         if !start() {
             return Ok(None);
@@ -52,13 +52,13 @@ impl Meter {
         Ok(Some(Self { overhead: count(&mut || ()) - 1 }))
     }
 
-    /// Returns the instructions that `call` executes, its own return included.
+    /// Returns the number of instructions that `call` executes, including its return.
     pub fn instructions(&self, mut call: impl FnMut()) -> u32 {
         count(&mut call) - self.overhead
     }
 }
 
-/// What a call costs, over several records.
+/// The cost of a call, over several records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
     /// Fewest instructions.
@@ -69,16 +69,16 @@ pub struct Cost {
     pub stack: usize,
     /// Instructions of all calls.
     pub total: u64,
-    /// How many those were.
+    /// The number of calls.
     pub calls: u32,
 }
 
 impl Cost {
-    /// The cost of nothing yet.
+    /// The cost without any call.
     pub const NONE: Self = Self { least: u32::MAX, most: 0, stack: 0, total: 0, calls: 0 };
 
-    /// Makes the call twice, once to count and once to look at the stack, and widens the range;
-    /// without a meter makes it once.
+    /// Makes the call twice, once to count instructions and once to measure the stack, and updates
+    /// the cost. Without a meter, makes the call once.
     pub fn add(&mut self, meter: Option<&Meter>, mut call: impl FnMut()) {
         let Some(meter) = meter else { return call() };
         let instructions = meter.instructions(&mut call);
@@ -89,16 +89,16 @@ impl Cost {
         self.stack = self.stack.max(stack_bytes(&mut call));
     }
 
-    /// Returns the instructions of a call on average, rounded; 0 before the first.
+    /// Returns the mean number of instructions per call, rounded; 0 before the first call.
     #[must_use]
     pub fn mean(&self) -> u64 {
         (self.total + u64::from(self.calls) / 2).checked_div(self.calls.into()).unwrap_or(0)
     }
 }
 
-/// Counts a call with what surrounds it. One instance for all calls, so that the surroundings are
-/// always the same instructions; the black box keeps the compiler from looking into the call and
-/// moving parts of it past the volatile reads.
+/// Counts a call with its surroundings. Not inlined, so that the surroundings are always the same
+/// instructions. The black box keeps the compiler from looking into the call and moving parts of it
+/// past the volatile reads.
 #[inline(never)]
 fn count(call: &mut dyn FnMut()) -> u32 {
     let call = black_box(call);
@@ -107,8 +107,8 @@ fn count(call: &mut dyn FnMut()) -> u32 {
     instructions(ticks().wrapping_sub(start))
 }
 
-/// Returns the bytes of stack below the caller that `call` writes to: paints the stack, calls,
-/// looks for the deepest changed word.
+/// Returns the bytes of stack below the caller that `call` writes to: paints the stack, makes the
+/// call, and looks for the deepest changed word.
 #[inline(never)]
 pub fn stack_bytes(call: &mut dyn FnMut()) -> usize {
     let call = black_box(call);
@@ -127,8 +127,8 @@ pub fn stack_bytes(call: &mut dyn FnMut()) -> usize {
 
 #[cfg(target_os = "none")]
 unsafe extern "C" {
-    // Borders of the sections, from the runtime's linker script, and where flash begins; only their
-    // addresses mean something.
+    // The boundaries of the sections, from the runtime's linker script, and the start of flash.
+    // Only their addresses have a meaning.
     static __sdata: u32;
     static __edata: u32;
     static __ebss: u32;
@@ -136,16 +136,16 @@ unsafe extern "C" {
     static __flash: u32;
 }
 
-/// What the image occupies, in bytes.
+/// The memory that the image takes, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// Code, constants (the model among them) and the initial values of statics.
+    /// Code, constants (including the model) and the initial values of statics.
     pub flash: usize,
     /// Statics.
     pub ram: usize,
 }
 
-/// Returns what this image occupies.
+/// Returns the memory that this image takes.
 #[must_use]
 #[cfg(target_os = "none")]
 pub fn memory() -> Memory {

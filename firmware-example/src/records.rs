@@ -1,8 +1,8 @@
 //! Records as text: a table of comma-separated values whose first line names the columns.
 //!
 //! Columns that the model does not know (an id, the outcome) are skipped; a feature without a
-//! column is missing. No quotes: what needs them belongs on a host. Cells are trimmed; an empty one
-//! and `?` are missing.
+//! column is missing. Quotes are not supported; tables that need them belong on a host. Cells are
+//! trimmed; an empty cell and `?` are missing.
 
 use feamoe_engine::error::RecordError;
 use feamoe_engine::schema::Kind;
@@ -15,7 +15,7 @@ pub enum TableError<'a> {
     NoFeature,
     /// A row has more or fewer cells than there are columns.
     Ragged,
-    /// A cell of a numeric column is no number.
+    /// A cell of a numeric column is not a number.
     NotANumber(&'a str),
     /// The model refused a value.
     Refused(RecordError),
@@ -29,7 +29,7 @@ pub struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// Splits the first line off.
+    /// Splits the text into the first line and the rows.
     #[must_use]
     pub fn new(text: &'a str) -> Self {
         let (columns, rows) = text.split_once('\n').unwrap_or((text, ""));
@@ -48,7 +48,7 @@ impl<'a> Table<'a> {
         row.split(',').nth(column).map(str::trim)
     }
 
-    /// Sets a record to a row's values.
+    /// Sets a record to the values of a row.
     ///
     /// # Errors
     /// See [`TableError`]; the record is then partly set.

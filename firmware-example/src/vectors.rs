@@ -1,14 +1,14 @@
-//! The parity test's language, shared by the firmware and the host: a record and an answer as
-//! 32-bit words.
+//! The language of the parity test, shared by firmware and host: records and answers as 32-bit
+//! words.
 //!
-//! A record is one word a feature: the bits of a number (NaN is missing), the code of a level,
-//! `UNSEEN` or `MISSING`. An answer is the bits of everything a score, its explanations and, for
-//! one record in [`RECOURSE_EVERY`], the recourse hold, free and by rules, so that a single bit
-//! that differs between host and device is seen. Shapley values, exact and sampled, are those of
-//! one record in [`EXACT_EVERY`].
+//! A record is one word per feature: the bits of a number (NaN is missing), the code of a level,
+//! [`UNSEEN`] or [`MISSING`]. An answer has the bits of everything in a score and its explanations
+//! and, for one record in [`RECOURSE_EVERY`], in the recourse, free and by rules, so that any bit
+//! that differs between host and device is detected. Shapley values, exact and sampled, are
+//! computed for one record in [`EXACT_EVERY`].
 //!
-//! The answer of an integer model is its score and frozen explanation, from numbers that came as
-//! f32 and from numbers that came without floats.
+//! The answer of an integer model is its score and frozen explanation, both from numbers set as f32
+//! and from numbers set without floats.
 
 use feamoe_engine::Value;
 use feamoe_engine::attribution::{Background, Game, Sampling, Workspace};
@@ -18,16 +18,16 @@ use feamoe_engine::recourse::{Answer, Change, Direction, Rule, RuleError, Rules}
 use feamoe_engine::schema::Kind;
 use feamoe_engine::{Attribution, FeatureIndex, Method, Model, Record, Recourse, Score, Space, integer};
 
-/// Word of a category whose level training had not seen.
+/// Word of a category whose level was not seen in training.
 pub const UNSEEN: u32 = u32::MAX - 1;
 /// Word of a category without a value.
 pub const MISSING: u32 = u32::MAX;
 
-/// The recourse is looked for from one record in so many, the first included: it takes some hundred
-/// times a score. The words of the others are 0.
+/// Recourse is searched for one record in this many, including the first: it takes some hundred
+/// times a score. The words of the other records are 0.
 pub const RECOURSE_EVERY: usize = 25;
 
-/// What the parity binary holds.
+/// The capacity of the parity binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
     /// Features of a model.
@@ -39,47 +39,47 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// On a board with megabytes of RAM.
+    /// For a board with megabytes of RAM.
     pub const LARGE: Self = Self { features: 32, experts: 16, blob_bytes: 1 << 20 };
-    /// What UCI Adult needs: capacity beyond a model's size costs too.
+    /// For UCI Adult: capacity beyond the size of the model costs time and memory too.
     pub const ADULT: Self = Self { features: 16, experts: 12, blob_bytes: 1 << 16 };
-    /// On a board of 16 kB of RAM.
+    /// For a board with 16 kB of RAM.
     pub const SMALL: Self = Self { features: 6, experts: 4, blob_bytes: 2 << 10 };
-    /// Of integer models, on every board.
+    /// For integer models, on every board.
     pub const INTEGER: Self = Self { features: 16, experts: 12, blob_bytes: 8 << 10 };
 }
 
-/// Answers that are looked for by rules.
+/// The number of answers that are searched for by rules.
 pub const ANSWERS: usize = 2;
 
-/// Shapley values are computed for one record in so many, the first included, against the record
+/// Shapley values are computed for one record in this many, including the first, against the record
 /// without values.
 pub const EXACT_EVERY: usize = 125;
-/// Coalitions up to which they are: ten features that differ.
+/// The largest number of coalitions for which they are computed: ten features that differ.
 const MOST_COALITIONS: u64 = 1 << 10;
 
-/// The memory that answers take.
+/// The memory that answers need.
 pub struct Memory<const FEATURES: usize, const EXPERTS: usize> {
-    /// Of the search for a recourse.
+    /// For the search for recourse.
     pub recourse: Recourse<FEATURES>,
     /// Its answers by rules.
     pub answers: [Answer<FEATURES>; ANSWERS],
-    /// Of Shapley values.
+    /// For Shapley values.
     pub workspace: Workspace<FEATURES, EXPERTS>,
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Memory<FEATURES, EXPERTS> {
-    /// Returns memory without content, in a `const` so that it can live in a `static`.
-    #[allow(clippy::new_without_default)] // nobody needs one
+    /// Returns empty memory. This is `const`, so that it can be in a `static`.
+    #[allow(clippy::new_without_default)] // not needed
     pub const fn new() -> Self {
         Self { recourse: Recourse::new(), answers: [Answer::NONE; ANSWERS], workspace: Workspace::new() }
     }
 }
 
-/// Returns rules of every kind: fixed, one-way, in steps, in a range, at a cost, and free again.
+/// Returns rules of every kind: fixed, one-way, in steps, in a range, at a cost, and then free.
 ///
 /// # Errors
-/// None: they are sound.
+/// None: the rules are valid.
 pub const fn rules<const FEATURES: usize>() -> Result<Rules<FEATURES>, RuleError> {
     let mut rules = [Rule::FREE; FEATURES];
     let mut rest: &mut [Rule] = &mut rules;
@@ -108,7 +108,7 @@ pub fn value(kind: Kind, word: u32) -> Value {
     }
 }
 
-/// Gives the words of a score to `word`.
+/// Passes the words of a score to `word`.
 pub fn score_words<const EXPERTS: usize>(score: &Score<EXPERTS>, experts: usize, mut word: impl FnMut(u32)) {
     word(score.probability.to_bits());
     for flag in [score.decision, score.missing, score.clamped, score.unseen] {
@@ -119,11 +119,11 @@ pub fn score_words<const EXPERTS: usize>(score: &Score<EXPERTS>, experts: usize,
     }
 }
 
-/// Scores and explains the record of a number (counted from 0), by both methods, and looks for its
-/// recourse; gives the words of all of it to `word`.
+/// Scores and explains record `number` (counted from 0) by both methods, and searches for recourse.
+/// Passes the words of all results to `word`.
 ///
 /// # Errors
-/// A record of another model.
+/// The record belongs to another model.
 pub fn answer<const FEATURES: usize, const EXPERTS: usize>(
     model: &Model<'_, FEATURES, EXPERTS>,
     record: &Record<'_, FEATURES>,
@@ -168,7 +168,7 @@ pub fn answer<const FEATURES: usize, const EXPERTS: usize>(
     Ok(())
 }
 
-/// Gives the words of an explanation to `word`.
+/// Passes the words of an explanation to `word`.
 fn explanation_words<const FEATURES: usize, const EXPERTS: usize>(
     why: &Attribution<FEATURES, EXPERTS>,
     features: usize,
@@ -184,7 +184,7 @@ fn explanation_words<const FEATURES: usize, const EXPERTS: usize>(
     word(why.evaluations as u32);
 }
 
-/// Shapley values in both spaces, exact and, of a round or two, sampled.
+/// Computes Shapley values in both spaces, exact and, in one or two rounds, sampled.
 #[inline(never)]
 fn shapley<const FEATURES: usize, const EXPERTS: usize>(
     model: &Model<'_, FEATURES, EXPERTS>,
@@ -228,18 +228,18 @@ pub enum Raw {
     Fixed {
         /// The reading.
         raw: i32,
-        /// Its bits after the point.
+        /// The number of its bits after the point.
         fraction_bits: i8,
     },
-    /// A level's code, or a level that training had not seen.
+    /// The code of a level; `None` for a level that was not seen in training.
     Level(Option<u16>),
     /// No value.
     Missing,
 }
 
 impl Raw {
-    /// Returns the value of a feature: numbers in the feature's own unit, and in coarser ones that
-    /// have to be shifted to it.
+    /// Returns the value of a feature: a number in the feature's own unit, or in a coarser unit
+    /// that must be shifted to it.
     pub fn of<const FEATURES: usize, const EXPERTS: usize>(
         model: &integer::Model<'_, FEATURES, EXPERTS>,
         feature: usize,
@@ -260,7 +260,7 @@ impl Raw {
 /// Sets a record to values without floats, one by one.
 ///
 /// # Errors
-/// If they are not those of the record's model.
+/// The values are not those of the record's model.
 #[inline(never)]
 pub fn set_raw<const FEATURES: usize>(
     record: &mut integer::Record<'_, FEATURES>,
@@ -277,10 +277,10 @@ pub fn set_raw<const FEATURES: usize>(
     Ok(())
 }
 
-/// Scores and explains a record of an integer model; gives the words of all of it to `word`.
+/// Scores and explains a record of an integer model. Passes the words of all results to `word`.
 ///
 /// # Errors
-/// A record of another model.
+/// The record belongs to another model.
 pub fn integer_answer<const FEATURES: usize, const EXPERTS: usize>(
     model: &integer::Model<'_, FEATURES, EXPERTS>,
     record: &integer::Record<'_, FEATURES>,

@@ -1,4 +1,4 @@
-//! Runs the real `feamoe` command in a folder of its own, and looks at everything it did: exit
+//! Runs the real `feamoe` command in its own folder, and inspects everything that it did: exit
 //! code, both outputs, every file.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 /// Returns the path of the command, built by cargo on first use.
 ///
 /// # Panics
-/// Where it cannot be built.
+/// If it cannot be built.
 #[must_use]
 pub fn feamoe() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -25,10 +25,11 @@ pub fn feamoe() -> &'static Path {
 /// Returns the path of a binary or an example of the trainer, built by cargo.
 ///
 /// It is built together with the tests and shares their dependencies. Cargo unifies features over
-/// all that it builds at once: alone, it would have the readers of Parquet compiled again.
+/// everything that it builds at once, so a separate build would compile the readers of Parquet
+/// again.
 ///
 /// # Panics
-/// Where it cannot be built.
+/// If it cannot be built.
 #[must_use]
 pub fn built(kind: &str, name: &str) -> PathBuf {
     let profile = if cfg!(debug_assertions) { "test" } else { "release" };
@@ -36,10 +37,10 @@ pub fn built(kind: &str, name: &str) -> PathBuf {
     executable(escargot::CargoBuild::new().args(beside).profile(profile), name)
 }
 
-/// Has cargo build something; returns the path of the executable of this name.
+/// Builds something with cargo, and returns the path of the executable of this name.
 ///
 /// # Panics
-/// Where it cannot be built.
+/// If it cannot be built.
 #[must_use]
 pub fn executable(build: escargot::CargoBuild, name: &str) -> PathBuf {
     let messages = build.exec().unwrap_or_else(|error| panic!("cargo build: {error}"));
@@ -54,23 +55,23 @@ pub fn executable(build: escargot::CargoBuild, name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("cargo build made no {name}"))
 }
 
-/// A temporary folder that commands run in; all names are relative to it.
+/// A temporary folder in which commands run; all names are relative to it.
 #[derive(Debug)]
 pub struct Folder(TempDir);
 
 impl Folder {
-    /// Makes an empty folder.
+    /// Creates an empty folder.
     ///
     /// # Panics
-    /// Where it cannot be made; so do all methods where the system fails them.
+    /// If it cannot be created. All methods panic if the system fails them.
     #[must_use]
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
         Self(tempfile::tempdir().unwrap_or_else(|error| panic!("temporary folder: {error}")))
     }
 
-    /// Makes a folder with `lending.csv` (3,000 rows of the demo's stream), its schema
-    /// `lending.toml`, and `lending.feamoe` trained on it.
+    /// Creates a folder with `lending.csv` (3,000 rows of the demo's stream), its schema
+    /// `lending.toml`, and `lending.feamoe`, trained on it.
     #[must_use]
     pub fn with_model() -> Self {
         static MODEL: OnceLock<Vec<u8>> = OnceLock::new();
@@ -83,7 +84,7 @@ impl Folder {
         folder
     }
 
-    /// Makes a folder with `lending.csv` (3,000 rows of the demo's stream) and its schema
+    /// Creates a folder with `lending.csv` (3,000 rows of the demo's stream) and its schema
     /// `lending.toml`.
     #[must_use]
     pub fn with_lending() -> Self {
@@ -93,7 +94,7 @@ impl Folder {
         folder
     }
 
-    /// Returns where a file of the folder is.
+    /// Returns the path of a file in the folder.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
@@ -104,7 +105,7 @@ impl Folder {
         fs::write(self.path(name), content).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 
-    /// Writes a file that nobody but its owner may read.
+    /// Writes a file that only its owner may read.
     pub fn write_secret(&self, name: &str, content: impl AsRef<[u8]>) {
         self.write(name, content);
         #[cfg(unix)]
@@ -118,13 +119,13 @@ impl Folder {
         fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// Returns the content of a file that is text.
+    /// Returns the content of a text file.
     #[must_use]
     pub fn text(&self, name: &str) -> String {
         String::from_utf8(self.read(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// Returns every file of the folder with its content; folders in it are skipped.
+    /// Returns every file of the folder with its content; subfolders are skipped.
     #[must_use]
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let entries = fs::read_dir(self.0.path()).unwrap_or_else(|error| panic!("{error}"));
@@ -145,7 +146,8 @@ impl Folder {
     #[must_use]
     pub fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
-        // Wide, so that no message or help is wrapped; nothing to read unless a test gives it.
+        // Wide, so that no message or help is wrapped; the input is empty unless a test provides
+        // one.
         command.args(arguments).current_dir(self.0.path()).env("COLUMNS", "1000").stdin(Stdio::null());
         command
     }
@@ -164,21 +166,21 @@ impl Folder {
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let mut pipe = child.stdin.take();
         let output = std::thread::scope(|scope| {
-            // A command that refuses its input early does not read it to the end.
+            // A command that refuses its input early does not read all of it.
             scope.spawn(move || pipe.as_mut().map(|pipe| pipe.write_all(input)));
             child.wait_with_output()
         });
         Ran::new(&command, &output.unwrap_or_else(|error| panic!("{command:?}: {error}")))
     }
 
-    /// Runs `feamoe`, which must refuse and leave every file as it was; returns the message after
+    /// Runs `feamoe`, which must refuse and leave every file unchanged. Returns the message after
     /// `error: `.
     #[must_use]
     pub fn refusal(&self, arguments: &[&str]) -> String {
         self.unchanged(|| self.run(arguments)).refused()
     }
 
-    /// Does something that must leave every file as it was, and none besides.
+    /// Does something that must neither change a file nor create one.
     pub fn unchanged<T>(&self, act: impl FnOnce() -> T) -> T {
         let before = self.files();
         let result = act();
@@ -193,17 +195,17 @@ impl Folder {
 /// Runs a command to its end.
 ///
 /// # Panics
-/// Where it cannot be run.
+/// If it cannot be run.
 #[must_use]
 pub fn finished(command: &mut Command) -> Ran {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     Ran::new(command, &output)
 }
 
-/// What a command came to.
+/// The outcome of a command.
 #[derive(Clone, Debug)]
 pub struct Ran {
-    /// As it was called.
+    /// The command line.
     pub called: String,
     /// Exit code; `None` if a signal ended it.
     pub code: Option<i32>,
@@ -214,10 +216,10 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// Takes the outcome of a command; its outputs must be text.
+    /// Takes the outcome of a command, whose outputs must be text.
     ///
     /// # Panics
-    /// Where they are not.
+    /// If they are not text.
     #[must_use]
     pub fn new(command: &Command, output: &Output) -> Self {
         let text =
@@ -230,41 +232,41 @@ impl Ran {
         }
     }
 
-    /// Returns the results of a command that went well and had nothing else to say.
+    /// Returns the results of a command that succeeded without messages.
     ///
     /// # Panics
-    /// Where it did not.
+    /// If it failed or printed a message.
     #[must_use]
     pub fn done(self) -> String {
         assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""), "{}", self.called);
         self.stdout
     }
 
-    /// Returns the results of a command that went well, whatever it said beside them.
+    /// Returns the results of a command that succeeded, with or without messages.
     ///
     /// # Panics
-    /// Where it did not.
+    /// If it failed.
     #[must_use]
     pub fn well(self) -> String {
         assert_eq!(self.code, Some(0), "{}: {}", self.called, self.stderr);
         self.stdout
     }
 
-    /// Returns the JSON document of a command that went well.
+    /// Returns the JSON document of a command that succeeded.
     ///
     /// # Panics
-    /// Where it did not, or printed something else.
+    /// If it failed, or printed something else.
     #[must_use]
     pub fn json(self) -> Value {
         let called = self.called.clone();
         serde_json::from_str(&self.done()).unwrap_or_else(|error| panic!("{called}: {error}"))
     }
 
-    /// Returns the message of a command that refused, after `error: `: exit code 2, one line, no
-    /// results.
+    /// Returns the message of a command that refused, after `error: `. It must exit with code 2 and
+    /// print one line and no results.
     ///
     /// # Panics
-    /// Where it did anything else.
+    /// If it did anything else.
     #[must_use]
     pub fn refused(self) -> String {
         assert_eq!((self.code, self.stdout.as_str()), (Some(2), ""), "{}\n{}", self.called, self.stderr);
@@ -274,10 +276,10 @@ impl Ran {
         message.to_owned()
     }
 
-    /// Returns what clap says of arguments that it refused, before the usage.
+    /// Returns clap's message about arguments that it refused, before the usage.
     ///
     /// # Panics
-    /// Where they were not refused.
+    /// If they were not refused.
     #[must_use]
     pub fn usage_refused(self) -> String {
         assert_eq!((self.code, self.stdout.as_str()), (Some(2), ""), "{}\n{}", self.called, self.stderr);
@@ -289,7 +291,7 @@ impl Ran {
 /// Returns rows of the demo's stream as CSV, with a header.
 ///
 /// # Panics
-/// Never: memory can be written.
+/// Never, since writing to memory cannot fail.
 #[must_use]
 pub fn lending(seed: u64, rows: usize) -> String {
     let mut text = Vec::new();
@@ -298,8 +300,8 @@ pub fn lending(seed: u64, rows: usize) -> String {
     String::from_utf8(text).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Returns the keys of an object in the order of the document, which must have been printed by
-/// `feamoe`: two blanks an indent.
+/// Returns the keys of an object in the order of the document, which `feamoe` must have printed:
+/// indented by two spaces.
 #[must_use]
 pub fn keys_in_order(document: &str) -> Vec<&str> {
     document.lines().filter(|line| line.starts_with("  \"")).filter_map(|line| line.split('"').nth(1)).collect()
@@ -308,7 +310,7 @@ pub fn keys_in_order(document: &str) -> Vec<&str> {
 /// Returns the keys of an object, sorted.
 ///
 /// # Panics
-/// Where it is none.
+/// If it is not an object.
 #[must_use]
 pub fn keys(value: &Value) -> Vec<&str> {
     let object = value.as_object().unwrap_or_else(|| panic!("not an object: {value}"));
@@ -317,7 +319,7 @@ pub fn keys(value: &Value) -> Vec<&str> {
     keys
 }
 
-/// The keys of a comparison, and more.
+/// The keys of a comparison, followed by `more`.
 #[must_use]
 pub fn gap_keys(more: &[&str]) -> Vec<String> {
     let measures = ["spd", "aod", "eodds", "eopp", "burden", "recourse_burden", "impact"];

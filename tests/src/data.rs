@@ -9,11 +9,11 @@ use feamoe_engine::schema::Kind;
 use feamoe_testkit::content::{Content, FeatureContent};
 use feamoe_testkit::generate::Cell;
 
-/// Returns the rows of a file that have these record numbers, in their order, as the model of this
-/// content reads them.
+/// Returns the rows of a file with these record numbers, in order, as the model with this content
+/// reads them.
 ///
 /// # Panics
-/// Where the file, a row or a column is not there, or a number is none.
+/// If the file, a row or a column is missing, or a number is invalid.
 #[must_use]
 pub fn rows(content: &Content, file: &Path, table: &Table, numbers: &[u64]) -> Vec<Vec<Cell>> {
     let mut records = Records::open(&[file.into()], table).unwrap_or_else(|error| panic!("{error}"));

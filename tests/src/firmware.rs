@@ -1,8 +1,8 @@
-//! Builds the firmware and runs it in the emulator, where compiler and emulator are there
-//! (`setup.sh` brings them).
+//! Builds the firmware and runs it in the emulator, if compiler and emulator are installed
+//! (`setup.sh` installs them).
 
-// The very file that the firmware uses: how words are made cannot differ between both sides, what
-// is in them can.
+// The same file that the firmware uses: the encoding in words cannot differ between the two sides,
+// the values can.
 #[path = "../../firmware-example/src/vectors.rs"]
 pub mod vectors;
 
@@ -18,23 +18,23 @@ use vectors::Capacity;
 
 use feamoe_testkit::generate::Cell;
 
-/// Targets that must not be skipped where a tool is missing, separated by blanks: those that
-/// `setup.sh` made ready.
+/// Targets that must not be skipped if a tool is missing, separated by spaces: those that
+/// `setup.sh` prepared.
 const REQUIRED: &str = "FEAMOE_REQUIRE_FIRMWARE";
 
 /// Vector table and start-up code, which every image has.
 const START_UP_BYTES: usize = 1_250;
 
-/// A board, or another processor, that an emulator stands in for: a line of `boards.txt`.
+/// A board, or another processor, that an emulator simulates: a line of `boards.txt`.
 #[derive(Clone, Copy, Debug)]
 pub struct Board {
-    /// What rustc builds for.
+    /// The target of rustc.
     pub target: &'static str,
-    /// What its `parity` binary holds.
+    /// The capacity of its `parity` binary.
     pub capacity: Capacity,
     /// Whether instructions are counted.
     pub counts: bool,
-    /// Whether it has no operating system: it runs the example too.
+    /// Whether it has no operating system; if so, it runs the example too.
     pub bare: bool,
     emulator: &'static str,
 }
@@ -42,7 +42,7 @@ pub struct Board {
 /// Returns every board; the first is the Cortex-M4F.
 ///
 /// # Panics
-/// Where a line is too short.
+/// If a line is too short.
 pub fn boards() -> impl Iterator<Item = Board> {
     let lines = include_str!("../../firmware-example/boards.txt").lines().filter(|line| !line.starts_with('#'));
     lines.map(|line| {
@@ -79,7 +79,7 @@ pub fn available() -> bool {
 /// Like [`Board::build`], for the Cortex-M4F.
 ///
 /// # Errors
-/// As there.
+/// The same as [`Board::build`].
 pub fn build(binary: &str, profile: &str, features: &str) -> Result<PathBuf, String> {
     build_with(binary, profile, features, &folder().join("target"), &[])
 }
@@ -87,7 +87,7 @@ pub fn build(binary: &str, profile: &str, features: &str) -> Result<PathBuf, Str
 /// Like [`Board::build_with`], for the Cortex-M4F.
 ///
 /// # Errors
-/// As there.
+/// The same as [`Board::build_with`].
 pub fn build_with(
     binary: &str,
     profile: &str,
@@ -99,7 +99,7 @@ pub fn build_with(
     board.build_with(binary, profile, features, target_dir, variables)
 }
 
-/// Returns the lock of a folder for what is built.
+/// Returns the lock of a build folder.
 fn lock_of(target_dir: &Path) -> Arc<Mutex<()>> {
     static LOCKS: LazyLock<Mutex<HashMap<PathBuf, Arc<Mutex<()>>>>> = LazyLock::new(Mutex::default);
     let mut locks = LOCKS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,10 +107,11 @@ fn lock_of(target_dir: &Path) -> Arc<Mutex<()>> {
 }
 
 impl Board {
-    /// Returns whether firmware can be built for it and run here; says what is missing where not.
+    /// Returns whether firmware can be built for it and run here. Prints what is missing, if
+    /// anything.
     ///
     /// # Panics
-    /// Where something is missing and `FEAMOE_REQUIRE_FIRMWARE` names the target.
+    /// If something is missing and `FEAMOE_REQUIRE_FIRMWARE` names the target.
     #[must_use]
     pub fn available(&self) -> bool {
         let Self { target, emulator, .. } = self;
@@ -132,7 +133,8 @@ impl Board {
         version.is_ok_and(|status| status.success())
     }
 
-    /// Either `setup.sh` built core with Debian's compiler, or the compiler in the path holds it.
+    /// Either `setup.sh` built core with Debian's compiler, or the compiler in the path includes
+    /// it.
     fn has_compiler(&self) -> bool {
         let toolchain = folder().join(".toolchain");
         if toolchain.join("built-by").exists() {
@@ -146,18 +148,18 @@ impl Board {
         libraries.is_ok_and(|folder| folder.is_dir())
     }
 
-    /// Builds one binary of the firmware with one profile; returns the image.
+    /// Builds one binary of the firmware with one profile, and returns the image.
     ///
     /// # Errors
-    /// What cargo printed, where it failed.
+    /// The output of cargo if it failed.
     ///
     /// # Panics
-    /// Where cargo cannot be run.
+    /// If cargo cannot be run.
     pub fn build(&self, binary: &str, profile: &str, features: &str) -> Result<PathBuf, String> {
         self.build_with(binary, profile, features, &folder().join("target"), &[])
     }
 
-    /// Like [`Board::build`], to another folder and with environment variables: those of its own
+    /// Like [`Board::build`], to another folder and with environment variables for the firmware's
     /// `build.rs`.
     ///
     /// # Errors
@@ -173,7 +175,7 @@ impl Board {
         target_dir: &Path,
         variables: &[(&str, &Path)],
     ) -> Result<PathBuf, String> {
-        // Builds of other features have the same name: each is copied before the next one.
+        // Builds with other features have the same name, so each is copied before the next one.
         let lock = lock_of(target_dir);
         let _building = lock.lock().unwrap_or_else(PoisonError::into_inner);
         let output = Command::new("cargo")
@@ -181,8 +183,8 @@ impl Board {
             .arg(target_dir)
             .args(["--target", self.target])
             .current_dir(folder())
-            // The flags of this test's own build are not for the device, and would replace those of
-            // the folder's configuration.
+            // The flags of this test's own build are not meant for the device, and would replace
+            // those of the folder's configuration.
             .env_remove("RUSTFLAGS")
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .envs(variables.iter().copied())
@@ -198,25 +200,25 @@ impl Board {
     }
 }
 
-/// Runs an image in the emulator, which sees the files of `working_folder`; returns what it
-/// printed, as an error where it exits with another code than 0.
+/// Runs an image in the emulator, which sees the files of `working_folder`. Returns what it
+/// printed; if the exit code is not 0, as an error.
 ///
 /// # Errors
-/// What the firmware printed.
+/// The output of the firmware.
 ///
 /// # Panics
-/// Where the emulator cannot be run.
+/// If the emulator cannot be run.
 pub fn run(image: &Path, working_folder: &Path) -> Result<String, String> {
     run_with(image, working_folder, &[])
 }
 
-/// Like [`run`], with environment variables: those of `run-emulator.sh`.
+/// Like [`run`], with environment variables for `run-emulator.sh`.
 ///
 /// # Errors
-/// As there.
+/// The same as [`run`].
 ///
 /// # Panics
-/// As there.
+/// The same as [`run`].
 pub fn run_with(image: &Path, working_folder: &Path, variables: &[(&str, &Path)]) -> Result<String, String> {
     let output = Command::new(folder().join("run-emulator.sh"))
         .arg(image)
@@ -229,10 +231,10 @@ pub fn run_with(image: &Path, working_folder: &Path, variables: &[(&str, &Path)]
     if output.status.success() { Ok(printed) } else { Err(printed + &complaints) }
 }
 
-/// Returns the bytes of an image's sections of these names.
+/// Returns the size of an image's sections with these names, in bytes.
 ///
 /// # Panics
-/// Where it is no image.
+/// If it is not an image.
 #[must_use]
 pub fn section_bytes(image: &Path, names: &[&str]) -> usize {
     let bytes = fs::read(image).unwrap_or_else(|error| panic!("{}: {error}", image.display()));
@@ -241,18 +243,18 @@ pub fn section_bytes(image: &Path, names: &[&str]) -> usize {
     sections.map(|section| section.size() as usize).sum()
 }
 
-/// Returns what the engine takes in flash in an image: code and constants without vector table and
-/// start-up code, which every image has.
+/// Returns the bytes of flash that the engine takes in an image: code and constants, without the
+/// vector table and the start-up code, which every image has.
 ///
 /// # Panics
-/// Where it is no image.
+/// If it is not an image.
 #[must_use]
 pub fn code_bytes(image: &Path) -> usize {
-    // What the debugger reads is not loaded: its sections have no address.
+    // Debug sections are not loaded: they have no address.
     section_bytes(image, &[".vector_table", ".text", ".rodata", ".data"]) - START_UP_BYTES
 }
 
-/// Returns the words of records, whose cells follow each other, for features of these kinds.
+/// Returns the words of records, one after the other, for features of these kinds.
 #[must_use]
 pub fn words(kinds: &[Kind], cells: &[Cell]) -> Vec<u32> {
     let word = |(kind, cell): (&Kind, &Cell)| match (kind, *cell) {
@@ -265,19 +267,19 @@ pub fn words(kinds: &[Kind], cells: &[Cell]) -> Vec<u32> {
     kinds.iter().cycle().zip(cells).map(word).collect()
 }
 
-/// What the `parity` binary says of records.
+/// The answers of the `parity` binary to records.
 #[derive(Clone, Debug)]
 pub struct Answers {
-    /// The words of each record's answer, as many for each.
+    /// The words of each record's answer, the same number for each.
     pub words: Vec<u32>,
-    /// What was printed: a line with the number of records, and one per cost.
+    /// The printed text: a line with the number of records, and one per cost.
     pub printed: String,
 }
 
-/// Lets the `parity` binary (its image) answer the words of records.
+/// Runs the `parity` binary (its image) on the words of records.
 ///
 /// # Panics
-/// Where files cannot be written or the firmware fails.
+/// If files cannot be written or the firmware fails.
 #[must_use]
 pub fn answer(parity: &Path, blob: &[u8], records: &[u32]) -> Answers {
     let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("a temporary folder: {error}"));

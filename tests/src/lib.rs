@@ -1,6 +1,6 @@
-//! Shared helpers of the tests: the command in a folder of its own ([`command`]), the firmware in
-//! the emulators ([`firmware`]), rows of files ([`data`]); the fuzz targets ([`fuzz`]). Models and
-//! records are those of `feamoe_testkit`.
+//! Shared helpers of the tests: the command in its own folder ([`command`]), the firmware in the
+//! emulators ([`firmware`]), rows of files ([`data`]), and the fuzz targets ([`fuzz`]).
+//! `feamoe_testkit` generates models and records.
 
 #![allow(clippy::panic)] // a test reports by panicking
 
@@ -15,14 +15,14 @@ use feamoe::model::{AlignedBytes, device_copy};
 use feamoe_engine::Blob;
 use feamoe_testkit::content::Bytes;
 
-/// Copies a blob of the testkit to the type in which the trainer takes it.
+/// Copies a blob of the testkit to the type that the trainer takes.
 #[must_use]
 pub fn aligned(blob: &Bytes) -> AlignedBytes {
     AlignedBytes::new(blob.as_slice())
 }
 
-/// Returns the path of a file of the data folder that the environment variable `FEAMOE_DATA` names,
-/// or says that the test is skipped.
+/// Returns the path of a file in the data folder, which the environment variable `FEAMOE_DATA`
+/// names. If it is not set, returns `None` and prints that the test is skipped.
 #[must_use]
 pub fn data_file(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("FEAMOE_DATA");
@@ -32,11 +32,11 @@ pub fn data_file(name: &str) -> Option<PathBuf> {
     folder.map(|folder| PathBuf::from(folder).join(name))
 }
 
-/// Returns a model without its card, which says how it was measured too: all that it scores and
-/// explains by.
+/// Returns a model without its card, which also states how the model was measured. What remains is
+/// everything that scores and explanations use.
 ///
 /// # Panics
-/// Where it is no model.
+/// If it is not a model.
 #[must_use]
 pub fn without_card(blob: &[u8]) -> AlignedBytes {
     let rows = Blob::new(blob).unwrap_or_else(|error| panic!("{error}")).background_rows();

@@ -1,19 +1,19 @@
 //! The inner loop of `feamoe-engine` in the assembly of Armv7E-M with a floating-point unit, for
 //! the engine's feature `armv7em`; on other targets there is only [`Term`].
 //!
-//! `vldmia` loads several weights by one instruction, which the compiler does not do, and all of 24
-//! sums stay in registers, which it does not manage. `vmla.f32` rounds the product and then the
-//! sum: the same bits as the engine's loop. Assembly of its own rather than inline, because `asm!`
-//! has no floating-point registers for a core whose unit is of single precision.
+//! `vldmia` loads several weights with one instruction, and all of 24 sums stay in registers; the
+//! compiler does neither. `vmla.f32` rounds the product and then the sum, which gives the same bits
+//! as the engine's loop. The assembly is not inline, because `asm!` has no floating-point registers
+//! for a core whose unit is of single precision.
 #![no_std]
 
 /// One summand of the logits: `scale * rows[row]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C)] // as the assembly reads it
 pub struct Term {
-    /// Index of the row of weights.
+    /// Index of the weight row.
     pub row: u32,
-    /// Factor of the row: 1 for a level, bin or marker, the centred number for a linear row.
+    /// Factor of the weight row: 1 for a level, bin or marker; the centred number for a linear row.
     pub scale: f32,
 }
 
@@ -52,21 +52,21 @@ mod kernel {
         sums: &mut [f32; LANES],
     ) {
         let lanes = rows.get(lane..).unwrap_or_default();
-        // Rows of which all lanes are there.
+        // The number of rows that have all lanes.
         let last = lanes.len().checked_sub(LANES).and_then(|past| past.checked_div(stride));
         let count = last.map_or(0, |last| u32::try_from(last).unwrap_or(u32::MAX).saturating_add(1));
         let (terms, row_bytes) = (terms.as_ptr_range(), stride.wrapping_mul(size_of::<f32>()));
-        // SAFETY: it reads 24 numbers of `bias`, the terms, and of a row below `count` the 24
-        // numbers from `row * stride` on, which lie in `lanes`: `(count - 1) * stride + 24 <=
-        // lanes.len()`; it writes 24 numbers of `sums`. It keeps the registers that a C function
-        // has to.
+        // SAFETY: it reads 24 numbers of `bias`, the terms, and for a row below `count` the 24
+        // numbers from `row * stride` on, which are in `lanes`: `(count - 1) * stride + 24 <=
+        // lanes.len()`. It writes 24 numbers of `sums`. It preserves the registers that a C
+        // function must preserve.
         unsafe {
             feamoe_sum_rows(bias.as_ptr(), lanes.as_ptr(), terms.start, terms.end, row_bytes, count, sums.as_mut_ptr());
         }
     }
 
-    // r0 bias, r1 rows, r2 terms, r3 their end; on the stack the bytes of a row, to r4, the number
-    // of rows, to r5, and where the sums go. s24 holds a term's scale.
+    // r0: bias; r1: rows; r2: terms; r3: end of the terms. On the stack: bytes of a row (to r4),
+    // number of rows (to r5), address of the sums. s24: scale of a term.
     #[rustfmt::skip]
     global_asm!(
         ".section .text.feamoe_sum_rows,\"ax\",%progbits",

@@ -1,5 +1,5 @@
-//! The capacity of this library, chosen when it is built: by environment variables of the same
-//! names, and by `-D` with the same values for C. Memory of another size is refused
+//! The capacity of this library, chosen when it is built: by environment variables, and for C by
+//! `-D` with the same names and values. Memory of another size is refused
 //! (`FEAMOE_STATUS_WRONG_SIZE`), so that the two cannot disagree.
 
 /// Returns the number of an environment variable of the build, or the default.
@@ -7,7 +7,7 @@ const fn chosen(given: Option<&str>, default: usize) -> usize {
     let Some(given) = given else { return default };
     match usize::from_str_radix(given, 10) {
         Ok(number) => number,
-        #[allow(clippy::panic)] // found at compile time
+        #[allow(clippy::panic)] // only at compile time
         Err(_) => panic!("FEAMOE_FEATURES, _EXPERTS, _BACKGROUND, _GROUPS and _WORD are whole numbers"),
     }
 }

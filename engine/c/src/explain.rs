@@ -125,10 +125,10 @@ pub unsafe extern "C" fn feamoe_record_score(
         };
         let mut found = EngineScore::new();
         model.score_into(record, &mut found)?;
-        // SAFETY: a checked place of the caller's.
+        // SAFETY: a checked place in the caller's memory.
         unsafe { score.write(plain(&found)) };
         if let Some(gate) = gate {
-            // SAFETY: checked for as many numbers.
+            // SAFETY: an array whose length was checked.
             unsafe { memory::write_array(gate, first(&found.gate, model.experts())) };
         }
         Ok(())
@@ -146,7 +146,7 @@ pub unsafe extern "C" fn feamoe_record_calibrated(record: *const Record, probabi
         let mut score = EngineScore::new();
         model.score_into(record, &mut score)?;
         let found = model.calibrated(record, &score)?;
-        // SAFETY: a checked place of the caller's.
+        // SAFETY: a checked place in the caller's memory.
         unsafe { probability.write(found) };
         Ok(())
     })
@@ -171,10 +171,10 @@ pub unsafe extern "C" fn feamoe_integer_record_score(
         };
         let mut found = integer::Score::new();
         EngineInteger::score_into(model, record, &mut found)?;
-        // SAFETY: a checked place of the caller's.
+        // SAFETY: a checked place in the caller's memory.
         unsafe { score.write(plain_integer(&found)) };
         if let Some(gate) = gate {
-            // SAFETY: checked for as many numbers.
+            // SAFETY: an array whose length was checked.
             unsafe { memory::write_array(gate, first(&found.gate, model.experts())) };
         }
         Ok(())
@@ -213,9 +213,9 @@ pub unsafe extern "C" fn feamoe_integer_record_frozen(
         let mut why = IntegerWhy::new();
         model.frozen_into(record, &mut why)?;
         let (score, base_value, output) = (plain_integer(&why.score), why.base_value, why.output);
-        // SAFETY: a checked place of the caller's.
+        // SAFETY: a checked place in the caller's memory.
         unsafe { attribution.write(IntegerAttribution { score, base_value, output }) };
-        // SAFETY: checked for as many numbers.
+        // SAFETY: an array whose length was checked.
         unsafe { memory::write_array(values, first(&why.values, features)) };
         Ok(())
     })
@@ -272,12 +272,12 @@ pub unsafe extern "C" fn feamoe_record_exact(
         if background_length > FEAMOE_BACKGROUND {
             return Err(Status::BackgroundFull);
         }
-        // SAFETY: the caller's array, which is short.
+        // SAFETY: the caller's array, whose length was checked.
         let records = unsafe { core::slice::from_raw_parts(records.as_ptr(), background_length) };
         let games = memory::place(workspace.cast::<Games>())?;
-        // SAFETY: a place of the library's size, the caller's to write to.
+        // SAFETY: writable memory of the caller, of the library's size.
         unsafe { games.write_bytes(0, 1) };
-        // SAFETY: zeros are a value of it, see there; nothing else uses the memory meanwhile.
+        // SAFETY: zeros are a valid `Games`, see there; nothing else uses the memory meanwhile.
         let Games { workspace, terms } = unsafe { &mut *games.as_ptr() };
         let mut background = Background::new(model, terms.as_flattened_mut().as_flattened_mut(), &mut []);
         for other in records {
@@ -315,11 +315,11 @@ unsafe fn explain(
         by(model, record, &mut why)?;
         let (base_value, output, residual) = (why.base_value, why.output, why.residual);
         let gate_share = why.gate_share.unwrap_or(f32::NAN);
-        // SAFETY: a checked place of the caller's.
+        // SAFETY: a checked place in the caller's memory.
         unsafe {
             attribution.write(Attribution { score: plain(&why.score), base_value, output, residual, gate_share });
         }
-        // SAFETY: checked for as many numbers.
+        // SAFETY: an array whose length was checked.
         unsafe { memory::write_array(values, first(&why.values, features)) };
         Ok(())
     })

@@ -116,7 +116,7 @@ pub unsafe fn loaded<M: Kept>(model: *const M) -> Result<&'static M::Model, Stat
     let place = place(model.cast_mut())?;
     // SAFETY: readable by the header's contract.
     let model = unsafe { M::value(place) }?;
-    // SAFETY: put there by a load, and used until it is loaded anew.
+    // SAFETY: written by a load, and used until the next load.
     Ok(unsafe { model.as_ref() })
 }
 
@@ -131,7 +131,7 @@ pub unsafe fn values<M: Kept, R: 'static, const KIND: usize>(
     let place = place(record)?;
     // SAFETY: readable by the header's contract.
     let values = unsafe { Sealed::value(place) }?;
-    // SAFETY: put there by an init; not the record itself, which refers to the model.
+    // SAFETY: written by an init; not the record itself, which refers to the model.
     let Origin { model, crc32 } = unsafe { (*values.as_ptr()).origin };
     // SAFETY: by the header's contract the model's memory stays as long as its records.
     let model = unsafe { M::value(model) }?;
@@ -149,7 +149,7 @@ pub unsafe fn filled<M: Kept, R: 'static, const KIND: usize>(
 ) -> Result<(&'static M::Model, &'static R), Status> {
     // SAFETY: by this function's contract.
     let (model, values) = unsafe { values(record.cast_mut()) }?;
-    // SAFETY: put there by an init; not written while it is read.
+    // SAFETY: written by an init; not written while it is read.
     Ok((model, unsafe { &values.as_ref().record }))
 }
 
@@ -159,7 +159,7 @@ pub unsafe fn filled<M: Kept, R: 'static, const KIND: usize>(
 /// The header's contract: the bytes stay as long as what is made of them.
 pub unsafe fn bytes(bytes: *const u8, length: usize) -> Result<&'static [u8], Status> {
     let bytes = NonNull::new(bytes.cast_mut()).ok_or(Status::NullPointer)?;
-    // No slice may be longer than half of the memory; no blob is, nor a slot that holds one.
+    // A slice must not be longer than half of the memory; no blob is, nor a slot that holds one.
     if length > MAX_BLOB_BYTES.saturating_add(HEADER_BYTES).saturating_mul(2) {
         return Err(Status::BlobWrongLength);
     }
@@ -198,7 +198,7 @@ impl<T, const KIND: usize> Sealed<T, KIND> {
     /// # Safety
     /// `place` is writable.
     pub unsafe fn clear(place: NonNull<Self>) {
-        // Of the seal alone: the rest may never have been written.
+        // Only the seal: the rest may never have been written.
         // SAFETY: the field of a place that is writable.
         let seal = unsafe { &raw mut (*place.as_ptr()).seal };
         // SAFETY: as above; aligned, as `place` is.
@@ -264,7 +264,7 @@ pub fn array<T>(pointer: *mut T, length: usize, needed: usize) -> Result<NonNull
 /// # Safety
 /// [`array`] checked the array for as many.
 pub unsafe fn write_array<T: Copy>(array: NonNull<T>, items: &[T]) {
-    // Both are distinct: the items are the callee's.
+    // The arrays do not overlap: the items belong to the callee.
     // SAFETY: by this function's contract.
     unsafe { array.as_ptr().copy_from_nonoverlapping(items.as_ptr(), items.len()) };
 }

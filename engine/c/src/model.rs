@@ -181,7 +181,7 @@ unsafe fn load<M, const KIND: usize>(
             return Err(Status::WrongSize);
         }
         let place = memory::place(model)?;
-        // SAFETY: a place of the library's size, the caller's to write to.
+        // SAFETY: writable memory of the caller, of the library's size.
         unsafe { Sealed::clear(place) };
         // SAFETY: by the header's contract.
         let blob = unsafe { memory::bytes(blob, blob_bytes) }?;
@@ -205,7 +205,7 @@ unsafe fn describe<M: Kept>(model: *const M, info: *mut Info) -> Status {
             blob_bytes: model.blob_bytes(),
             names: model.schema().positive_name().is_some(),
         };
-        // SAFETY: a checked place of the caller's.
+        // SAFETY: a checked place in the caller's memory.
         unsafe { info.write(found) };
         Ok(())
     })
@@ -219,7 +219,7 @@ unsafe fn feature_index<M: Kept>(model: *const M, name: *const c_char, index: *m
         let name = unsafe { memory::text(name) }?;
         let index = memory::place(index)?;
         let found = model.schema().feature_index(name)?;
-        // SAFETY: a checked place of the caller's.
+        // SAFETY: a checked place in the caller's memory.
         unsafe { index.write(found.0) };
         Ok(())
     })
@@ -233,7 +233,7 @@ unsafe fn level_code<M: Kept>(model: *const M, index: usize, level: *const c_cha
         let level = unsafe { memory::text(level) }?;
         let code = memory::place(code)?;
         let found = code_of(model.schema(), index, level)?;
-        // SAFETY: a checked place of the caller's.
+        // SAFETY: a checked place in the caller's memory.
         unsafe { code.write(found.ok_or(Status::UnknownLevel)?) };
         Ok(())
     })

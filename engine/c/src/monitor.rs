@@ -202,7 +202,7 @@ pub unsafe extern "C" fn feamoe_monitor_group(monitor: *mut Monitor, group: u32,
                 labelled: tally.labelled().rows(),
                 score_mean: tally.score_mean(),
             };
-            // SAFETY: a checked place of the caller's.
+            // SAFETY: a checked place in the caller's memory.
             unsafe { counts.write(found) };
             Ok(())
         };
@@ -220,11 +220,11 @@ pub unsafe extern "C" fn feamoe_monitor_gap(monitor: *mut Monitor, group: u32, m
         let call = |monitor: &mut EngineMonitor| {
             let group = usize::try_from(group).map_err(|_| Status::GroupOutOfRange)?;
             let index = usize::try_from(measure).map_err(|_| Status::NoSuchChoice)?;
-            // In the order of feamoe_measure: asserted below.
+            // In the order of feamoe_measure, asserted below.
             let measure = *EngineMeasure::ALL.get(index).ok_or(Status::NoSuchChoice)?;
             let reference = monitor.groups().first().ok_or(Status::GroupOutOfRange)?;
             let tally = monitor.groups().get(group).ok_or(Status::GroupOutOfRange)?;
-            // SAFETY: a checked place of the caller's.
+            // SAFETY: a checked place in the caller's memory.
             unsafe { gap.write(tally.gap(measure, reference)) };
             Ok(())
         };
@@ -342,7 +342,7 @@ unsafe fn with(monitor: *mut Monitor, call: impl FnOnce(&mut EngineMonitor) -> R
         let place = memory::place(monitor.cast::<Watching>())?;
         // SAFETY: readable by the header's contract.
         let mut monitor = unsafe { Sealed::value(place) }?;
-        // SAFETY: put there by a start; nothing else uses it meanwhile.
+        // SAFETY: written by a start; nothing else uses it meanwhile.
         call(unsafe { monitor.as_mut() })
     })
 }
@@ -355,7 +355,7 @@ unsafe fn start<M: Kept>(monitor: *mut Monitor, monitor_bytes: usize, model: *co
         let place = memory::place(monitor.cast::<Watching>())?;
         // SAFETY: by the header's contract.
         let model = unsafe { memory::loaded(model) }?;
-        // SAFETY: a place of the library's size, the caller's to write to.
+        // SAFETY: writable memory of the caller, of the library's size.
         unsafe { Sealed::copy(place, &FRESH) };
         // SAFETY: by the header's contract.
         Status::of(unsafe { with(monitor, |monitor| Ok(monitor.start(model, since)?)) })
@@ -381,9 +381,9 @@ unsafe fn observe<M: Kept, R: feamoe_engine::Values + 'static, const KIND: usize
             let found = monitor.observe(probability, record.notes(), group)?;
             if let Some(to) = to {
                 let mut opaque = [0; FEAMOE_TOKEN_BYTES];
-                // Five bytes, four, two.
+                // At most five, four and two bytes.
                 _ = postcard::to_slice(&found, &mut opaque).map_err(|_| Status::Unknown)?;
-                // SAFETY: a checked place of the caller's.
+                // SAFETY: a checked place in the caller's memory.
                 unsafe { to.write(Token { opaque }) };
             }
             Ok(())
@@ -421,7 +421,7 @@ unsafe fn write(
         let written = memory::place(written)?;
         let call = |monitor: &mut EngineMonitor| {
             let found = by(monitor, buffer)?.len();
-            // SAFETY: a checked place of the caller's.
+            // SAFETY: a checked place in the caller's memory.
             unsafe { written.write(found) };
             Ok(())
         };

@@ -200,7 +200,7 @@ unsafe fn init<M: Kept, const KIND: usize>(
         // SAFETY: by the header's contract.
         let loaded = unsafe { memory::loaded(model) }?;
         let model: NonNull<M> = memory::place(model.cast_mut())?;
-        // SAFETY: a place of the library's size, the caller's to write to.
+        // SAFETY: writable memory of the caller, of the library's size.
         unsafe {
             Sealed::put(place, Values { origin: Origin { model, crc32: loaded.crc32() }, record: loaded.record() });
         }
@@ -216,7 +216,7 @@ unsafe fn set<M: Kept, R: 'static, const KIND: usize>(
     status(|| {
         // SAFETY: by the header's contract.
         let (_, mut values) = unsafe { memory::values(record) }?;
-        // SAFETY: put there by an init; nothing else uses it meanwhile.
+        // SAFETY: written by an init; nothing else uses it meanwhile.
         _ = set(unsafe { &mut values.as_mut().record })?;
         Ok(())
     })
@@ -234,7 +234,7 @@ unsafe fn set_category<M: Kept, R: feamoe_engine::Values + 'static, const KIND: 
         let (model, mut values) = unsafe { memory::values(record) }?;
         let code = code_of(model.schema(), index, level)?;
         let value = code.map_or(feamoe_engine::Value::Unseen, feamoe_engine::Value::Level);
-        // SAFETY: put there by an init; nothing else uses it meanwhile.
+        // SAFETY: written by an init; nothing else uses it meanwhile.
         _ = unsafe { &mut values.as_mut().record }.set_value(FeatureIndex(index), value)?;
         Ok(())
     })
@@ -248,7 +248,7 @@ unsafe fn set_all<M: Kept, R: feamoe_engine::Values + 'static, const KIND: usize
     status(|| {
         // SAFETY: by the header's contract.
         let (model, mut values) = unsafe { memory::values(record) }?;
-        // SAFETY: put there by an init; nothing else uses it meanwhile.
+        // SAFETY: written by an init; nothing else uses it meanwhile.
         let record = unsafe { &mut values.as_mut().record };
         // No earlier value may be part of a later score.
         record.clear();
@@ -257,7 +257,7 @@ unsafe fn set_all<M: Kept, R: feamoe_engine::Values + 'static, const KIND: usize
             return Err(Status::WrongCount);
         }
         let given = memory::array(given.cast_mut(), count, features)?;
-        // SAFETY: the caller's array, checked for as many.
+        // SAFETY: the caller's array, whose length was checked.
         let given = unsafe { core::slice::from_raw_parts(given.as_ptr(), count) };
         for (index, value) in given.iter().enumerate() {
             let done = value.known().and_then(|value| Ok(record.set_value(FeatureIndex(index), value)?));

@@ -107,7 +107,7 @@ static EMPTY: EngineRecourse = EngineRecourse::new();
 /// changes: an array of changes_length, at least the number of features.
 #[cfg(feature = "device")]
 #[unsafe(no_mangle)]
-#[allow(clippy::too_many_arguments)] // of what; by which rules; memory; how long; the answer
+#[allow(clippy::too_many_arguments)] // model and record; rules; memory; how long; the answer
 pub unsafe extern "C" fn feamoe_record_recourse(
     record: *const Record,
     rules: *const Rule,
@@ -134,7 +134,7 @@ pub unsafe extern "C" fn feamoe_record_recourse(
 /// the distance are left out, and the new score exceeds the threshold by the margin, from 0 and
 /// below 1.
 #[unsafe(no_mangle)]
-#[allow(clippy::too_many_arguments)] // of what; by which rules; memory; how long; the answer
+#[allow(clippy::too_many_arguments)] // model and record; rules; memory; how long; the answer
 pub unsafe extern "C" fn feamoe_record_recourse_few(
     record: *const Record,
     rules: *const Rule,
@@ -196,7 +196,7 @@ unsafe fn recourse_by(
         let mut known = [engine::recourse::Rule::FREE; FEAMOE_FEATURES];
         if !rules.is_null() {
             let given = memory::array(rules.cast_mut(), rules_length, features)?;
-            // SAFETY: the caller's array, checked for as many.
+            // SAFETY: the caller's array, whose length was checked.
             let given = unsafe { core::slice::from_raw_parts(given.as_ptr(), features) };
             for (to, from) in known.iter_mut().zip(given) {
                 *to = from.known()?;
@@ -205,17 +205,17 @@ unsafe fn recourse_by(
         let rules = Rules::new(known).map_err(|_| Status::RuleInvalid)?;
         let rules = rules.with_margin(margin).ok_or(Status::RuleInvalid)?;
         if cfg!(target_family = "wasm") {
-            // A stack of a megabyte has room for it; the file has none for the copy.
-            // SAFETY: a place of the library's size, the caller's to write to.
+            // The stack has a megabyte, which is enough for it; the file has no room for a copy.
+            // SAFETY: writable memory of the caller, of the library's size.
             unsafe { place.write(EngineRecourse::new()) };
         } else {
-            // SAFETY: as above; not the constant's.
+            // SAFETY: as above; it is not the memory of the constant.
             unsafe { place.copy_from_nonoverlapping((&EMPTY).into(), 1) };
         }
         // SAFETY: just written; nothing else uses the memory meanwhile.
         let found = unsafe { &mut *place.as_ptr() };
         search(model, record, &rules, found)?;
-        // SAFETY: a checked place of the caller's.
+        // SAFETY: a checked place in the caller's memory.
         unsafe {
             answer.write(Answer {
                 found: found.distance.is_some(),
@@ -237,7 +237,7 @@ unsafe fn recourse_by(
                 None => {}
             }
         }
-        // SAFETY: checked for as many.
+        // SAFETY: an array whose length was checked.
         unsafe { memory::write_array(changes, crate::first(&reported, features)) };
         Ok(())
     })

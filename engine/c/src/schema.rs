@@ -108,7 +108,7 @@ pub unsafe extern "C" fn feamoe_model_background_rows(model: *const Model, rows:
         // SAFETY: by the header's contract.
         let model = unsafe { memory::loaded(model.cast::<Loaded>()) }?;
         let rows = memory::place(rows)?;
-        // SAFETY: a checked place of the caller's.
+        // SAFETY: a checked place in the caller's memory.
         unsafe { rows.write(model.background_rows()) };
         Ok(())
     })
@@ -122,7 +122,7 @@ pub unsafe extern "C" fn feamoe_record_set_background(record: *mut Record, row: 
     status(|| {
         // SAFETY: by the header's contract.
         let (model, mut values) = unsafe { memory::values(record.cast::<Filled>()) }?;
-        // SAFETY: put there by an init; nothing else uses it meanwhile.
+        // SAFETY: written by an init; nothing else uses it meanwhile.
         model.background_record(row, unsafe { &mut values.as_mut().record }).map_err(|error| match error {
             RecordError::NoBackgroundRow { .. } => Status::BackgroundEmpty,
             error => error.into(),
@@ -141,7 +141,7 @@ unsafe fn describe<M: Kept>(model: *const M, index: usize, feature: *mut Feature
                 Feature { kind: FeatureKind::Category, low: 0.0, high: 0.0, levels: u32::from(levels) }
             }
         };
-        // SAFETY: a checked place of the caller's.
+        // SAFETY: a checked place in the caller's memory.
         unsafe { feature.write(found) };
         Ok(())
     })
@@ -183,9 +183,9 @@ unsafe fn outcome_name<M: Kept>(model: *const M, name: *mut *const c_char, lengt
 /// The header's contract.
 pub unsafe fn write_name(found: &str, name: *mut *const c_char, length: *mut usize) -> Result<(), Status> {
     let (name, length) = (memory::place(name)?, memory::place(length)?);
-    // SAFETY: a checked place of the caller's.
+    // SAFETY: a checked place in the caller's memory.
     unsafe { name.write(found.as_ptr().cast()) };
-    // SAFETY: a checked place of the caller's.
+    // SAFETY: a checked place in the caller's memory.
     unsafe { length.write(found.len()) };
     Ok(())
 }

@@ -147,7 +147,7 @@ pub unsafe extern "C" fn feamoe_verify_anyone(
     let _ = (context, blob, blob_bytes);
     let taken = status(|| {
         let version = memory::place(model_version)?;
-        // SAFETY: a checked place of the caller's.
+        // SAFETY: a checked place in the caller's memory.
         unsafe { version.write(least_version) };
         Ok(())
     });
@@ -174,7 +174,7 @@ pub unsafe extern "C" fn feamoe_verify_signed(
         let blob = unsafe { memory::bytes(blob, blob_bytes) }?;
         // SAFETY: by the header's contract.
         let keys = unsafe { memory::bytes(signers.keys, signers.key_count.saturating_mul(size_of::<PublicKey>())) }?;
-        // SAFETY: as many keys as these bytes; a key is bytes of any value.
+        // SAFETY: as many keys as these bytes; any bytes are a key.
         let keys = unsafe { core::slice::from_raw_parts(keys.as_ptr().cast::<PublicKey>(), signers.key_count) };
         // SAFETY: by the header's contract.
         let line = unsafe { memory::text(signers.line) }?;
@@ -185,7 +185,7 @@ pub unsafe extern "C" fn feamoe_verify_signed(
         };
         let signers = EngineSigners { keys, line, schema_sha256, versions: Versions::From(signers.least_version) };
         let found = Trust::verify(&signers, blob, least_version)?;
-        // SAFETY: a checked place of the caller's.
+        // SAFETY: a checked place in the caller's memory.
         unsafe { version.write(found) };
         Ok(())
     });
@@ -260,9 +260,9 @@ pub unsafe extern "C" fn feamoe_update_begin(
         let update = EngineUpdate::new(target, slot_bytes, erased, blob_bytes)?;
         let mut first = [Step::NONE; 2];
         first.iter_mut().zip(update.erase()).for_each(|(to, from)| *to = from.into());
-        // SAFETY: a checked place of the caller's.
+        // SAFETY: a checked place in the caller's memory.
         unsafe { steps.write(first) };
-        // SAFETY: a place of the library's size, the caller's to write to.
+        // SAFETY: writable memory of the caller, of the library's size.
         unsafe { Sealed::put(place, Writer { update, seal: None }) };
         Ok(())
     })
@@ -289,7 +289,7 @@ pub unsafe extern "C" fn feamoe_update_next(
         // SAFETY: by the header's contract.
         let writer = unsafe { writer(update) }?;
         let next = Step::from(writer.update.next(&mut bytes));
-        // SAFETY: checked places of the caller's.
+        // SAFETY: checked places in the caller's memory.
         unsafe { step.write(next) };
         // SAFETY: as above.
         unsafe { piece.write(bytes.as_ptr()) };
@@ -308,7 +308,7 @@ pub unsafe extern "C" fn feamoe_update_end(update: *mut Update, step: *mut Step)
         // SAFETY: by the header's contract.
         let writer = unsafe { writer(update) }?;
         let end = Step::from(writer.update.end()?);
-        // SAFETY: a checked place of the caller's.
+        // SAFETY: a checked place in the caller's memory.
         unsafe { step.write(end) };
         Ok(())
     })
@@ -368,7 +368,7 @@ pub unsafe extern "C" fn feamoe_delta_apply(
         let out = unsafe { memory::bytes_mut(out, out_bytes) }?;
         let written = memory::place(written)?;
         let found = delta::apply(old, changes, out).map_err(|_| Status::DeltaRefused)?.len();
-        // SAFETY: a checked place of the caller's.
+        // SAFETY: a checked place in the caller's memory.
         unsafe { written.write(found) };
         Ok(())
     })
@@ -420,7 +420,7 @@ unsafe fn choose<M: Scorer<'static>, const KIND: usize>(
         }
         let place = memory::place(model)?;
         let chosen = memory::place(chosen)?;
-        // SAFETY: a place of the library's size, the caller's to write to.
+        // SAFETY: writable memory of the caller, of the library's size.
         unsafe { Sealed::clear(place) };
         let trust = trust?;
         // SAFETY: by the header's contract.
@@ -440,13 +440,13 @@ unsafe fn choose<M: Scorer<'static>, const KIND: usize>(
                     confirm: [Step::NONE; 2],
                     target: target.into(),
                 };
-                // SAFETY: a checked place of the caller's.
+                // SAFETY: a checked place in the caller's memory.
                 unsafe { chosen.write(none) };
                 return Err(Status::NoModel);
             }
         };
         let on_trial = found.on_trial();
-        // A model that is confirmed and not settled is settled by these two.
+        // These two steps settle a model that is confirmed but not settled.
         let begin = [found.begin::<FEAMOE_WORD>(), found.begin::<FEAMOE_WORD>()].map(Step::from);
         let can_update = found.target().is_some();
         let confirm = [found.confirm::<FEAMOE_WORD>(), found.confirm::<FEAMOE_WORD>()].map(Step::from);
@@ -456,7 +456,7 @@ unsafe fn choose<M: Scorer<'static>, const KIND: usize>(
         let passed_over = if found.slot == 0 { [0, why] } else { [why, 0] };
         let (slot, model_version) = (found.slot, found.model_version);
         let reported = Chosen { slot, on_trial, can_update, model_version, passed_over, begin, confirm, target };
-        // SAFETY: a checked place of the caller's.
+        // SAFETY: a checked place in the caller's memory.
         unsafe { chosen.write(reported) };
         let (InSlot::First(model) | InSlot::Second(model)) = found.model;
         // SAFETY: as above; an older model's users have ended.
@@ -479,7 +479,7 @@ unsafe fn check<M: Scorer<'static>>(
         // SAFETY: by the header's contract.
         let writer = unsafe { writer(update) }?;
         let seal = writer.seal.insert(writer.update.check::<M>(slot, &trust?)?);
-        // SAFETY: a checked place of the caller's.
+        // SAFETY: a checked place in the caller's memory.
         unsafe { steps.write(seal.steps().map(Step::from)) };
         Ok(())
     })
@@ -490,7 +490,7 @@ unsafe fn writer(update: *mut Update) -> Result<&'static mut Writer, Status> {
     let place = memory::place(update.cast::<Updating>())?;
     // SAFETY: readable by the header's contract.
     let mut writer = unsafe { Sealed::value(place) }?;
-    // SAFETY: put there by a begin; nothing else uses it meanwhile.
+    // SAFETY: written by a begin; nothing else uses it meanwhile.
     Ok(unsafe { writer.as_mut() })
 }
 

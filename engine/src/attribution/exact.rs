@@ -6,8 +6,12 @@
 //! et al. 2020):
 //!
 //! ```text
-//! phi_j = sum over S containing j of w(|S|-1) v(S)  -  sum over S without j of w(|S|) v(S)        w(s) = s! (d-1-s)! / d!
-//!       = T_j - C,    T_j = sum over S containing j of W(|S|) v(S),    W(s) = w(s-1) + w(s),    C = (sum_j T_j - v(all) + v(none)) / d
+//! phi_j = sum over S containing j of w(|S|-1) v(S)  -  sum over S without j of w(|S|) v(S)
+//!       = T_j - C
+//!
+//! w(s)  = s! (d-1-s)! / d!      W(s) = w(s-1) + w(s)
+//! T_j   = sum over S containing j of W(|S|) v(S)
+//! C     = (sum_j T_j - v(all) + v(none)) / d
 //! ```
 //!
 //! so one weighted sum over all coalitions gives every value; the second line uses that they add up

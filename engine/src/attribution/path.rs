@@ -6,7 +6,7 @@
 //! ```text
 //! G_z[k] = sum_q w_q g_k o_k (1 - o_k)      expert channel
 //! G_u[k] = sum_q w_q g_k (o_k - p)          gate channel            both at bias + t_q R
-//! phi_j  = sum_k c_jk^z G_z[k] + sum_k c_jk^u G_u[k]                 adds up to p(x) - p(mean record)
+//! phi_j  = sum_k c_jk^z G_z[k] + sum_k c_jk^u G_u[k]             adds up to p(x) - p(mean record)
 //! ```
 //!
 //! The quadrature is adaptive, panel by panel from the left: four Gauss-Legendre nodes, and two

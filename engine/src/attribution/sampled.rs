@@ -9,7 +9,9 @@
 //!
 //! ```text
 //! value_j = mean over all pairs of (u_1j + u_2j) / 2
-//! se_j^2  = sum over all pairs of (u_1j - u_2j)^2 / 2  /  (2 r^2 B^2)          r pairs against each of B background records
+//! se_j^2  = sum over all pairs of (u_1j - u_2j)^2 / 2  /  (2 r^2 B^2)
+//!
+//! r pairs against each of B background records
 //! ```
 //!
 //! The changes in one order add up to `v(all) - v(none)`, and therefore so do the values, without a
@@ -237,7 +239,7 @@ struct Products<'p, const EXPERTS: usize> {
     space: Space,
     start: [[f32; EXPERTS]; 2],
     now: [[f32; EXPERTS]; 2],
-    /// The factors of the players when they join are in `present`, gate factors first.
+    /// Players whose `present` holds the factors by which they join, gate factors first.
     players: &'p [Player<EXPERTS>],
 }
 

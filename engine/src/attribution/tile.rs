@@ -5,7 +5,9 @@
 //! factors and a column's (Sahni and Horowitz's halves, 1974, for products):
 //!
 //! ```text
-//! t_k = row_k * column_k        q_k = 1 + row'_k * column'_k        p = sum_k t_k / q_k  /  sum_k t_k
+//! t_k = row_k * column_k
+//! q_k = 1 + row'_k * column'_k
+//! p   = sum_k t_k / q_k  /  sum_k t_k
 //! ```
 //!
 //! Lanes run over columns, two rows at a time. Tiles are small, so that everything stays in the
@@ -78,7 +80,7 @@ pub(super) struct Split {
 }
 
 impl Split {
-    /// At least a block of columns, then halves.
+    /// Splits players: at least a block of columns, then half columns and half rows.
     pub fn of(players: usize) -> Self {
         let columns = players.min(players.div_ceil(2).clamp(BLOCK_PLAYERS, SIDE_PLAYERS));
         let rows = players.saturating_sub(columns).min(SIDE_PLAYERS);
@@ -118,8 +120,8 @@ impl<const EXPERTS: usize> Tile<EXPERTS> {
         corners: [[0.0; BLOCK]; 2],
     };
 
-    /// Sets the columns of a game: coalitions of `players`, at most [`SIDE_PLAYERS`], times what no
-    /// player changes.
+    /// Sets the columns of a game: coalitions of `players`, at most [`SIDE_PLAYERS`], multiplied by
+    /// the factors that no player changes.
     #[inline(never)]
     pub(super) fn set_columns(
         &mut self,
@@ -162,9 +164,9 @@ impl<const EXPERTS: usize> Tile<EXPERTS> {
         }
     }
 
-    /// Sets the rows: coalitions of `players`, at most [`SIDE_PLAYERS`], times those of `fixed`, of
-    /// which those in `present` take part. Without players, a second row repeats the first; its
-    /// weights are 0.
+    /// Sets the rows: coalitions of `players`, at most [`SIDE_PLAYERS`], multiplied by the
+    /// coalition of those `fixed` players that are in `present`. Without players, a second row
+    /// repeats the first; its weights are 0.
     #[inline(never)]
     pub(super) fn set_rows(&mut self, players: &[Player<EXPERTS>], fixed: &[Player<EXPERTS>], present: u32) {
         let mut start: Factors<EXPERTS> = [[1.0; 2]; EXPERTS];
@@ -192,8 +194,8 @@ impl<const EXPERTS: usize> Tile<EXPERTS> {
         }
     }
 
-    /// Evaluates all coalitions, and computes weighted sums by row and by column. `weights` are by
-    /// the number of players outside of a block, not counting the fixed ones.
+    /// Evaluates all coalitions, and computes weighted sums by row and by column. The index of
+    /// `weights` is the number of players outside of a block, not counting the fixed ones.
     #[inline(always)]
     pub fn play(&mut self, weights: &[Weights]) {
         match self.space {

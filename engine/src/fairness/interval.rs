@@ -187,8 +187,8 @@ mod tests {
         }
     }
 
-    /// Equal gaps of both error rates: their half sum is the gap, its interval narrower by the root
-    /// of 2.
+    /// With equal gaps of both error rates, their half sum is the gap, and its interval is narrower
+    /// by the square root of 2.
     #[test]
     fn the_interval_of_aod_takes_the_rates_as_independent() {
         let (u, r) = (counts(56, 56, 14, 14), counts(48, 48, 32, 32));

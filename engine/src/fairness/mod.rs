@@ -10,8 +10,8 @@
 //! | [`Measure::Aod`] | `((TPR_u - TPR_r) + (FPR_u - FPR_r)) / 2` |
 //! | [`Measure::Eodds`] | `max(abs(TPR_u - TPR_r), abs(FPR_u - FPR_r))`, which does not cancel |
 //! | [`Measure::Eopp`] | `TPR_u - TPR_r` |
-//! | [`Measure::Burden`] | `B_u - B_r`, `B` = mean of `threshold - p` over the records with `yhat=0` |
-//! | [`Measure::RecourseBurden`] | the same, `B` = mean distance of those records to the decision boundary, see [`Distances`] |
+//! | [`Measure::Burden`] | `B_u - B_r`, `B` = mean of `threshold - p` if `yhat=0` |
+//! | [`Measure::RecourseBurden`] | the same, `B` = mean distance if `yhat=0`: [`Distances`] |
 //! | [`Measure::Impact`] | `P(yhat=1 given u) / P(yhat=1 given r)`: the four-fifths rule |
 //!
 //! All but the last are gaps, which are 0 if both groups are treated alike; impact is a ratio,
@@ -86,9 +86,9 @@ impl Measure {
         }
     }
 
-    /// Returns the value of group `u` against the reference `r`: a signed gap, of
-    /// [`Measure::Eodds`] a magnitude, of [`Measure::Impact`] a ratio. NaN if a rate is, and for
-    /// impact where nobody of either group was selected.
+    /// Returns the value of group `u` against the reference `r`: a signed gap, for
+    /// [`Measure::Eodds`] a magnitude, for [`Measure::Impact`] a ratio. NaN if a rate is NaN, and
+    /// for impact if nobody of either group was selected.
     #[must_use]
     pub fn gap(self, u: &Rates, r: &Rates) -> f32 {
         let tpr = u.true_positive - r.true_positive;
@@ -163,7 +163,7 @@ const UNITS: f32 = (1_u32 << UNIT_BITS) as f32;
 /// Converts a probability, or a non-negative difference of two, to units of 2^-24; the result is at
 /// most 2^24.
 pub(crate) fn units(share: f32) -> u64 {
-    // Float to integer saturates and maps NaN to 0.
+    // A cast from float to integer saturates and maps NaN to 0.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     u64::from((share * UNITS) as u32)
 }
@@ -382,7 +382,7 @@ impl Distances {
             return;
         };
         self.found = self.found.saturating_add(1);
-        // Float to integer saturates and maps NaN to 0.
+        // A cast from float to integer saturates and maps NaN to 0.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let units = (distance * DISTANCE_UNITS + 0.5) as u64;
         self.sum = self.sum.saturating_add(units);

@@ -5,8 +5,10 @@
 //!
 //! ```text
 //! section = number of records (1 to 65,535, a varint), then the records, each feature by feature:
-//!           a number as f32: as in the data, even outside the training range; the canonical NaN where it is missing
-//!           a category as u16: a level's code; `levels` for a level unseen in training, `levels + 1` where it is missing
+//!           a number as f32: as in the data, even outside the training range;
+//!                            the canonical NaN if it is missing
+//!           a category as u16: the code of a level; `levels` for a level unseen in training,
+//!                              `levels + 1` if it is missing
 //! ```
 //!
 //! Little endian, without padding. Worked example, one record of a number 1.0 and a missing

@@ -2,7 +2,7 @@
 //! probability.
 //!
 //! ```text
-//! slope f32, bias f32, then an f32 for each row of weights but the bias row
+//! slope f32, bias f32, then an f32 for each weight row except the bias row
 //! ```
 //!
 //! All are at most [`MOST`] in magnitude.

@@ -10,7 +10,8 @@
 //!
 //! payload = Description, features x Kind, one byte string per set flag (lowest bit first),
 //!           padding byte string (0..=3 zero bytes), values byte string
-//! values  = f32: bias row, the weight rows of each feature, the bin edges of each feature; starts on a multiple of 4
+//! values  = f32: bias row, the weight rows of each feature, the bin edges of each feature;
+//!           starts on a multiple of 4
 //! ```
 //!
 //! - The header is a [`crate::frame`]. Its integers are little endian, postcard is little endian by

@@ -9,8 +9,8 @@ use crate::invariant::certain;
 /// The largest number of fraction bits of a scale.
 pub const MAX_FRACTION: u8 = 22;
 
-/// Largest scale of a lane: its product with a signed 19-bit number fits an i32, and with a gate
-/// weight a u32.
+/// Largest scale of a lane: its product with a signed 19-bit number fits an i32, and its product
+/// with a gate weight a u32.
 pub const MAX_SCALE: u16 = 4095;
 
 /// Returns the number of lanes of a weight row for `experts` experts: `2 * experts`, rounded up to
@@ -161,7 +161,7 @@ impl<'a> Fixed<'a> {
         let edges_at = bias.len();
         let scales_at = edges_at.wrapping_add(edges.len());
         let rows_at = scales_at.wrapping_add(scales.len());
-        // Each half of a row ends in zeros: bytes, of `width` a lane, that start at `at`.
+        // Each half of a row ends in zeros. `bytes` has `width` bytes per lane and starts at `at`.
         for (bytes, width, at) in [(bias, 4, 0), (scales, 2, scales_at), (self.rows, width, rows_at)] {
             // Never 0, but the compiler does not know that.
             let half = half.wrapping_mul(width).max(1);

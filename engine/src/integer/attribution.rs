@@ -7,7 +7,7 @@ use crate::error::PredictError;
 
 /// ln 2, in units of 2^-16.
 const LN_2: u32 = 45_426;
-/// Bits of a gate's product with a scale that are dropped.
+/// The number of low bits dropped from the product of a gate weight and a scale.
 const GATE_SHIFT: u32 = 12;
 
 /// The explanation of a score with the gate held fixed, in natural log-odds in units of 2^-16.

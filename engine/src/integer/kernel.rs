@@ -2,11 +2,11 @@
 
 use super::table::{exp2_negative, sigmoid};
 
-/// Bits of a sum of products that are dropped before it is multiplied by its lane's scale: 19 bits
-/// and a sign are left of 31.
+/// The number of low bits dropped from a sum of products before it is multiplied by the scale of
+/// its lane; of 31 bits, 19 and a sign remain.
 pub(super) const SUM_SHIFT: u32 = 12;
 
-/// One summand of the logits: `scale` times a row of weights.
+/// One summand of the logits: `scale` times a weight row.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Term {
     pub row: u32,
@@ -28,18 +28,19 @@ impl Weight for i8 {
 impl Weight for i16 {
     #[inline(always)]
     fn value(self) -> i32 {
-        // In place: as it lies in the blob, little endian on every target.
+        // Used in place: a blob is little endian on every target.
         i32::from(Self::from_le(self))
     }
 }
 
-/// Terms that are taken together: their rows and scales are what the registers of a small core hold
-/// beside a sum.
+/// The number of terms that are added together: as many rows and scales as the registers of a small
+/// core hold besides a sum.
 const TOGETHER: usize = 4;
 
-/// Returns `bias + sum(scale * row)` of a record. No sum overflows: `load` has checked it.
+/// Returns `bias + sum(scale * row)` of a record. No sum overflows: `load` checked this.
 ///
-/// A row is two halves of `N` lanes, gate and experts, whose addresses stand in the instructions.
+/// A row is two halves of `N` lanes, gate and experts. `N` is constant, so that the instructions
+/// contain the offsets of the lanes.
 #[inline(never)]
 pub(super) fn sum<W: Weight, const N: usize>(
     bias: &[[[u8; 4]; N]; 2],
@@ -68,7 +69,7 @@ fn add_rows<W: Weight, const N: usize, const TERMS: usize>(
     terms: &[Term; TERMS],
     sums: &mut [[i32; N]; 2],
 ) {
-    // No row is missing, and the first never stands for another: `load` has counted them.
+    // Every row exists, so `first` never replaces another row: `load` counted them.
     let [first, ..] = rows else { return };
     let terms = terms.map(|term| (term.scale, rows.get(term.row as usize).unwrap_or(first)));
     for (half, sums) in sums.iter_mut().enumerate() {
@@ -81,7 +82,7 @@ fn add_rows<W: Weight, const N: usize, const TERMS: usize>(
     }
 }
 
-/// Like [`sum`], for rows of any length: that of `sums`. Twice as slow.
+/// Like [`sum`], for rows of any length: the length of `sums`. Twice as slow.
 #[inline(never)]
 pub(super) fn sum_any<W: Weight>(bias: &[[u8; 4]], rows: &[W], terms: &[Term], sums: &mut [i32]) {
     for (sum, bias) in sums.iter_mut().zip(bias) {
@@ -100,8 +101,8 @@ fn add<W: Weight>(scale: i32, row: &[W], sums: &mut [i32]) {
     }
 }
 
-/// Writes the averages of a record's rows by `shares`, over the lanes of the experts: one a term,
-/// in their order. None overflows where the shares' sum is below 2^16.
+/// Writes the averages of a record's rows, weighted by `shares`, over the expert lanes: one per
+/// term, in order. None overflows if the sum of the shares is below 2^16.
 #[inline(never)]
 pub(super) fn average<W: Weight, const N: usize>(
     rows: &[[[W; N]; 2]],
@@ -114,7 +115,7 @@ pub(super) fn average<W: Weight, const N: usize>(
     }
 }
 
-/// Like [`average`], for rows of any length: twice that of `shares`.
+/// Like [`average`], for rows of any length: twice the length of `shares`.
 #[inline(never)]
 pub(super) fn average_any<W: Weight>(rows: &[W], terms: &[Term], shares: &[i32], averages: &mut [i32]) {
     for (term, average) in terms.iter().zip(averages) {
@@ -138,8 +139,8 @@ fn logit((sum, scale): (&i32, &[u8; 2]), shift: u8) -> i32 {
 /// Combines half rows of sums, with their scales, into the gate (units of 2^-16, summing to 1
 /// exactly), the experts' probabilities (units of 2^-16) and p (units of 2^-32).
 ///
-/// `gate` and `outputs`: one an expert; lanes past them are not read. One division, of u32, for
-/// all: the largest gate is what the others leave.
+/// `gate` and `outputs` have one entry per expert; later lanes are not read. Takes a single
+/// division, of u32: the largest gate weight is 1 minus the sum of the others.
 #[inline(never)]
 pub(super) fn combine(
     [gate_sums, expert_sums]: [&[i32]; 2],
@@ -161,7 +162,7 @@ pub(super) fn combine(
         *gate = exp2_negative(largest.cast_unsigned().wrapping_sub(*gate));
         sum = sum.wrapping_add(*gate);
     }
-    // The largest adds 2^16: 17 bits are kept of a sum of 17 to 23.
+    // The largest adds 2^16, so the sum has 17 to 23 bits, of which 17 are kept.
     let shift_of_sum = 15_u32.wrapping_sub(sum.leading_zeros()) & 31;
     let inverse = u32::MAX.checked_div(sum >> shift_of_sum).unwrap_or(0);
     let lanes = expert_sums.iter().zip(expert_scales);
@@ -192,7 +193,7 @@ mod tests {
 
     use super::*;
 
-    /// Both ways of summing, for groups of terms and what is left of them.
+    /// Both ways of summing, for groups of terms and for the remaining terms.
     #[test]
     fn sums_and_averages_are_what_they_say() {
         const HALF: usize = 6;
@@ -228,7 +229,7 @@ mod tests {
             let (mut gate, mut outputs) = ([7; 64], [7; 64]);
             let k = logits.len();
             for experts in [&[i32::MAX; 64], &[i32::MIN; 64], &[0; 64]] {
-                // With lanes past the experts, as a row has them.
+                // With lanes after those of the experts, as in a weight row.
                 let logits: Vec<i32> = logits.iter().copied().chain([0, i32::MAX]).collect();
                 // The largest scale, with which a logit is nearly the sum.
                 let (scales, live) = ([[0xff, 0x0f]; 66], (&mut gate[..k], &mut outputs[..k]));

@@ -6,20 +6,25 @@
 //!
 //! ```text
 //! section = bits of a weight (8 or 16), fraction F (1..=22), shift S (0..=31): a byte each
-//! values  = bias row, i32 | bin edges, i32 in the feature's unit | scale of each lane, u16 (1..=4095) | the rows, i8 or i16
+//! values  = bias row, i32 | bin edges, i32 in the feature's unit
+//!         | scale of each lane, u16 (1..=4095) | the weight rows, i8 or i16
 //! ```
 //!
-//! all little endian, and read in place. A half row is the number of experts rounded up to an even
-//! one: gate lanes, zeros up to half a row, expert lanes, zeros. Weights are rounded, with one
-//! scale per lane. If half a row equals the `EXPERTS` of the build, everything is twice as fast.
+//! All are little endian and read in place. A row is gate lanes, zeros up to half a row, expert
+//! lanes, zeros; half a row is the number of experts rounded up to an even number. Weights are
+//! rounded, with one scale per lane. If half a row equals the `EXPERTS` of the build, everything is
+//! twice as fast.
 //!
 //! ```text
-//! sum  = bias + sum over terms of scale * row[lane]        i32, at most 2^31 - 1 for any record: checked by `load`
+//! sum  = bias + sum over terms of scale * row[lane]        i32
 //! z    = ((sum >> 12) * lane scale) >> S                   logit in log2 units, 2^-16
-//! g_k  = 2^(z_k - max z) / sum_i 2^(z_i - max z)           2^-16; a table, one u32 division, the largest is what the others leave
-//! o_k  = sigmoid(z[half+k])                                  2^-16; a table
+//! g_k  = 2^(z_k - max z) / sum_i 2^(z_i - max z)           2^-16
+//! o_k  = sigmoid(z[half+k])                                2^-16
 //! p    = sum_k g_k o_k                                     2^-32
 //! ```
+//!
+//! `load` checks that the sum of any record is at most 2^31 - 1. The powers of 2 and the sigmoid
+//! come from tables. The gate takes one u32 division; its largest weight is 1 minus the others.
 //!
 //! A looked-up row has scale `2^F`; a number's is `(t(x) - centre)`, shifted so that the training
 //! range fills `F` bits. All operations have 32 bits, except for the last product of an

@@ -26,9 +26,9 @@ pub struct Model<'a, const FEATURES: usize, const EXPERTS: usize> {
     least: u32,
     format: IntegerFormat,
     pub(super) shift: u8,
-    /// i32, in the units of the sums.
+    /// An i32 per lane, in the units of the sums.
     pub(super) bias: &'a [[u8; 4]],
-    /// u16, one a lane.
+    /// A u16 per lane.
     pub(super) scales: &'a [[u8; 2]],
     pub(super) rows: Rows<'a>,
     provenance: Provenance,
@@ -36,7 +36,7 @@ pub struct Model<'a, const FEATURES: usize, const EXPERTS: usize> {
     blob_bytes: usize,
 }
 
-/// The rows of weights, as they lie in the blob.
+/// The weight rows, as stored in the blob.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Rows<'a> {
     I8(&'a [i8]),
@@ -316,7 +316,7 @@ impl<'a, const FEATURES: usize, const EXPERTS: usize> Model<'a, FEATURES, EXPERT
 
 impl_scorer!();
 
-/// Returns whether no sum of any record can pass an i32, nor its product with the lane's scale.
+/// Returns whether every possible sum, and its product with the lane's scale, fits an i32.
 fn fits(
     features: &[Feature],
     numbers: &[Number],
@@ -339,7 +339,7 @@ fn fits(
                 Kind::Category { .. } => (0, 0),
             };
             let tallest = (looked_up..feature.kind.rows()).map(|row| weight(feature.first_row.wrapping_add(row))).max();
-            // At most 4096 features of 2^15 * 2^23 twice: far from a u64's end.
+            // At most 4096 features, each at most 2^15 * 2^23 twice: far below the limit of a u64.
             bound = bound.wrapping_add(linear).wrapping_add(tallest.unwrap_or(0) << format.fraction);
         }
         let scaled = (bound >> SUM_SHIFT).wrapping_add(1).wrapping_mul(u64::from(u16::from_le_bytes(*scale)));
@@ -350,8 +350,8 @@ fn fits(
     true
 }
 
-/// Returns a number inside (0, 1) in units of 2^-32, rounded up: from its bits, as
-/// [`super::number::fixed`] does it.
+/// Returns a number inside (0, 1) in units of 2^-32, rounded up. Like [`super::number::fixed`], it
+/// is computed from the bits of the number.
 fn threshold(x: f32) -> u32 {
     let bits = x.to_bits();
     let (exponent, mantissa) = (bits >> 23, bits & 0x007f_ffff | 0x0080_0000);

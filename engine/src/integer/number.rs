@@ -3,8 +3,8 @@
 use super::table::log2;
 use crate::schema::{Kind, Transform};
 
-/// Bits of a feature's largest magnitude in its own unit: differences of two then fit an i32 with
-/// one to spare.
+/// Bits of a feature's largest magnitude in its own unit: the difference of two numbers then fits
+/// an i32 with one bit to spare.
 const MAGNITUDE_BITS: i32 = 29;
 /// Larger numbers saturate here, which is beyond every range.
 const LIMIT: u32 = (1 << 30) - 1;
@@ -19,7 +19,7 @@ const LOG2_E: i64 = 1_549_082_005;
 pub struct Number {
     low: i32,
     high: i32,
-    /// Of the transformed number, in its unit.
+    /// The mean of the transformed number, in its unit.
     centre: i32,
     fraction_bits: i8,
     /// The transformed number is shifted right by this many bits (left if negative) to become a
@@ -29,7 +29,7 @@ pub struct Number {
 }
 
 impl Number {
-    /// What stands for a category.
+    /// The entry of a category, which is never read.
     pub(super) const NONE: Self = Self { low: 0, high: 0, centre: 0, fraction_bits: 0, shift: 0, logarithm: false };
 
     /// Returns a numeric feature in fixed point, where a scale of 1 has `fraction` bits; `None` for
@@ -71,15 +71,15 @@ impl Number {
         Some(number)
     }
 
-    /// Returns the fraction bits of the feature's own unit: values given in it need no shift.
-    /// Negative where the unit is more than 1.
+    /// Returns the number of fraction bits of the feature's own unit: values in this unit need no
+    /// shift. Negative if the unit is above 1.
     #[must_use]
     pub fn fraction_bits(&self) -> i8 {
         self.fraction_bits
     }
 
-    /// Returns the binary exponent of one unit of the scale: so much of the number, or of `log2(1 +
-    /// x)` for [`Transform::Log1p`].
+    /// Returns the binary exponent of one unit of the scale, as an amount of the number or, for
+    /// [`Transform::Log1p`], of `log2(1 + x)`.
     #[must_use]
     pub fn scale_exponent(&self) -> i32 {
         let bits = if self.logarithm { LOG_BITS } else { self.fraction_bits };
@@ -130,7 +130,7 @@ impl Number {
 
 /// Returns an f32 in units of `2^-fraction_bits`, without float operations, rounded half away from
 /// 0. Larger numbers saturate at 2^30 units and infinities count as 2^128; both are beyond every
-///    range.
+/// range.
 #[inline]
 #[must_use]
 pub fn fixed(x: f32, fraction_bits: i8) -> i32 {
@@ -141,7 +141,7 @@ pub fn fixed(x: f32, fraction_bits: i8) -> i32 {
     signed(shifted(mantissa, shift), bits >> 31 != 0)
 }
 
-/// Returns `raw / 2^from` in units of `2^-to`, rounded and held as [`fixed`] does it.
+/// Returns `raw / 2^from` in units of `2^-to`, rounded and saturated like [`fixed`].
 #[inline]
 pub(super) fn rescaled(raw: i32, from: i8, to: i8) -> i32 {
     let shift = i32::from(to).wrapping_sub(i32::from(from));

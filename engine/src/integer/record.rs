@@ -10,7 +10,7 @@ use crate::schema::{Feature, FeatureIndex, FeatureKey, Kind, Layout, Note, bin_b
 #[derive(Debug)]
 pub(super) struct FixedLayout<'a, const FEATURES: usize> {
     pub layout: Layout<'a, FEATURES>,
-    /// One a feature; of a category it is never read.
+    /// One per feature; the entry of a category is never read.
     pub numbers: heapless::Vec<Number, FEATURES>,
     /// The bin edges of every feature, i32 in the feature's unit.
     pub edges: &'a [[u8; 4]],
@@ -26,7 +26,7 @@ pub(super) struct FixedLayout<'a, const FEATURES: usize> {
 #[derive(Clone, Debug)]
 pub struct Record<'m, const FEATURES: usize> {
     pub(super) fixed: &'m FixedLayout<'m, FEATURES>,
-    /// The terms of feature 0, then of feature 1, ...: as many as the schema says.
+    /// The terms of feature 0, then of feature 1, and so on; their numbers are those of the schema.
     terms: [[Term; 2]; FEATURES],
     notes: [Note; FEATURES],
 }
@@ -187,7 +187,7 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         }
     }
 
-    /// `x`: in the feature's unit.
+    /// Writes the terms of a number `x` in the feature's unit.
     #[inline(never)]
     fn write_number(&mut self, index: usize, feature: &Feature, number: &Number, x: i32) -> Note {
         let inside = number.clamp(x);
@@ -206,7 +206,7 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
         self.write(index, feature, linear(), Some(bin), note)
     }
 
-    /// `code == levels` is the unseen row.
+    /// Writes the term of a level; `code == levels` selects the unseen row.
     #[inline]
     fn write_level(&mut self, index: usize, feature: &Feature, levels: u16, code: u16) -> Note {
         let note = if code < levels { Note::Usual } else { Note::Unseen };
@@ -220,8 +220,8 @@ impl<'m, const FEATURES: usize> Record<'m, FEATURES> {
             Kind::Category { levels } => u32::from(levels).wrapping_add(1),
         };
         let missing = self.whole(feature.first_row.wrapping_add(row));
-        // Where a bin's row follows, it is the missing row, and the linear one adds nothing; else
-        // the missing row takes the linear one's place.
+        // With bins, the missing row replaces the row of the bin, and the linear row adds nothing.
+        // Otherwise the missing row replaces the linear row.
         let nothing = Term { row: feature.first_row, scale: 0 };
         match feature.terms() {
             2 => self.write(index, feature, nothing, Some(missing), Note::Missing),

@@ -1,11 +1,11 @@
-//! The functions of the integer kernel, by tables that the compiler computes in integers: every
-//! build has the same.
+//! The functions of the integer kernel, from tables that the compiler computes in integers, so that
+//! they are the same in every build.
 
 /// `2^(-1/64)`, in units of 2^-63.
 const STEP: u128 = 0x7e9f_0606_7a43_60ba;
 
 /// `2^(-i/64)`, in units of 2^-16.
-#[allow(clippy::indexing_slicing, clippy::cast_possible_truncation)] // what is past an end would not compile
+#[allow(clippy::indexing_slicing, clippy::cast_possible_truncation)] // an index out of range would not compile
 static EXP2: [u32; 65] = {
     let (mut table, mut power, mut i) = ([0; 65], 1_u128 << 63, 0);
     while i < table.len() {
@@ -37,7 +37,8 @@ static SIGMOID: [u16; 257] = {
 static LOG2: [u32; 65] = {
     let (mut table, mut i) = ([0; 65], 0);
     while i < table.len() {
-        // Digit by digit: squaring doubles the logarithm. One digit more than is kept, to round it.
+        // Digit by digit: squaring doubles the logarithm. Computes one more digit than is kept, for
+        // rounding.
         let (mut x, mut digits, mut count) = ((64 + i as u128) << 56, 0_u32, 0);
         while count < 21 {
             x = (x * x) >> 62;
@@ -52,16 +53,16 @@ static LOG2: [u32; 65] = {
     table
 };
 
-/// Returns `2^-x`; `x` and the result in units of 2^-16. Within 2e-5 of the exact value, relative
-/// to it, and one unit.
+/// Returns `2^-x`; `x` and the result in units of 2^-16. The error is at most 2e-5 of the exact
+/// value plus one unit.
 #[inline(always)]
 pub(super) fn exp2_negative(x: u32) -> u32 {
     let (from, to) = between(&EXP2, x >> 10 & 63);
-    // Rounded up, for the chord lies above the curve.
+    // Rounded up, since the chord lies above the curve.
     let part = from.wrapping_sub(to).wrapping_mul(x & 1023).wrapping_add(1023);
     let power = from.wrapping_sub(part >> 10);
     let halvings = x >> 16;
-    // A u32 would be shifted by 32 and more places modulo 32.
+    // A shift of a u32 by 32 or more places would be taken modulo 32.
     power >> if halvings < 31 { halvings } else { 31 }
 }
 
@@ -79,8 +80,7 @@ pub(super) fn sigmoid(z: i32) -> u32 {
     if z < 0 { (1_u32 << 16).wrapping_sub(above) } else { above }
 }
 
-/// Returns `log2(x / 2^31)` plus 31 of a number above 0, in units of 2^-20. Within 5e-5 of the
-/// exact value.
+/// Returns `log2(x)` of a number above 0, in units of 2^-20. Within 5e-5 of the exact value.
 pub(super) fn log2(x: u32) -> i32 {
     let zeros = x.leading_zeros();
     let mantissa = x.wrapping_shl(zeros);

@@ -29,7 +29,7 @@ pub(super) type Mac = [u8; MAC_BYTES];
 pub struct DeviceId([u8; DEVICE_BYTES]);
 
 impl DeviceId {
-    /// Returns an id of at most 16 bytes, the rest of which are zeros; `None` for more.
+    /// Creates an id from at most 16 bytes, padded with zeros; `None` if there are more.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Option<Self> {
         let mut id = [0; DEVICE_BYTES];
@@ -153,7 +153,7 @@ mod mac {
         }
 
         fn hmac(&self) -> Hmac<Sha256> {
-            // As HMAC has it, the rest of a block is zeros.
+            // HMAC pads the key with zeros to a block.
             let mut block = [0; 64];
             block.iter_mut().zip(self.0).for_each(|(to, from)| *to = from);
             Hmac::new(&block.into())
@@ -205,8 +205,8 @@ mod mac {
     }
 
     impl Status<'_> {
-        /// Returns whether the status has a MAC, and it is the one by this key. The comparison
-        /// takes constant time.
+        /// Returns whether the status has a MAC that was made with this key. The comparison takes
+        /// constant time.
         #[must_use]
         pub fn is_authentic(&self, key: &Key) -> bool {
             let parts = self.as_bytes().split_last_chunk::<MAC_BYTES>().filter(|_| self.has_mac());
@@ -244,7 +244,7 @@ mod tests {
         monitor
     }
 
-    /// The frame of these bytes with a header that fits.
+    /// Returns a frame with a valid header for this payload.
     fn sealed(version: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
         [&frame::seal(MAGIC, version, flags, payload).unwrap()[..], payload].concat()
     }
@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(shown(b"pump-7"), "pump-7");
         assert_eq!(shown(b"0123456789abcdef"), "0123456789abcdef");
         assert_eq!(shown(b""), "00000000000000000000000000000000");
-        // Nothing that a terminal would obey, or that is not seen.
+        // An id with control characters or spaces is shown in hexadecimal.
         assert_eq!(shown(b"\x1b[2J"), "1b5b324a000000000000000000000000");
         assert_eq!(shown(b"a b"), "61206200000000000000000000000000");
         assert_eq!(shown(b"a\0b"), "61006200000000000000000000000000");
@@ -363,8 +363,8 @@ mod tests {
             assert!(!Status::read(monitor().write(&mut buffer).unwrap()).unwrap().is_authentic(&key));
         }
 
-        /// A forger without the key, who mends the checksum: every bit, every byte left out, every
-        /// other version and flag.
+        /// A forger without the key corrects the checksum after flipping any bit, leaving out any
+        /// byte, or changing the version or a flag.
         #[test]
         fn whatever_is_changed_is_not_authentic() {
             let key = fleet().of_device(&sender(1).device);
@@ -379,7 +379,7 @@ mod tests {
                 read += usize::from(Status::read(&forged).is_ok());
                 assert!(!is_authentic(&forged), "bit {bit}");
             }
-            // Sender and MAC are free to change, and many counts.
+            // Sender, MAC and many counts can be changed, and the status can still be read.
             assert!(read > 8 * (SENDER_BYTES + 10), "{read} were read");
             for end in 0..payload.len() {
                 for (version, flags) in [(1, 0), (2, 0), (2, FLAG_MAC)] {

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! frame of magic "FEMT", version 1 (see crate::frame)
-//! payload = the content of a status (see super::Status), then the detectors: of all records, then of each group but the
-//!           reference, for each what is watched
+//! payload = the content of a status (see super::Status), then the detectors of all records, then
+//!           those of each group except the reference, one for each monitored quantity
 //! ```
 
 use core::fmt;
@@ -22,8 +22,9 @@ const VERSION: u16 = 1;
 /// buckets and their number, two u32.
 pub(super) const DETECTOR_BYTES: usize = 1 + 16 + 12 + 16 * (5 * 8 + 1) + 2 * 5;
 
-/// Bytes of the longest state of this many groups and features, both within their limits.
-#[allow(clippy::arithmetic_side_effects)] // found at compile time
+/// Returns the size in bytes of the longest state of this many groups and features, both within
+/// their limits.
+#[allow(clippy::arithmetic_side_effects)] // computed at compile time
 pub(super) const fn bytes(groups: usize, features: usize) -> usize {
     status::bytes(groups, features) + groups * Watched::COUNT * DETECTOR_BYTES
 }
@@ -153,8 +154,8 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
     }
 }
 
-/// Checks the next detector. Not inlined, as [`take_detector`], so that each lies on the stack
-/// once: 700 bytes.
+/// Checks the next detector. Like [`take_detector`], it is not inlined, so that a detector takes
+/// its 700 bytes of stack only once.
 #[inline(never)]
 fn check_detector(content: &mut Content<'_>, group: usize) -> Result<(), RestoreError> {
     let detector: Detector = content.take().map_err(RestoreError::State)?;
@@ -174,7 +175,7 @@ fn take_detector(content: &mut Content<'_>, to: &mut Detector) {
     }
 }
 
-/// Writes items to the front, and `rest` behind them.
+/// Writes the items to the front, and fills the remainder with `rest`.
 fn fill<T: Copy>(to: &mut [T], items: impl Iterator<Item = T>, rest: T) {
     to.iter_mut().zip(items.chain(core::iter::repeat(rest))).for_each(|(to, item)| *to = item);
 }

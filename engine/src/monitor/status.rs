@@ -11,9 +11,9 @@ use crate::limits::MAX_FEATURES;
 
 /// First bytes of every status.
 pub(super) const MAGIC: [u8; 4] = *b"FEMS";
-/// The first format version, of a device without a name.
+/// The first format version, for a device without an id.
 const VERSION: u16 = 1;
-/// The second: with its sender behind the events, and a MAC where the flag says so.
+/// The second format version: the sender follows the events, and then a MAC if the flag is set.
 pub(super) const STATUS_OF_A_SENDER: u16 = 2;
 
 // Longest encodings: 5 bytes for a u32, 10 for a u64, 3 for a u16, 4 for an f32.
@@ -25,8 +25,9 @@ const HEAD_BYTES: usize = 5 + 4 + 1 + 3 + 1 + 5 + 10 + 10 + INPUT_BYTES + TALLY_
 /// The size of the longest status of any monitor, in bytes.
 pub const MAX_STATUS_BYTES: usize = bytes(MAX_GROUPS, MAX_FEATURES) + SENDER_BYTES;
 
-/// Bytes of the longest status of this many groups and features, both within their limits.
-#[allow(clippy::arithmetic_side_effects)] // some ten thousand, found at compile time
+/// Returns the size in bytes of the longest status of this many groups and features, both within
+/// their limits.
+#[allow(clippy::arithmetic_side_effects)] // some ten thousand, computed at compile time
 pub(super) const fn bytes(groups: usize, features: usize) -> usize {
     HEADER_BYTES + HEAD_BYTES + groups * TALLY_BYTES + features * INPUT_BYTES + EVENTS * EVENT_BYTES
 }
@@ -61,7 +62,7 @@ impl Head {
 
     fn is_sound_event(&self, event: &Event) -> bool {
         let change = &event.change;
-        // A gap is 1 at most, except for what rounding adds to a mean.
+        // A gap is at most 1, except for the rounding of a mean.
         let in_range = |mean: f32| mean.abs() <= 1.001;
         event.group < self.groups
             && event.at <= self.observed
@@ -86,7 +87,7 @@ impl<const GROUPS: usize, const FEATURES: usize> Monitor<GROUPS, FEATURES> {
         self.write_to(buffer).ok_or(MonitorError::BufferTooSmall { found, enough: Self::STATUS_BYTES })
     }
 
-    /// `None` if the buffer is too small.
+    /// Writes the status; `None` if the buffer is too small.
     fn write_to<'b>(&self, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
         self.framed(MAGIC, VERSION, 0, buffer, |_| Some(()))
     }
@@ -145,21 +146,24 @@ impl Payload<'_> {
 ///
 /// ```text
 /// byte 0        4         6        8              12         16
-///      +--------+---------+--------+--------------+----------+------------------------------------------------------+
-///      | "FEMS" | version | flags  | payload      | CRC-32   | payload, postcard: head, the tally of each group,    |
-///      |        | u16     | u16    | length, u32  | u32      | the input counts of each feature, the events         |
-///      +--------+---------+--------+--------------+----------+------------------------------------------------------+
+///      +--------+---------+--------+--------------+----------+---------+
+///      | "FEMS" | version | flags  | payload      | CRC-32   | payload |
+///      |        | u16     | u16    | length, u32  | u32      |         |
+///      +--------+---------+--------+--------------+----------+---------+
 ///
-/// version 2: flags bit 0: a MAC; behind the events the id of the device (16 bytes), its counter (u64, 8 bytes), and the MAC (16 bytes):
-///        the first half of the HMAC-SHA-256 of bytes 0 to 11 and of the payload up to the MAC
+/// payload = postcard: head, the tally of each group, the input counts of each feature, the events
+/// head    = CRC of the model, its threshold (f32), groups (u8), features (u16), events (u8),
+///           events dropped (u32), since (u64), observations (u64), input counts of all records,
+///           tally of the records without a group
 ///
-/// head = CRC of the model, its threshold (f32), groups (u8), features (u16), events (u8), events dropped (u32),
-///        since (u64), observations (u64), input counts of all, tally of the records without a group
+/// version 2: after the events, the id of the device (16 bytes), its counter (u64, 8 bytes) and, if
+///           bit 0 of the flags is set, a MAC (16 bytes): the first half of the HMAC-SHA-256 of
+///           bytes 0 to 11 and of the payload up to the MAC
 /// ```
 ///
-/// As in a model ([`crate::format`]): little endian; the CRC (ISO-HDLC) covers what stands before
-/// it and after it; every length is exact and every varint the shortest; nothing is decoded before
-/// the CRC is checked.
+/// As in a model ([`crate::format`]): integers are little endian; the CRC (ISO-HDLC) covers all
+/// bytes before it and after it; every length is exact and every varint the shortest; nothing is
+/// decoded before the CRC is checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Status<'a> {
     head: Head,
@@ -198,14 +202,14 @@ impl<'a> Status<'a> {
         Ok(status)
     }
 
-    /// Reads the content behind a header that was checked; returns what follows it too.
+    /// Reads the content after a checked header. Also returns the reader of what follows it.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<(Self, Content<'a>), StatusError> {
         let mut reader = Content { bytes, at: HEADER_BYTES };
         let head: Head = reader.take()?;
         if !head.is_sound() {
             return Err(StatusError::ImpossibleHead);
         }
-        // Of these no group can have more, unless it counts no further.
+        // The tallies cannot add up to more records than were observed.
         let (mut rows, all) = (head.ungrouped.rows(), head.observed);
         let groups_at = reader.at;
         for group in 0..head.groups {
@@ -331,7 +335,7 @@ pub(super) struct Content<'a> {
     pub at: usize,
 }
 
-/// Bytes of the longest encoding of one value: a detector's.
+/// The size in bytes of the longest encoding of one value, a detector.
 const LONGEST: usize = 720;
 const _: () = assert!(LONGEST >= super::state::DETECTOR_BYTES && LONGEST >= HEAD_BYTES);
 
@@ -350,7 +354,7 @@ impl<'a> Content<'a> {
     }
 }
 
-/// Returns values that follow each other, and were read once.
+/// Returns consecutive values that were already checked.
 fn items<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> impl Iterator<Item = T> + use<'a, T> {
     let mut rest = bytes;
     core::iter::from_fn(move || {
@@ -441,7 +445,7 @@ mod tests {
     use crate::drift::Change;
     use crate::monitor::Watched;
 
-    /// Every number at its longest: the bound is the length, to the byte, except for the label
+    /// With every number at its longest, the length is that of the bound, except for the label
     /// cells of decisions, which are 0 and take a byte each.
     #[test]
     fn the_longest_status_is_as_long_as_said() {
@@ -457,7 +461,8 @@ mod tests {
             monitor.events.push(Event { watched: Watched::Error, group: 2, at: u64::MAX, change });
         });
         let mut buffer = [0xa5; Monitor::<3, 5>::STATUS_BYTES];
-        // Features of 5 are one byte, of 300 two, of 4096 two as well: the bound has three.
+        // The number of features takes one byte for 5, and two for 300 and for 4096; the bound has
+        // three.
         let length = monitor.write(&mut buffer).unwrap().len();
         assert_eq!(length, Monitor::<3, 5>::STATUS_BYTES.wrapping_sub(2));
         for shorter in [0, 15, 16, 17, length.wrapping_sub(1)] {
@@ -467,7 +472,8 @@ mod tests {
         }
     }
 
-    /// Twice the four cells and the burden; the sum of distances, found, none; the sum of scores.
+    /// Twice the four cells and the burden; then the sum of distances and the numbers of records
+    /// with and without recourse; then the sum of scores.
     fn longest_tally() -> [u8; TALLY_BYTES] {
         let (cell, sum) =
             ([0xff, 0xff, 0xff, 0xff, 0x0f], [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]);
@@ -478,7 +484,7 @@ mod tests {
         bytes
     }
 
-    /// A tally of which a counter is at its end counts no further as a whole.
+    /// Once a counter of a tally reaches its maximum, the whole tally stops counting.
     #[test]
     fn counters_stop_together_and_never_wrap() {
         let mut full: Tally = postcard::from_bytes(&longest_tally()).unwrap();
@@ -489,7 +495,8 @@ mod tests {
         assert!(full == before && full.is_full());
         full.merge(&before);
         assert_eq!(full, before);
-        // One cell at its end, favourable decisions: a declined record would bend the rate.
+        // Only the cell of favourable decisions is full: counting a declined record would distort
+        // the rate.
         let mut bytes = [0; TALLY_BYTES];
         bytes.iter_mut().skip(1).zip([0xff, 0xff, 0xff, 0xff, 0x0f]).for_each(|(to, from)| *to = from);
         let mut one: Tally = postcard::from_bytes(&bytes).unwrap();

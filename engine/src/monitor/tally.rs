@@ -155,18 +155,19 @@ impl InputCounts {
         self.unseen = self.unseen.saturating_add(other.unseen);
     }
 
-    /// Counts what is noted in these bits.
+    /// Counts the notes in these bits.
     pub(super) fn observe(&mut self, notes: u8) {
         let once = |note: Note| u32::from(note.is_in(notes));
         self.merge(&Self { missing: once(Note::Missing), clamped: once(Note::Clamped), unseen: once(Note::Unseen) });
     }
 
-    /// Whether all are within those of `other`.
+    /// Returns whether no count exceeds that of `other`.
     pub(super) fn is_within(&self, other: &Self) -> bool {
         self.missing <= other.missing && self.clamped <= other.clamped && self.unseen <= other.unseen
     }
 
-    /// Whether this many records can have given them, one of each a record.
+    /// Returns whether this many records can have these counts: at most one of each kind per
+    /// record.
     pub(super) fn is_at_most(&self, records: u64) -> bool {
         [self.missing, self.clamped, self.unseen].into_iter().all(|count| u64::from(count) <= records)
     }

@@ -89,7 +89,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         self.few_changes_without(record, rules, &everything, recourse, keep_going)?;
         let mut count = keep(answers, 0, recourse, &everything);
         let (mut evaluations, mut looks, mut rank) = (recourse.evaluations, recourse.looks, 0_usize);
-        // Starting from the nearest, all others are searched for, whatever the room, and the
+        // All alternatives to the nearest answer are searched for, even beyond the room, and the
         // nearest of them are kept.
         while answers.len() > 1 && rank < count && (rank == 0 || count < answers.len()) && !recourse.stopped {
             let Some(parent) = answers.get(rank).copied() else { break };

@@ -1,14 +1,14 @@
-//! One feature of a search: the pieces of it that are worth a look along a direction, and where the
-//! point is on it.
+//! One feature of a search: the place of the point on it, and the pieces worth considering along a
+//! direction.
 
 use super::knapsack::Portions;
 use super::reach::{Piece, Place, Reach};
 use crate::schema::clamp;
 
-/// Pieces that one direction keeps of a feature.
+/// The maximum number of pieces kept of a feature along one direction.
 pub(super) const PIECES: usize = 8;
 
-/// A piece, and what looking up its row adds along the direction.
+/// A piece, and the gain of its weight row along the direction, compared with the record's own row.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     piece: Piece,
@@ -23,20 +23,20 @@ impl Candidate {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Axis {
     pub reach: Reach,
-    /// The point that is looked at.
+    /// The place of the point under consideration.
     pub point: Place,
     /// The nearest favourable point so far.
     pub best: Place,
-    /// What a standard deviation adds along the direction.
+    /// The gain of a position of 1 along the direction.
     slope: f32,
     /// The pieces kept, nearest first.
     candidates: [Candidate; PIECES],
     count: u8,
-    /// Whether there were more.
+    /// Whether pieces were dropped for lack of room.
     has_dropped: bool,
-    /// The candidate that is best for the multiplier that was chosen by last, and the one that the
-    /// point is on.
+    /// The index of the best candidate for the multiplier chosen last.
     best_candidate: u8,
+    /// The index of the candidate that the point is on.
     on: u8,
     /// The piece that the point is on.
     chosen: Piece,
@@ -58,7 +58,7 @@ impl Axis {
         portions: Portions::NONE,
     };
 
-    /// Starts at the record.
+    /// Initialises the feature: the point and the best point are at the record.
     pub fn start(&mut self, reach: Reach) {
         *self = Self { reach, point: reach.origin, best: reach.origin, ..Self::NONE };
     }
@@ -68,11 +68,12 @@ impl Axis {
         self.best != self.reach.origin
     }
 
-    /// Takes up the pieces nearer than the root of `cost`, where `along` gives what a row adds
-    /// along the direction.
+    /// Collects the pieces nearer than the square root of `cost`. `along` returns the gain of a
+    /// weight row along the direction.
     ///
-    /// A piece that adds no more than a nearer one is skipped. Of more than [`PIECES`] the least
-    /// useful is dropped, see [`Axis::drop_least`]. Returns the number of pieces looked at.
+    /// A piece that gains no more than a nearer one is skipped. If there are more than [`PIECES`],
+    /// the least useful one is dropped, see [`Axis::drop_least`]. Returns the number of pieces
+    /// examined.
     pub fn look_along(&mut self, pieces: impl Iterator<Item = Piece>, cost: f32, along: impl Fn(u32) -> f32) -> u32 {
         let mut looks = 0_u32;
         self.slope = self.reach.slope(&along);
@@ -103,8 +104,8 @@ impl Axis {
         looks
     }
 
-    /// Returns whether the candidates are all there is: no piece was dropped, and any number of a
-    /// piece will do.
+    /// Returns whether the candidates are complete: no piece was dropped, and every number of a
+    /// piece is allowed.
     pub fn is_whole(&self) -> bool {
         !self.has_dropped && self.reach.is_continuous()
     }
@@ -113,9 +114,9 @@ impl Axis {
         self.candidates.get(..usize::from(self.count)).unwrap_or_default()
     }
 
-    /// Drops the candidate that rises least above the line from the one before it to the one after
-    /// it, in gain by cost: it would be chosen for the narrowest range of multipliers, if for any.
-    /// The first and the last stay.
+    /// Drops the candidate that rises least above the line from its predecessor to its successor,
+    /// in gain over cost: it is the best one for the narrowest range of multipliers, if for any.
+    /// The first and the last candidate stay.
     fn drop_least(&mut self) {
         let corner = |c: &Candidate| {
             let near = c.piece.near();
@@ -143,13 +144,13 @@ impl Axis {
         self.count = self.count.wrapping_sub(1);
     }
 
-    /// Returns where a candidate is best for a multiplier, and what that adds.
+    /// Returns the best position on a candidate for a multiplier, and the gain there.
     fn at(&self, candidate: &Candidate, multiplier: f32) -> (f32, f32) {
         let at = clamp(0.5 * multiplier * self.slope, candidate.piece.low, candidate.piece.high);
         (at, self.slope * at + candidate.gain)
     }
 
-    /// Puts the point where `multiplier * gain - cost` is largest; returns the gain.
+    /// Moves the point to where `multiplier * gain - cost` is largest. Returns the gain.
     #[inline(never)]
     pub fn choose(&mut self, multiplier: f32) -> f32 {
         let (mut most, mut chosen) = (f32::MIN, 0.0);
@@ -179,8 +180,8 @@ impl Axis {
         best.map_or(0.0, |candidate| self.value(candidate, multiplier))
     }
 
-    /// Returns how much less a candidate is worth than the best one; [`f32::MAX`] for the best one
-    /// and if there is none.
+    /// Returns how much less a candidate is worth than the best one; [`f32::MAX`] if it is the best
+    /// one or does not exist.
     pub fn regret(&self, candidate: usize, multiplier: f32) -> f32 {
         match self.candidates().get(candidate) {
             Some(other) if candidate != usize::from(self.best_candidate) => {
@@ -190,35 +191,35 @@ impl Axis {
         }
     }
 
-    /// Puts the point on a candidate; [`Axis::settle`] gives it a position.
+    /// Moves the point to a candidate; [`Axis::settle`] then sets its position.
     pub fn put(&mut self, candidate: usize) {
         if let Some(Candidate { piece, .. }) = self.candidates().get(candidate).copied() {
             self.chosen = piece;
             self.point.row = piece.row;
-            // Fewer than 256.
+            // Below 256.
             #[allow(clippy::cast_possible_truncation)]
             let on = candidate as u8;
             self.on = on;
         }
     }
 
-    /// Puts the point back on the best candidate.
+    /// Moves the point back to the best candidate.
     pub fn put_back(&mut self) {
         self.put(usize::from(self.best_candidate));
     }
 
-    /// Returns what the point adds along the direction.
+    /// Returns the gain of the point along the direction.
     pub fn gain_here(&self) -> f32 {
         let on = self.candidates.get(usize::from(self.on));
         on.map_or(0.0, |candidate| self.slope * self.point.at + candidate.gain)
     }
 
-    /// Puts the point where it would be for another multiplier on the piece that it is on.
+    /// Moves the point, on its piece, to the best position for a multiplier.
     pub fn settle(&mut self, multiplier: f32) {
         self.point.at = clamp(0.5 * multiplier * self.slope, self.chosen.low, self.chosen.high);
     }
 
-    /// Returns gain and cost of each candidate for a multiplier.
+    /// Returns the gain and the cost of each candidate at its best position for a multiplier.
     pub fn offers(&self, multiplier: f32) -> impl Iterator<Item = (f32, f32)> {
         self.candidates().iter().map(move |candidate| {
             let (at, gain) = self.at(candidate, multiplier);
@@ -226,7 +227,7 @@ impl Axis {
         })
     }
 
-    /// Puts the point on a candidate.
+    /// Moves the point to a candidate, at the best position for a multiplier.
     pub fn take(&mut self, candidate: usize, multiplier: f32) {
         self.put(candidate);
         self.settle(multiplier);

@@ -3,25 +3,26 @@
 use super::knapsack::{Knapsack, LEVELS};
 use super::search::Search;
 
-/// Directions that a descent follows at most.
+/// The maximum number of directions that a descent follows.
 const DIRECTIONS: u32 = 4;
-/// Halvings of the logarithm of the multiplier.
+/// The number of bisections of the logarithm of the multiplier.
 const BISECTIONS: u32 = 8;
-/// A multiplier that lets nothing but gain count, and the factor and number of steps towards it or
-/// towards 0.
+/// A multiplier so large that only gain counts, and the factor and maximum number of the steps
+/// towards it or towards 0.
 const UNBOUNDED: f32 = 1e12;
 const FACTOR: f32 = 4.0;
 const STEPS: u32 = 20;
-/// Pieces are packed along a direction whose point costs less than this multiple of the best.
+/// Pieces are packed along a direction if its point costs less than this multiple of the best
+/// point.
 const WORTH_PACKING: f32 = 1.5;
-/// A way to a level is looked at where it costs less than this many times the best point: inside
-/// pieces it may yet come nearer.
+/// A packing is scored if it costs less than this multiple of the best point: moving inside the
+/// pieces may still bring it nearer.
 const WORTH_A_LOOK: f32 = 1.05;
 
 impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> {
-    /// Follows one direction after the other, from the one that is set, while each brings the best
-    /// point nearer. Until there is a best point it climbs, where an expert is given towards that
-    /// expert's share, and else towards p.
+    /// Follows one direction after another, starting with the current one, as long as each brings
+    /// the best point nearer. Without a best point, follows the gradient of the expert's share if
+    /// an expert is given, and otherwise the gradient of p.
     #[inline(never)]
     pub fn descend(&mut self, expert: Option<usize>) {
         for _ in 0..DIRECTIONS {
@@ -46,8 +47,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
         }
     }
 
-    /// Takes up each feature's pieces along the direction, those nearer than the best point;
-    /// returns whether they are all there is.
+    /// Collects each feature's pieces along the direction that are nearer than the best point.
+    /// Returns whether they are complete.
     #[inline(never)]
     pub fn look_along(&mut self) -> bool {
         let (model, cost) = (self.model, self.cost);
@@ -67,15 +68,17 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
         is_whole
     }
 
-    /// Puts the point where a multiplier has it and scores it; returns whether it is favourable.
+    /// Moves the point to its place for a multiplier and scores it. Returns whether it is
+    /// favourable.
     #[inline(never)]
     fn is_enough(&mut self, multiplier: f32) -> bool {
         self.axes().for_each(|axis| _ = axis.choose(multiplier));
         self.evaluate()
     }
 
-    /// Finds the smallest multiplier whose point is favourable, and puts the point there, or nearer
-    /// on the same pieces. Where none is, the point is at the largest gain; returns false.
+    /// Finds the smallest multiplier whose point is favourable, and moves the point there, or
+    /// nearer on the same pieces. If there is none, returns false with the point at the largest
+    /// gain.
     #[inline(never)]
     fn find_multiplier(&mut self) -> bool {
         let (mut enough, mut too_little) = (self.multiplier, 0.0);
@@ -109,8 +112,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
         true
     }
 
-    /// Puts the point, on the pieces it is on, where the smallest favourable multiplier has it; the
-    /// last one is taken to be favourable.
+    /// Moves the point, on its pieces, to its position for the smallest favourable multiplier. The
+    /// current multiplier is assumed to be favourable.
     #[inline(never)]
     fn settle(&mut self) {
         let (mut enough, mut too_little) = (self.multiplier, 0.0);
@@ -123,8 +126,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
         self.evaluate();
     }
 
-    /// Looks for whole pieces that are favourable together and nearer than the best point; returns
-    /// whether there are.
+    /// Searches for a set of whole pieces that is favourable and nearer than the best point.
+    /// Returns whether it found one.
     #[inline(never)]
     fn pack(&mut self) -> bool {
         let multiplier = self.multiplier;
@@ -133,8 +136,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
             return false;
         }
         let knapsack = Knapsack::pack(self.axes(), multiplier, gain);
-        // The least level that is favourable by the true score: costs rise with the levels, and so,
-        // nearly, does p.
+        // Find the lowest level that is favourable by the true score: the cost rises with the
+        // level, and p nearly always does.
         let (mut enough, mut too_little) = (LEVELS, 0);
         while enough.wrapping_sub(too_little) > 1 {
             let middle = enough.midpoint(too_little);

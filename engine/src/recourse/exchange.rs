@@ -1,33 +1,34 @@
-//! Exchange: one change of the best point taken back, another made instead, by the true score.
+//! Exchange: takes back one change of the best point and makes another one instead, by the true
+//! score.
 
 use super::axis::{Axis, PIECES};
 use super::reach::{Piece, Place};
 use super::search::{FINE, Lanes, NEARER, Search};
 use crate::schema::{Feature, clamp};
 
-/// Within a piece, points are tried at least this many standard deviations apart, and no more than
-/// this many on either side. Between two of them p cannot reach the threshold, unless they are that
-/// near.
+/// Within a piece, the points tried are at least this many standard deviations apart. If they are
+/// farther apart, p cannot reach the threshold between them.
 const APART: f32 = 1.0 / 32.0;
+/// The maximum number of points tried on either side within a piece.
 const POINTS: f32 = 64.0;
-/// Evaluations after which no more pairs are tried.
+/// The number of evaluations after which no more pairs are tried.
 const PAIRS_BUDGET: u32 = 2048;
 
-/// A point from which one feature is to be changed.
+/// A point from which one feature is changed.
 struct Base<const EXPERTS: usize> {
     lanes: Lanes<EXPERTS>,
-    /// Squared distance that a change may add.
+    /// The squared distance that the change may add.
     budget: f32,
     /// Whether only changes that gain along the direction are tried.
     gaining: bool,
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> {
-    /// Replaces one change of the best point by a nearer one, of the same or another feature, or
-    /// all by one; returns whether that was possible.
+    /// Replaces one change of the best point by a nearer one, in the same or another feature, or
+    /// replaces all changes by one. Returns whether this was possible.
     ///
-    /// Changes against the gradient at the best point, which is the direction, are skipped, unless
-    /// there is but one change, to be replaced by one: with one feature, all are tried.
+    /// If there is more than one change, replacements against the gradient at the best point, which
+    /// must be the direction, are skipped. If there is only one change, all replacements are tried.
     #[inline(never)]
     pub fn exchange(&mut self) -> bool {
         let changed = self.axes().filter(|axis| axis.is_changed()).count();
@@ -40,7 +41,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
             if self.complete(changed > 1) {
                 return true;
             }
-            // On steps, a nearer point need not be found by one change alone.
+            // With steps, a nearer point may need a second change to make up for this one.
             if let Some(place) = nearer {
                 self.point_at_best(None);
                 self.axes().skip(without).take(1).for_each(|axis| axis.point = place);
@@ -53,14 +54,15 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
         changed > 1 && self.complete(true)
     }
 
-    /// Looks for the nearest change of the record in one feature; returns whether there is one.
+    /// Searches for the nearest favourable point that changes one feature. Returns whether there is
+    /// one.
     pub fn change_one(&mut self) -> bool {
         self.axes().for_each(|axis| axis.point = axis.reach.origin);
         self.complete(false)
     }
 
-    /// Looks for a change of the record in two features, of which one goes to the near or far end
-    /// of a piece; returns whether there is one. It ends after [`PAIRS_BUDGET`] evaluations.
+    /// Searches for a favourable point that changes two features, one of them to an end of a piece.
+    /// Returns whether it found one. Stops after [`PAIRS_BUDGET`] evaluations.
     #[inline(never)]
     pub fn change_two(&mut self) -> bool {
         let until = self.answer.evaluations.saturating_add(PAIRS_BUDGET);
@@ -86,8 +88,8 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
         false
     }
 
-    /// Looks for the nearest change of one feature that makes the point favourable; returns whether
-    /// it is then nearer than the best.
+    /// Searches for the nearest change of one feature that makes the point favourable. Returns
+    /// whether the point is then nearer than the best.
     #[inline(never)]
     fn complete(&mut self, gaining: bool) -> bool {
         if self.evaluate() {
@@ -110,7 +112,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
         self.accept()
     }
 
-    /// Returns the nearest place of a feature that makes a point favourable within the budget.
+    /// Returns the nearest place on a feature that makes a point favourable within the budget.
     #[inline(never)]
     fn scan(&mut self, base: &Base<EXPERTS>, axis: &Axis, feature: &Feature) -> Option<Place> {
         let Axis { reach, point, .. } = axis;
@@ -134,7 +136,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
                 }
             }
             let place = |at: f32| reach.on_step(feature, edges, Place { row: piece.row, at });
-            // What the log-odds lack at a position; `None` if it is favourable.
+            // Returns the log-odds that a position lacks; `None` if it is favourable.
             let mut lack = |at: f32| {
                 let mut lanes = self.with_change(&lanes, reach, place(at), 1.0);
                 if self.score(&mut lanes) { None } else { Some(needed - self.log_odds()) }
@@ -158,10 +160,11 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
     }
 }
 
-/// Returns the position nearest to `near` that is favourable, on the way to `end`. `near` is not:
-/// its log-odds lack `at_near`, and rise by `steepest` for a position of 1 at most. So each step
-/// goes as far as nothing can be favourable, or a little farther, and halving finds where it was.
-/// `lack`: what the log-odds lack at a position, `None` if it is favourable.
+/// Returns the favourable position nearest to `near` on the way to `end`. `near` is not favourable:
+/// its log-odds lack `at_near`, and a position of 1 raises them by at most `steepest`. Each step
+/// therefore covers a distance in which nothing can be favourable, or the minimum distance if that
+/// is larger. Halving then locates the boundary. `lack` returns the log-odds that a position lacks,
+/// `None` if it is favourable.
 #[inline(never)]
 fn first_favourable(
     near: f32,
@@ -171,7 +174,7 @@ fn first_favourable(
     lack: &mut impl FnMut(f32) -> Option<f32>,
 ) -> Option<f32> {
     let length = (end - near).abs();
-    // Neither a length of 0 nor a p that cannot rise gets anywhere.
+    // Nothing is favourable if the length is 0 or the log-odds cannot rise far enough.
     if length == 0.0 || at_near > steepest * length * 1.001 + 1e-3 {
         return None;
     }

@@ -23,7 +23,7 @@ pub(super) struct Portion {
     before: u8,
 }
 
-/// By level.
+/// The portions of one feature, by level.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Portions([Portion; LEVELS]);
 
@@ -38,8 +38,8 @@ pub(super) struct Knapsack {
 }
 
 impl Knapsack {
-    /// Packs the pieces of all features at a multiplier. `gain` is that of a point that is known to
-    /// suffice.
+    /// Packs the pieces of all features at a multiplier. `gain` is the gain of a point that is
+    /// known to suffice.
     pub fn pack<'a>(axes: impl Iterator<Item = &'a mut Axis>, multiplier: f32, gain: f32) -> Self {
         let quantum = gain / KNOWN;
         let mut costs = [f32::MAX; LEVELS];
@@ -54,7 +54,7 @@ impl Knapsack {
                     continue;
                 }
                 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-                // saturates, and the levels end at the last
+                // saturates; levels above the last one count as the last one
                 let levels = (gain / quantum + 0.5) as usize;
                 for (before, sum) in (0..=u8::MAX).zip(costs) {
                     let level = levels.saturating_add(before.into()).min(LEVELS.saturating_sub(1));
@@ -72,7 +72,7 @@ impl Knapsack {
         Self { costs }
     }
 
-    /// Returns the cheapest level from one on, with its cost.
+    /// Returns the cheapest level that is at least `from`, and its cost.
     pub fn cheapest(&self, from: usize) -> (usize, f32) {
         let mut cheapest = (0, f32::MAX);
         for (level, cost) in self.costs.iter().enumerate().skip(from) {
@@ -83,7 +83,7 @@ impl Knapsack {
         cheapest
     }
 
-    /// Puts the point on the pieces of a level; the features come last first.
+    /// Moves the point to the pieces of a level. The last feature comes first in `axes`.
     pub fn unpack<'a>(axes: impl Iterator<Item = &'a mut Axis>, level: usize, multiplier: f32) {
         let mut level = level;
         for axis in axes {

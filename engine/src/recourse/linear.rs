@@ -13,7 +13,7 @@
 use super::axis::PIECES;
 use super::search::Search;
 
-/// Features that leave their piece at the best multiplier together.
+/// The maximum number of features that leave their best piece at the same time.
 const DEPTH: usize = 8;
 /// The largest number of combinations of pieces that are solved.
 const COMBINATIONS: u32 = 2_000;
@@ -24,8 +24,8 @@ const UNBOUNDED: f32 = 1e12;
 /// The rounding error of a regret, as a share of the best cost.
 const SLACK: f32 = 1e-5;
 
-/// Pieces that features are on instead of those of the best multiplier: `feature * PIECES +
-/// candidate`, ascending.
+/// The pieces that features are on instead of their best ones, as `feature * PIECES + candidate`,
+/// ascending.
 #[derive(Clone, Copy)]
 struct Deviations {
     places: [usize; DEPTH],
@@ -53,8 +53,8 @@ impl Deviations {
 }
 
 impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> {
-    /// Finds the nearest favourable point of a logistic model, along the gradient, which is the
-    /// direction; returns whether the search is finished: the point is the nearest one, or there is
+    /// Finds the nearest favourable point of a logistic model along the gradient, which must be the
+    /// direction. Returns whether the search is finished: the point is the nearest one, or there is
     /// none.
     #[inline(never)]
     pub fn solve(&mut self) -> bool {
@@ -96,7 +96,7 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
                     {
                         best = (cost, at);
                     }
-                    // Of one feature only one piece.
+                    // At most one piece per feature.
                     next = (place / PIECES).wrapping_add(1).wrapping_mul(PIECES);
                     continue;
                 }
@@ -120,13 +120,13 @@ impl<const FEATURES: usize, const EXPERTS: usize> Search<'_, FEATURES, EXPERTS> 
         Some(self.needed_log_odds() - logit)
     }
 
-    /// Puts every feature on its best piece for a multiplier; returns the gain.
+    /// Moves every feature to its best piece for a multiplier. Returns the gain.
     fn gain_at_best_pieces(&mut self, multiplier: f32) -> f32 {
         self.axes().map(|axis| axis.choose(multiplier)).sum()
     }
 
-    /// Puts each feature where the least multiplier has it with which the pieces that it is on gain
-    /// `gap`; returns the cost, `None` if they cannot gain that much.
+    /// Moves each feature, on its piece, to its position for the smallest multiplier at which the
+    /// pieces gain `gap` together. Returns the cost, or `None` if they cannot gain that much.
     #[inline(never)]
     fn cost_of_pieces(&mut self, gap: f32) -> Option<f32> {
         let mut gain = |multiplier: f32| -> f32 {

@@ -7,14 +7,15 @@
 //!
 //! | feature | change | its part of the distance |
 //! | --- | --- | --- |
-//! | number | from `x` to `y` | `(t(y) - t(x)) / sd`, `t` the feature's transform, `sd` the standard deviation of `t(x)` in training |
+//! | number | from `x` to `y` | `(t(y) - t(x)) / sd` |
 //! | category | to another level seen in training | `sqrt(2)`, for any levels |
 //! | either, missing | none, since the distance from an unknown value is not known | |
 //!
-//! Each part is multiplied by the cost of the feature's rule, or 1 if it has no rule.
+//! `t` is the feature's transform, `sd` the standard deviation of `t(x)` in training. Each part is
+//! multiplied by the cost of the feature's rule, or 1 if it has no rule.
 //!
-//! One-hot indicators of two levels are `sqrt(2)` apart, and so are, as a root mean square, the
-//! standardised numbers of two random records. A change of level thus weighs as much as a typical
+//! The one-hot indicators of two levels are `sqrt(2)` apart. So are the standardised numbers of two
+//! random records, as a root mean square. A change of level thus weighs as much as a typical
 //! difference in a number. The indicators are not divided by their deviations, since a rare level
 //! would then be far away from everyone because it is rare. (Mixed distances of this kind: Gower
 //! 1971; for recourse, Ustun, Spangher and Liu 2019 and CERTIFAI, Sharma, Henderson and Ghosh 2020,
@@ -32,9 +33,12 @@
 //!
 //! | model and record | accuracy |
 //! | --- | --- |
-//! | one expert, at most 8 useful bins per number, no steps | exact up to rounding, also if there is no recourse |
-//! | one feature free | exact, except for favourable stretches narrower than 1/32 of a deviation or 1/64 of a bin |
+//! | one expert, at most 8 useful bins per number, no steps | exact up to rounding, also `None` |
+//! | one feature free | exact, except for very narrow favourable stretches |
 //! | otherwise | found by search; the tests `recourse` and `recourse_rules` state the accuracy |
+//!
+//! With one free feature, favourable stretches narrower than 1/32 of a deviation or 1/64 of a bin
+//! may be missed.
 //!
 //! # Cost
 //! At most [`MAX_EVALUATIONS`] evaluations of the mixture and those of one more descent, about 200,
@@ -144,9 +148,9 @@ impl<const FEATURES: usize, const EXPERTS: usize> Model<'_, FEATURES, EXPERTS> {
         self.recourse_while(record, rules, recourse, |_| true)
     }
 
-    /// Like [`Model::recourse_within`]. After each evaluation except the first, which is that of
-    /// the record, `keep_going` receives their number. If it returns false, the search ends with
-    /// the nearest record found so far, and [`Recourse::stopped`] is set.
+    /// Like [`Model::recourse_within`]. After each evaluation except the first, which scores the
+    /// record itself, `keep_going` receives the number of evaluations so far. If it returns false,
+    /// the search ends with the nearest record found so far, and [`Recourse::stopped`] is set.
     ///
     /// # Errors
     /// The same as [`Model::score`]; `recourse` is then unchanged.

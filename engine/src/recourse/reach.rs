@@ -1,9 +1,9 @@
-//! What of a feature a record can reach: the distance's units, and the pieces on which logits are
-//! linear.
+//! What a record can reach on one feature: the units of the distance, and the pieces on which
+//! logits are linear.
 //!
 //! Positions are in standard deviations from the record's own value, times the cost of the
-//! feature's rule. A *piece* is a bin, the whole range of a number without bins, or a level, which
-//! lies at [`LEVEL_CHANGE`] times that cost; what the rule forbids is on no piece.
+//! feature's rule. A *piece* is a bin, the whole range of a number without bins, or a level. A
+//! level lies at [`LEVEL_CHANGE`] times that cost. No piece contains what the rule forbids.
 
 use core::f32::consts::SQRT_2;
 
@@ -12,14 +12,14 @@ use crate::model::Model;
 use crate::record::Record;
 use crate::schema::{Feature, Kind, Note, Transform, bin, clamp};
 
-/// Distance of a change of level.
+/// The distance of a change of level at cost 1.
 pub const LEVEL_CHANGE: f32 = SQRT_2;
 
-/// Positions are cut to this magnitude: their squares stay finite.
+/// Positions are clamped to this magnitude, so that their squares stay finite.
 const FARTHEST: f32 = 1e9;
 
-/// A place on a feature: the row it looks up (the linear row where it looks up none), and its
-/// position.
+/// A place on a feature: its position, and the weight row that it looks up (the linear row if it
+/// looks up none).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Place {
     pub row: u32,
@@ -29,13 +29,13 @@ pub(super) struct Place {
 impl Place {
     pub const NONE: Self = Self { row: 0, at: 0.0 };
 
-    /// Returns the square of the distance to it.
+    /// Returns the square of the distance to this place.
     pub fn cost(self) -> f32 {
         self.at * self.at
     }
 }
 
-/// A stretch of a feature, and the row it looks up.
+/// A stretch of a feature, and the weight row that it looks up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Piece {
     pub row: u32,
@@ -46,40 +46,40 @@ pub(super) struct Piece {
 impl Piece {
     pub const NONE: Self = Self { row: 0, low: 0.0, high: 0.0 };
 
-    /// Returns its position nearest to the record's.
+    /// Returns the position nearest to the record's own.
     pub fn near(&self) -> f32 {
         clamp(0.0, self.low, self.high)
     }
 
-    /// Returns the most that a slope adds on it.
+    /// Returns the largest gain on the piece for a slope.
     pub fn most(&self, slope: f32) -> f32 {
         slope * if slope > 0.0 { self.high } else { self.low }
     }
 }
 
-/// What of one feature a record can reach.
+/// What a record can reach on one feature.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reach {
-    /// Where the record stands.
+    /// The record's own place.
     pub origin: Place,
     /// The linear row.
     pub linear: u32,
-    /// What a position of 1 is: the standard deviation by the cost; 0 if there is no linear row to
-    /// move along.
+    /// The change of the transformed number for a position of 1: the standard deviation divided by
+    /// the cost; 0 if there is no linear row to move along.
     pub unit: f32,
     /// The record's number, transformed and centred.
     value: f32,
-    /// The ends of what may be reached beside the record's own place, which may lie outside; of a
-    /// category, where its levels are.
+    /// The range of positions that may be reached besides the record's own, which may lie outside.
+    /// For a category, the position of its levels.
     low: f32,
     high: f32,
-    /// The numbers there, and of what they are multiples.
+    /// The range of numbers that may be proposed, and their steps.
     lowest: f32,
     highest: f32,
     steps: Steps,
-    /// The first of the rows that a value may look up.
+    /// The first of the weight rows that a value may look up.
     first_row: u32,
-    /// How many there are; 0 if the value is missing and stays so.
+    /// The number of those rows; 0 if the value cannot change.
     rows: u32,
 }
 
@@ -98,7 +98,7 @@ impl Reach {
         rows: 0,
     };
 
-    /// Returns what a record can reach of a feature by its rule.
+    /// Returns what a record can reach on a feature under its rule.
     pub fn new<const FEATURES: usize, const EXPERTS: usize>(
         model: &Model<'_, FEATURES, EXPERTS>,
         record: &Record<'_, FEATURES>,
@@ -135,8 +135,8 @@ impl Reach {
         }
     }
 
-    /// Returns whether a number may be proposed: within the range, on a step, and at a position on
-    /// a side of the record that may be reached.
+    /// Returns whether a number may be proposed: it is within the range and on a step, and its
+    /// position is on a side of the record that the rule allows.
     pub fn is_allowed(&self, number: f32, at: f32) -> bool {
         let is_on_step = self.steps.is_any() || self.steps.nearest(number) == number;
         let is_that_way = !(at < 0.0 && self.low >= 0.0 || at > 0.0 && self.high <= 0.0);
@@ -148,12 +148,12 @@ impl Reach {
         self.steps.is_any()
     }
 
-    /// Returns what a standard deviation adds, where `along` gives what a row adds.
+    /// Returns the gain of a position of 1. `along` returns the gain of a weight row.
     pub fn slope(&self, along: impl Fn(u32) -> f32) -> f32 {
         if self.unit > 0.0 { self.unit * along(self.linear) } else { 0.0 }
     }
 
-    /// Returns what a place adds, where `along` gives what a row adds.
+    /// Returns the gain of a place. `along` returns the gain of a weight row.
     pub fn gain(&self, place: Place, along: impl Fn(u32) -> f32) -> f32 {
         let looked_up = if place.row == self.origin.row { 0.0 } else { along(place.row) - along(self.origin.row) };
         looked_up + self.slope(along) * place.at
@@ -170,7 +170,7 @@ impl Reach {
         clamp((centred - self.value) / self.unit, -FARTHEST, FARTHEST)
     }
 
-    /// Returns the raw number at a place, on a step, within its bin and the range.
+    /// Returns the raw number at a place, rounded to a step and clamped to its bin and the range.
     pub fn number(&self, feature: &Feature, edges: &[f32], place: Place) -> f32 {
         let Kind::Number { transform, low, high, centre, .. } = feature.kind else { return 0.0 };
         let t = self.value + place.at * self.unit + centre;
@@ -182,12 +182,12 @@ impl Reach {
         let bin = place.row.wrapping_sub(self.first_row) as usize;
         let from = bin.checked_sub(1).and_then(|edge| edges.get(edge)).copied().unwrap_or(low);
         let to = edges.get(bin).map_or(high, |edge| edge.next_down());
-        // After the transform and back a number may round to a step beyond its bin.
+        // After the transform and back, a number may round to a step outside its bin.
         let [from, to] = self.steps.ends(from, to);
         clamp(clamp(x, from, to), self.lowest, self.highest)
     }
 
-    /// Returns the place nearest to one of a piece, of those on steps and the record's own.
+    /// Returns the nearest place on the same piece that is on a step or is the record's own.
     #[inline]
     pub fn on_step(&self, feature: &Feature, edges: &[f32], place: Place) -> Place {
         if self.steps.is_any() || place.at == 0.0 { place } else { self.nearest_step(feature, edges, place) }
@@ -200,7 +200,7 @@ impl Reach {
         Place { at: if is_own { 0.0 } else { at }, ..place }
     }
 
-    /// Returns the place a step nearer to the record's own, if there is one between.
+    /// Returns the place one step nearer to the record's own, if there is one in between.
     pub fn step_nearer(&self, feature: &Feature, edges: &[f32], place: Place) -> Option<Place> {
         if self.steps.is_any() {
             return None;
@@ -219,7 +219,7 @@ impl Reach {
         place.row.wrapping_sub(self.first_row) as u16
     }
 
-    /// Returns the pieces of the feature, the record's own first, then by their distance.
+    /// Returns the pieces of the feature: the record's own first, then the others by distance.
     #[inline(never)]
     pub fn pieces<'e>(&self, feature: &'e Feature, edges: &'e [f32]) -> Pieces<'e> {
         let own = self.origin.row.wrapping_sub(self.first_row);
@@ -237,20 +237,20 @@ impl Reach {
     }
 }
 
-/// The pieces of a feature: see [`Reach::pieces`].
+/// The pieces of a feature, see [`Reach::pieces`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pieces<'e> {
     reach: Reach,
     feature: &'e Feature,
     edges: &'e [f32],
     own: Option<Piece>,
-    /// The next ones on either side.
+    /// The next pieces on either side.
     below: Option<Piece>,
     above: Option<Piece>,
 }
 
 impl Pieces<'_> {
-    /// Returns the piece of an index; `None` past the last, and for the level that the record has.
+    /// Returns the piece with this index; `None` beyond the last one.
     fn piece(&self, index: u32) -> Option<Piece> {
         let Reach { low, high, first_row, rows, unit, steps, .. } = self.reach;
         if index >= rows {
@@ -260,7 +260,7 @@ impl Pieces<'_> {
         if unit == 0.0 {
             return Some(Piece { row, low, high });
         }
-        // The first step that is not below an edge, and, a step before, the last one that is.
+        // The first step at or above an edge or, with `before` 1, the last step below it.
         let edge = |edge: u32, before: f32| {
             let x = self.edges.get(edge as usize)?;
             let x = if steps.is_any() { *x } else { steps.multiple(steps.count_from(*x) - before) };
@@ -272,14 +272,15 @@ impl Pieces<'_> {
         Some(Piece { row, low: from, high: to })
     }
 
-    /// Returns the first piece after `index` in steps of `step` that is not empty.
+    /// Returns the first non-empty piece after `index` in increments of `step`, except the record's
+    /// own.
     #[inline(never)]
     fn next_piece(&self, index: u32, step: u32) -> Option<Piece> {
         let mut index = index;
         loop {
             index = index.wrapping_add(step);
             let piece = self.piece(index)?;
-            // Edges may lie outside of the range that training saw.
+            // Edges may lie outside the range that training saw.
             if piece.low <= piece.high && piece.row != self.reach.origin.row {
                 return Some(piece);
             }
@@ -294,8 +295,8 @@ impl Iterator for Pieces<'_> {
     fn next(&mut self) -> Option<Piece> {
         if let Some(own) = self.own.take() {
             let to = |end: f32| if self.reach.unit > 0.0 { end } else { 0.0 };
-            // The record lies in it, whatever rounding and its rule made of the ends; between it
-            // and a range it is outside of, `number` continues to the range.
+            // The record lies in its own piece, even if rounding or its rule moved the ends. If it
+            // lies outside the range, `number` clamps positions in between to the range.
             let (low, high) = (to(own.low), to(own.high));
             return Some(Piece {
                 low: if low < 0.0 { low } else { 0.0 },

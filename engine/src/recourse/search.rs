@@ -19,7 +19,7 @@
 //!    while there is no answer).
 //! 3. Without an answer yet: one change of the record, each feature scanned by the true score
 //!    (`exchange`).
-//! 4. *Exchange* (`exchange`): of the best point, one change is taken back, and any one feature may
+//! 4. *Exchange* (`exchange`): one change of the best point is taken back, and any one feature may
 //!    make it favourable again, by the true score. Then the same from the record itself.
 //!
 //! 2 and 4 repeat until neither finds a nearer point, or the budget is spent.
@@ -57,7 +57,7 @@ const SMALLEST_P: f32 = 1e-30;
 /// Changes of a number below this many standard deviations are left out.
 const SMALLEST_CHANGE: f32 = 1e-5;
 
-/// The logits of a point: one row is used.
+/// The logits of a point; only as many lanes as a weight row has are used.
 pub(super) type Lanes<const EXPERTS: usize> = [[f32; EXPERTS]; 2];
 
 /// The state of a search.
@@ -143,7 +143,7 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
                 break;
             }
             last = self.next_expert(last);
-            // As if no other expert held the gate.
+            // With these, the direction is 1 for this expert and 0 for all others.
             (self.gate, self.outputs) = ([0.0; EXPERTS], [0.0; EXPERTS]);
             self.head_for(last.1);
             self.descend(Some(last.1));
@@ -152,7 +152,7 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
             return;
         }
         self.turn_to_best();
-        // A step nearer counts as an exchange too; many small ones would take too long.
+        // A single step nearer also counts as an exchange; the budget bounds their number.
         while !self.is_spent() && self.exchange() {
             self.turn_to_best();
             self.descend(None);
@@ -252,7 +252,7 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         libm::log2f(p / (1.0 - p))
     }
 
-    /// Returns the least score of an answer in log-odds, in log2 units.
+    /// Returns the log-odds of the lowest score of an answer, in log2 units.
     pub fn needed_log_odds(&self) -> f32 {
         libm::log2f(self.sought / (1.0 - self.sought))
     }
@@ -304,8 +304,8 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         }
     }
 
-    /// Returns the logit at the record, and the index, of the expert that favours the record most
-    /// after `last`.
+    /// Returns the expert that favours the record most after `last`: its logit at the record, and
+    /// its index.
     fn next_expert(&self, last: (f32, usize)) -> (f32, usize) {
         let experts = self.model.experts();
         let logits = self.origin.as_flattened().iter().skip(experts).take(experts);
@@ -319,8 +319,8 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
         next
     }
 
-    /// Sets the direction to the gradient of `log(g_k o_k)`, of one expert's share in p, at the
-    /// point that was evaluated last. In that direction the expert takes over and is favourable.
+    /// Sets the direction to the gradient of `log(g_k o_k)`, one expert's share in p, at the point
+    /// that was evaluated last. Along it, the expert takes over and becomes favourable.
     #[inline(never)]
     pub fn head_for(&mut self, expert: usize) {
         let experts = self.model.experts();
@@ -406,7 +406,7 @@ impl<'s, const FEATURES: usize, const EXPERTS: usize> Search<'s, FEATURES, EXPER
     }
 }
 
-/// Copies one row; all lanes, the capacity of the build, may be many more.
+/// Copies the lanes in use; the capacity of the build may be much larger.
 fn copy<const EXPERTS: usize>(lanes: &Lanes<EXPERTS>, row: &mut [f32]) {
     for (to, from) in row.iter_mut().zip(lanes.as_flattened()) {
         *to = *from;

@@ -49,7 +49,8 @@ pub(super) enum Mark {
 }
 
 impl Mark {
-    /// Returns the units before it, in a slot of version 3 or 2, which has no more than two marks.
+    /// Returns the number of units before the mark, in a slot of version 3 or 2. Version 2 has only
+    /// the marks tried and confirmed.
     const fn units_before(self, version: u16) -> usize {
         let of_3: usize = match self {
             Self::Sealed => 1,
@@ -61,8 +62,8 @@ impl Mark {
         if version < 3 { of_3.wrapping_sub(1) } else { of_3 }
     }
 
-    /// Returns its bytes on a flash with this word: one word, or as many words as [`MARK_BYTES`]
-    /// need.
+    /// Returns the bytes of the mark on a flash with this word: one word, or as many words as
+    /// [`MARK_BYTES`] need.
     pub const fn bytes<const WORD: usize>(self) -> &'static [u8] {
         const {
             assert!(WORD <= MAX_WORD && WORD.is_power_of_two(), "WORD must be a power of two, 512 at most");
@@ -91,14 +92,14 @@ pub const fn unit(word: usize) -> usize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub sequence: u32,
-    /// Bytes of the blob.
+    /// Length of the blob, in bytes.
     pub length: u32,
     /// Where the blob starts.
     pub blob_at: usize,
-    /// Which version of its line the model is, by its signature, 0 if it has none; from version 3
-    /// on.
+    /// The model's version within its line, from its signature; 0 without a signature. `None`
+    /// before version 3 of the layout.
     pub model_version: Option<u32>,
-    /// From version 2 on.
+    /// `None` before version 2 of the layout.
     pub marks: Option<Marks>,
 }
 
@@ -106,19 +107,21 @@ pub(super) struct Header {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Marks {
     pub unit: usize,
-    /// Of the layout.
+    /// The version of the layout.
     pub version: u16,
     pub tried: bool,
-    /// Bytes of the mark that confirms, from its first one on: fewer than all where a cut fell into
-    /// writing it.
+    /// The number of leading bytes of the confirmed mark that are written; fewer than all if a
+    /// power cut interrupted writing it.
     pub confirmed_bytes: usize,
-    /// Whether that mark was written whole since this start.
+    /// Whether that mark was written completely since this start.
     pub is_certain: bool,
-    /// Whether the mark after it stands: in part, and whole.
+    /// Whether the next mark, settled, is written at least in part.
     pub settled: bool,
+    /// Whether it is written completely.
     pub settled_whole: bool,
-    /// Likewise of the mark that the slot is to be erased.
+    /// Whether the mark of a slot to be erased, failed, is written at least in part.
     pub failed: bool,
+    /// Whether it is written completely.
     pub failed_whole: bool,
 }
 
@@ -252,10 +255,11 @@ pub const fn blob_at(unit: usize) -> usize {
     unit.saturating_mul(UNITS_BEFORE_BLOB)
 }
 
-/// Returns the header of a slot, without the padding up to the unit. `erased`: the byte that the
-/// flash erases to.
+/// Returns the header of a slot, without the padding up to the unit. `erased` is the value of
+/// erased flash.
 ///
-/// `None` for a blob shorter than its own header or past a u32, and for a unit that no flash has.
+/// Returns `None` for a blob that is shorter than its own header or whose length exceeds a u32, and
+/// for a unit that no flash has.
 #[must_use]
 pub fn seal(sequence: u32, blob: &[u8], unit: usize, erased: u8) -> Option<[u8; HEADER_BYTES]> {
     let crc32 = blob.get(frame::CRC_AT..)?.first_chunk::<4>()?;
@@ -285,7 +289,7 @@ pub(super) fn model_version(blob: &[u8]) -> u32 {
 ///
 /// # Errors
 /// [`SlotError::TooLong`], [`SlotError::Malformed`] for a word that no flash has or for bytes that
-/// are no blob. What the blob holds is not checked: load it first.
+/// are no blob. The content of the blob is not checked: load it first.
 pub fn image(blob: &[u8], sequence: u32, word: usize, erased: u8, slot: &mut [u8]) -> Result<(), SlotError> {
     if word > MAX_WORD || !word.is_power_of_two() {
         return Err(SlotError::Malformed);

@@ -66,20 +66,22 @@
 //! ```
 //!
 //! ```text
-//! byte 0                        32     unit     2 unit  3 unit      4 unit    5 unit   6 unit
-//!      +------------------------+------+--------+-------+-----------+---------+--------+------+------------------+
-//!      | header, a crate::frame | pad  | mark:  | mark: | mark:     | mark:   | mark:  | blob | erased, to a     |
-//!      | of magic "FESL"        |      | sealed | tried | confirmed | settled | failed |      | multiple of a    |
-//!      |                        |      |        |       |           |         |        |      | word             |
-//!      +------------------------+------+--------+-------+-----------+---------+--------+------+------------------+
+//! byte 0                   32    unit     2 unit  3 unit      4 unit    5 unit   6 unit
+//!      +-------------------+-----+--------+-------+-----------+---------+--------+------+--------+
+//!      | header: a frame   | pad | mark:  | mark: | mark:     | mark:   | mark:  | blob | erased |
+//!      | with magic "FESL" |     | sealed | tried | confirmed | settled | failed |      |        |
+//!      +-------------------+-----+--------+-------+-----------+---------+--------+------+--------+
 //!
-//! payload of the header = sequence number, blob length, model version, CRC-32 that the blob's own header holds: u32 each
-//! flags of the header   = bit 0: the flash erases to zeros; bits 8 to 15: which power of two the unit is
-//! unit                  = 32 bytes, or one word where a word is longer (512 at most)
-//! sealed                = bytes 3c; stands once any bit of its unit differs from the erased state
-//! tried                 = bytes 5a; stands as the one before
-//! confirmed, settled    = bytes a5; the model is confirmed once the first 16 bytes of either are a5
-//! failed                = bytes c3; the slot holds nothing once any bit stands, unless the model is settled
+//! header, a crate::frame = payload: sequence number, blob length, model version, CRC-32 in the
+//!                          blob's own header: u32 each
+//!                          flags: bit 0: the flash erases to zeros; bits 8 to 15: log2 of the unit
+//! unit                   = 32 bytes, or one word if a word is longer (512 at most)
+//! sealed                 = bytes 3c; set once any bit of its unit differs from the erased state
+//! tried                  = bytes 5a; set under the same condition
+//! confirmed, settled     = bytes a5; the model is confirmed once the first 16 bytes of one are a5
+//! failed                 = bytes c3; the slot holds nothing once any bit is set, unless the model
+//!                          is settled
+//! erased                 = padding of the blob to a multiple of a word
 //! ```
 //!
 //! Worked example, sequence 1, a blob of 28 bytes with CRC 0x12345678, not signed, unit 32, erased
@@ -112,9 +114,9 @@
 //!   when an update is complete. [`Anyone`] verifies nothing; [`crate::signature::Signers`] accepts
 //!   models of one line that a trusted key has signed. The header repeats the model's version,
 //!   which must equal that of the signature; it remains readable if a confirmed model is damaged.
-//! - **Rollback protection.** An update must be at least as new as the model in use, and as a
-//!   confirmed model that is damaged, until the next update begins, whether refused or not
-//!   ([`Target::least_version`]). A start compares the two slots by sequence number, not by
+//! - **Rollback protection.** An update must be at least as new as the model in use and as a
+//!   damaged confirmed model, which is known until the next update begins, even if that update is
+//!   refused ([`Target::least_version`]). A start compares the two slots by sequence number, not by
 //!   version: if the newer model is damaged, an older one is better than none. It accepts no
 //!   version below [`crate::signature::Versions::From`], which should be the value of a monotonic
 //!   hardware counter. [`Chosen::counter`] gives the value to advance the counter to, once the
@@ -129,9 +131,9 @@
 //!   receive a blob into other memory and verify it there ([`Trust::verify`] with
 //!   [`Target::least_version`]) before [`Update::erase`].
 //! - **Unstable bits.** A power cut can leave a word that reads correctly now and wrongly at a
-//!   later start, so a single correct reading is not relied on. What is written *after* something
-//!   vouches for it: a bit of a later mark shows that the power lasted until the earlier write was
-//!   complete. So *sealed* vouches for the header, and *settled* for *confirmed*. A model that
+//!   later start, so a single correct reading is not relied on. Instead, a *later* write vouches
+//!   for an earlier one: a bit of a later mark shows that the power lasted until the earlier write
+//!   was complete. So *sealed* vouches for the header, and *settled* for *confirmed*. A model that
 //!   reads as confirmed without *settled* gets both marks again, by [`Chosen::begin`], before there
 //!   is a [`Chosen::target`]: the other slot is erased only when the model in use is certain to
 //!   survive any power cut. A slot newer than the one in use is marked as failed before it is
@@ -139,8 +141,8 @@
 //!   before the next is taken.
 //! - Versions 1 and 2 of the layout can still be read. Version 1 (magic "FEAS": sequence, length,
 //!   CRC of these and of the blob's header; the blob at byte 32) is a confirmed model. Version 2
-//!   has the unit in the place of the model version, no flags for it, and of the marks *tried* and
-//!   *confirmed* only; the blob at 3 units. In both, nothing vouches for the header or for
+//!   has the unit in place of the model version, no flags for it, and only the marks *tried* and
+//!   *confirmed*; the blob is at 3 units. In both, nothing vouches for the header or for
 //!   *confirmed*: such a slot is used as it reads, counts as settled, states no model version, and
 //!   is not marked as failed before it is erased. The first update in layout 3 ends this. Version 1
 //!   with the magic "FESL" was never written and is refused.
@@ -480,7 +482,7 @@ fn passed_over(
     match header {
         Err(error) => Some(error),
         Ok(header) if header.has_failed() => Some(SlotError::NotConfirmed),
-        // Of the older slot only the header was read: a load that fails leaves another error.
+        // Only the header of the older slot was read; a failed load would leave another error.
         Ok(_) if error == SlotError::Empty => None,
         Ok(_) => Some(error),
     }

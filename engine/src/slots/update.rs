@@ -17,8 +17,9 @@ pub struct Update<const WORD: usize> {
     target: Target,
     slot_bytes: u32,
     erased: u8,
-    /// Bytes of the blob, and how many have been taken.
+    /// Length of the blob in bytes.
     length: u32,
+    /// The number of bytes taken so far.
     taken: u32,
     /// The incomplete word, and the number of its bytes.
     word: [u8; WORD],
@@ -62,7 +63,7 @@ impl<const WORD: usize> Update<WORD> {
             return None;
         }
         let at = self.at();
-        // The words are powers of two: what is past whole ones are the low bits.
+        // A word is a power of two, so the low bits count the bytes after the last whole word.
         let whole = bytes.len() & !WORD.wrapping_sub(1);
         if self.filled == 0 && whole > 0 {
             let words = certain!(bytes.get(..whole), bytes);
@@ -120,7 +121,7 @@ impl<const WORD: usize> Update<WORD> {
         let _: (M, u32) = load_trusted(blob, None, trust, self.target.least_version)?;
         let header = seal(self.target.sequence, blob, Self::UNIT, self.erased);
         let header = header.ok_or(SlotError::Malformed)?;
-        // A word at least: the rest of it stays erased.
+        // At least one word, the rest of which stays erased.
         let mut bytes = [self.erased; super::MAX_WORD];
         bytes.iter_mut().zip(header).for_each(|(to, from)| *to = from);
         #[allow(clippy::cast_possible_truncation)] // 512 at most
@@ -130,15 +131,15 @@ impl<const WORD: usize> Update<WORD> {
 
     /// Returns the offset of the next word.
     fn at(&self) -> u32 {
-        // The slot holds the blob, and its length is a u32; less than a word of it is taken and not
-        // written.
+        // The slot holds the blob, whose length is a u32. Less than one word of it is taken and not
+        // yet written.
         #[allow(clippy::cast_possible_truncation)]
         let start = blob_at(Self::UNIT).wrapping_sub(self.filled) as u32;
         start.wrapping_add(self.taken)
     }
 
     fn take(&mut self, bytes: usize) {
-        // Of what is left of a u32.
+        // At most the rest of a length that is a u32.
         #[allow(clippy::cast_possible_truncation)]
         let bytes = bytes as u32;
         self.taken = self.taken.wrapping_add(bytes);

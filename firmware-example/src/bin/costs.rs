@@ -1,10 +1,10 @@
-//! Prints what setting values, scoring and explaining cost a model on this board, in a capacity
-//! that just holds it; and the bytes of what the caller keeps. With the feature `integer`, of a
-//! model of integer weights.
+//! Prints the cost of setting values, scoring and explaining on this board, for a model in the
+//! smallest capacity that holds it, and the sizes of the caller's memory. With the feature
+//! `integer`, for a model with integer weights.
 //!
-//! Reads `model.feamoe` and `records.bin` in the emulator's working folder (words as in
-//! [`firmware_example::vectors`]). Prints a line per capacity, the capacity that was taken, and a
-//! line per cost: its name, fewest and most instructions over all records, most bytes of stack.
+//! Reads `model.feamoe` and `records.bin` (words as in [`firmware_example::vectors`]) in the
+//! emulator's working folder. Prints a line per capacity, the capacity that was used, and a line
+//! per cost: its name, fewest and most instructions over all records, most bytes of stack.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![allow(unsafe_code)] // takes its static
 
@@ -28,7 +28,7 @@ static mut BLOB: Aligned<[u8; BLOB_BYTES]> = Aligned([0; BLOB_BYTES]);
 #[cfg_attr(all(target_os = "none", target_arch = "arm"), cortex_m_rt::entry)]
 #[cfg_attr(all(target_os = "none", target_arch = "riscv32"), riscv_rt::entry)]
 fn main() -> ! {
-    // SAFETY: `main` runs once, and nothing else names it.
+    // SAFETY: `main` runs once, and nothing else uses it.
     #[allow(static_mut_refs)]
     let blob = unsafe { &mut BLOB.0 };
     match run(blob) {
@@ -44,7 +44,7 @@ fn run(blob: &mut [u8]) -> Result<(), &'static str> {
     let meter = Meter::calibrate().map_err(|_| "the counter does not count instructions")?;
     let meter = meter.ok_or("nothing counts instructions on this board")?;
     let blob = read_model(blob)?;
-    // The first that holds the model is taken.
+    // The first capacity that holds the model is used.
     macro_rules! capacities {
         ($($features:literal x $experts:literal),+) => {
             $(print_sizes::<$features, $experts>();)+

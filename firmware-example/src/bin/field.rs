@@ -1,7 +1,7 @@
-//! The engine's example of a device in the field (`engine/examples/field/device.rs`), on a board:
-//! two integer models in slots, a monitor that outlives a reset, power cuts, a failed trial, and
-//! the way back; with the feature `signed` it verifies them and keeps a counter. Wants 24 kB of
-//! RAM, flash included.
+//! Runs the engine's example of a device in the field (`engine/examples/field/device.rs`) on a
+//! board: two integer models in slots, a monitor whose state survives a reset, power cuts, a failed
+//! trial, and the rollback. With the feature `signed` it verifies the models and keeps a counter.
+//! Needs 24 kB of RAM, including the simulated flash.
 #![no_std]
 #![no_main]
 #![allow(unsafe_code)] // takes its statics
@@ -32,7 +32,7 @@ impl fmt::Write for Printer {
 #[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
 #[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
 fn main() -> ! {
-    // SAFETY: `main` runs once, and nothing else names them.
+    // SAFETY: `main` runs once, and nothing else uses them.
     #[allow(static_mut_refs)]
     let (flash, memory) = unsafe { (&mut FLASH, &mut MEMORY) };
     match device::live([OLD, NEW], flash, memory, &mut Printer) {

@@ -1,8 +1,8 @@
-//! As `parity`, for integer models: answers a file of records on the device, for the host to
-//! compare bit by bit, and prints what that cost.
+//! Like `parity`, for integer models: answers a file of records on the device, so that the host can
+//! compare the answers bit by bit, and prints the cost.
 //!
-//! Each record is set twice, its numbers as f32 and without floats. Costs: setting all values
-//! without floats, scoring, explaining (its score included).
+//! Each record is set twice: with numbers as f32 and without floats. Costs: setting all values
+//! without floats, scoring, explaining (including the score).
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![allow(unsafe_code)] // takes its static
 
@@ -19,7 +19,7 @@ use firmware_example::vectors::{Capacity, Raw, integer_answer, set_raw, value};
 const FEATURES: usize = Capacity::INTEGER.features;
 const EXPERTS: usize = Capacity::INTEGER.experts;
 const BLOB_BYTES: usize = Capacity::INTEGER.blob_bytes;
-/// Bytes of the longest answer to one of the two ways in.
+/// Bytes of the longest answer for one of the two ways to set a record.
 const ANSWER_BYTES: usize = 4 * (2 * (5 + 2 * EXPERTS) + FEATURES + 2 + FEATURES);
 
 static mut BLOB: Aligned<[u8; BLOB_BYTES]> = Aligned([0; BLOB_BYTES]);
@@ -27,7 +27,7 @@ static mut BLOB: Aligned<[u8; BLOB_BYTES]> = Aligned([0; BLOB_BYTES]);
 #[cfg_attr(all(target_os = "none", target_arch = "arm"), cortex_m_rt::entry)]
 #[cfg_attr(all(target_os = "none", target_arch = "riscv32"), riscv_rt::entry)]
 fn main() -> ! {
-    // SAFETY: `main` runs once, and nothing else names it.
+    // SAFETY: `main` runs once, and nothing else uses it.
     #[allow(static_mut_refs)]
     match run(unsafe { &mut BLOB.0 }) {
         Ok(()) => process::exit(0),

@@ -1,9 +1,10 @@
-//! Links only where no panic is reachable from loading, setting values by index and scoring, and
-//! from what the features of `all` add: its panic handler calls a function that does not exist.
+//! Links only if no panic is reachable from loading, setting values by index and scoring, and from
+//! the calls of the features in `all`: its panic handler calls a function that does not exist.
 //!
-//! Built by the tests at opt-levels 1, 3 and s. It is also the smallest firmware that does what its
-//! features say, so its size is what the engine costs in flash. It is not meant to be run. What
-//! joins the engine joins here: a module with its calls, a line in `main`, a feature in `all`.
+//! The tests build it at opt-levels 1, 3 and s. It is also the smallest firmware with these
+//! features, so its size is what the engine takes in flash. It is not meant to be run. When the
+//! engine gains a function, add it here: a module with its calls, a line in `main`, a feature in
+//! `all`.
 #![cfg_attr(feature = "no-floats", allow(dead_code))]
 #![no_std]
 #![no_main]
@@ -26,14 +27,14 @@ fn panic(_: &core::panic::PanicInfo) -> ! {
     a_panic_is_reachable()
 }
 
-/// Values and a number of them that the compiler knows nothing of.
+/// Returns values of unknown content and number, as far as the compiler can see.
 fn unknown<T>() -> &'static mut [T] {
     let (start, length) = black_box((core::ptr::dangling_mut::<T>(), 0));
-    // SAFETY: never run; linked only. With the values above it would be an empty slice.
+    // SAFETY: never run, only linked. With the values above it would be an empty slice.
     unsafe { core::slice::from_raw_parts_mut(start, length) }
 }
 
-// Each in a function of its own, so that `nm --size-sort` tells what it takes.
+// Each in a function of its own, so that `nm --size-sort` shows its size.
 
 #[inline(never)]
 fn load() -> Result<Device, LoadError> {
@@ -154,7 +155,7 @@ mod slots {
 
     use super::{EXPERTS, FEATURES, black_box, unknown};
 
-    /// What the flash of many a microcontroller writes at once.
+    /// The write unit of the flash of many microcontrollers.
     const WORD: usize = 8;
 
     type Model<'a> = feamoe_engine::Model<'a, FEATURES, EXPERTS>;

@@ -1,9 +1,10 @@
-//! Answers a file of records on the device, for the host to compare bit by bit, and prints what
-//! that cost.
+//! Answers a file of records on the device, so that the host can compare the answers bit by bit,
+//! and prints the cost.
 //!
-//! Reads `model.feamoe` and `records.bin` in the emulator's working folder, writes `answers.bin`
-//! (words as in [`firmware_example::vectors`]). Then, where something counts them, prints a line
-//! per cost: its name, fewest and most instructions over all records, most bytes of stack.
+//! Reads `model.feamoe` and `records.bin` in the emulator's working folder, and writes
+//! `answers.bin` (words as in [`firmware_example::vectors`]). Then, if the board counts
+//! instructions, prints a line per cost: its name, fewest and most instructions over all records,
+//! most bytes of stack.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![allow(unsafe_code)] // takes its statics
 
@@ -31,12 +32,12 @@ const EXPERTS: usize = CAPACITY.experts;
 const ANSWER_BYTES: usize =
     4 * (3 * (5 + 2 * EXPERTS) + 6 * (6 + 3 * FEATURES) + 3 + FEATURES + 2 + ANSWERS * (2 + FEATURES));
 
-/// Values that are copied where they cannot be used in place.
+/// The number of values that are copied if they cannot be used in place.
 const COPIED_VALUES: usize = if cfg!(target_endian = "big") { CAPACITY.blob_bytes / 4 } else { 0 };
 
 type Device<'a> = Model<'a, FEATURES, EXPERTS>;
 
-// What is too large for a stack.
+// Too large for a stack.
 static mut BLOB: Aligned<[u8; CAPACITY.blob_bytes]> = Aligned([0; CAPACITY.blob_bytes]);
 static mut COPIES: [f32; COPIED_VALUES] = [0.0; COPIED_VALUES];
 static mut MEMORY: Memory<FEATURES, EXPERTS> = Memory::new();
@@ -44,7 +45,7 @@ static mut MEMORY: Memory<FEATURES, EXPERTS> = Memory::new();
 #[cfg_attr(all(target_os = "none", target_arch = "arm"), cortex_m_rt::entry)]
 #[cfg_attr(all(target_os = "none", target_arch = "riscv32"), riscv_rt::entry)]
 fn main() -> ! {
-    // SAFETY: `main` runs once, and nothing else names them.
+    // SAFETY: `main` runs once, and nothing else uses them.
     #[allow(static_mut_refs)]
     let (blob, copies, memory) = unsafe { (&mut BLOB.0, &mut COPIES, &mut MEMORY) };
     match run(blob, copies, memory) {
@@ -101,7 +102,7 @@ fn run(blob: &mut [u8], copies: &mut [f32], memory: &mut Memory<FEATURES, EXPERT
             });
         }
         let Memory { recourse, answers: places, .. } = memory;
-        // From one that is favourable there is nothing to look for.
+        // A favourable record needs no recourse.
         if number.is_multiple_of(RECOURSE_EVERY) && recourse.distance != Some(0.0) {
             costs.recourse.add(meter, || _ = black_box(model.recourse_into(&record, recourse)));
             let rules = const { rules() }.map_err(|_| "the rules are not sound")?;
@@ -117,7 +118,7 @@ fn run(blob: &mut [u8], copies: &mut [f32], memory: &mut Memory<FEATURES, EXPERT
     Ok(())
 }
 
-/// What setting all values, scoring, explaining and looking for a recourse cost; an explanation
+/// The costs of setting all values, scoring, explaining and searching for recourse. An explanation
 /// includes its score.
 struct Costs {
     set: Cost,
@@ -127,7 +128,7 @@ struct Costs {
     /// Against one background record.
     exact: Cost,
     recourse: Cost,
-    /// Of recourse by rules, [`ANSWERS`] of them.
+    /// For [`ANSWERS`] answers of recourse by rules.
     answers: Cost,
 }
 

@@ -1,8 +1,8 @@
-//! What verifying a signed model costs on this core: the hash of the golden model and its
+//! Prints the cost of verifying a signed model on this core: the hash of the golden model and its
 //! signature.
 //!
-//! Prints a line per cost: its name, fewest and most instructions, most bytes of stack, bytes of
-//! the model.
+//! One line per cost: its name, fewest and most instructions, most bytes of stack, bytes of the
+//! model.
 #![no_std]
 #![no_main]
 
@@ -31,7 +31,7 @@ fn run() -> Result<(), &'static str> {
     let meter = Meter::calibrate().map_err(|_| "the counter does not count instructions")?;
     let meter = meter.ok_or("nothing counts instructions on this board")?;
     let _: Model<'_, 16, 12> = Model::load(MODEL).map_err(|_| "the model was refused")?;
-    // A key that anyone can have: a device has its own.
+    // The key from the blob itself; a device has its own trusted key.
     let claimed = Signature::claimed(MODEL).map_err(|_| "the model is not signed")?;
     let signers = Signers { keys: &[claimed.key], line: "golden", schema_sha256: None, versions: Versions::From(7) };
     let (mut verify, mut message, mut verified) = (Cost::NONE, Cost::NONE, None);

@@ -1,8 +1,8 @@
-//! What a monitor costs on this core: of three groups, fed the scores of the demo's records and,
-//! for each, an outcome.
+//! Prints the cost of a monitor of three groups on this core. It observes the scores of the demo's
+//! records and an outcome for each.
 //!
-//! Prints a line per cost: its name, fewest and most instructions over all records, most bytes of
-//! stack, instructions on average.
+//! One line per cost: its name, fewest and most instructions over all records, most bytes of stack,
+//! mean number of instructions.
 #![no_std]
 #![no_main]
 #![allow(unsafe_code)] // takes its static
@@ -16,7 +16,7 @@ use firmware_example::meter::{Cost, Meter};
 use firmware_example::records::Table;
 
 const GROUPS: usize = 3;
-/// Scores, after which the detectors' windows have been cut and merged at every length.
+/// The number of scores: enough for the detectors' windows to be cut and merged at every length.
 const SCORES: usize = 2_000;
 
 static MODEL: &[u8] = include_model!(env!("FEAMOE_BLOB"));
@@ -26,7 +26,7 @@ static mut MONITOR: Monitor<GROUPS, 32> = Monitor::new();
 #[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
 #[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
 fn main() -> ! {
-    // SAFETY: `main` runs once, and nothing else names it.
+    // SAFETY: `main` runs once, and nothing else uses it.
     #[allow(static_mut_refs)]
     let monitor = unsafe { &mut MONITOR };
     match run(monitor) {
@@ -50,7 +50,7 @@ fn run(monitor: &mut Monitor<GROUPS, 32>) -> Result<(), &'static str> {
         let row = table.rows().nth(number % table.rows().count().max(1)).ok_or("there are no records")?;
         table.read(row, model.schema(), &mut record).map_err(|_| "a record was refused")?;
         let probability = model.score(&record).map_err(|_| "a record could not be scored")?.probability;
-        // A call is made twice, once to count, and a token takes one outcome.
+        // A call is made twice, once to count, and each token is used for one outcome.
         let mut tokens = heapless::Vec::<Token, 2>::new();
         observe.add(Some(&meter), || {
             let token = monitor.observe(probability, record.notes(), Some((number % GROUPS) as u8));

@@ -1,5 +1,5 @@
-//! Runs one fuzz target, guided by coverage: that named by `FEAMOE_FUZZ_TARGET`. One program for
-//! all of them is compiled and linked once.
+//! Runs the fuzz target that `FEAMOE_FUZZ_TARGET` names, guided by coverage. One program for all
+//! targets is compiled and linked only once.
 
 #![no_main]
 
@@ -23,7 +23,7 @@ fn start() {
     pass_over_expected_panics();
 }
 
-/// A panic in a reader of Arrow becomes an error of ours.
+/// Turns a panic in a reader of Arrow into an error.
 #[cfg(feature = "arrow")]
 fn pass_over_expected_panics() {
     use std::panic;

@@ -1,4 +1,4 @@
-//! Explanations of any record of drawn models, against any background.
+//! Explanations of any record of generated models, against any background.
 
 use std::sync::OnceLock;
 
@@ -12,19 +12,20 @@ use super::{EXPERTS, FEATURES, FuzzModel, check_score, set_any};
 use feamoe_testkit::explain_into;
 use feamoe_testkit::generate::Recipe;
 
-/// Drawn models: every size, both paths of the kernel.
+/// The number of generated models: every size, both paths of the kernel.
 const MODELS: u64 = 64;
-/// The largest number of players of an exact game, and points of a sampled one: some microseconds.
+/// The largest number of players of an exact game and of evaluations of a sampled one: these take
+/// some microseconds.
 const MOST_PLAYERS: usize = 8;
 const MOST_EVALUATIONS: u64 = 300;
 const MOST_ROWS: usize = 3;
 
 type FuzzAttribution = Attribution<FEATURES, EXPERTS>;
 
-/// Explains a record of a drawn model by every method, the game any.
+/// Explains a record of a generated model by every method, with any game.
 pub fn explain(data: &[u8]) {
     let mut data = Unstructured::new(data);
-    // The end of the data is the end of the run.
+    // The run ends when the data ends.
     let _ = explain_any(&mut data);
 }
 
@@ -62,7 +63,7 @@ fn explain_any(data: &mut Unstructured<'_>) -> Result<()> {
     match model.exact_cost(&record, &background, &game) {
         Ok(cost) if cost.players <= MOST_PLAYERS => {
             let exact = model.exact_into(&record, &background, &game, &mut workspace, &mut why);
-            // The cost is what it takes at most.
+            // The cost is an upper bound.
             assert!(exact.is_ok() && why.evaluations <= cost.coalitions, "{exact:?}: {} of {cost:?}", why.evaluations);
             check_law(&why);
             check_residual(&why);
@@ -87,7 +88,7 @@ fn explain_any(data: &mut Unstructured<'_>) -> Result<()> {
 
 fn any_record<'m>(model: &'m FuzzModel<'_>, data: &mut Unstructured<'_>) -> Result<Record<'m, FEATURES>> {
     let mut record = model.record();
-    // By index, a few bytes a value: one of the model's own features each.
+    // By index, with a few bytes per value, for every feature of the model.
     for index in 0..model.schema().features().len() {
         let key = FeatureIndex(index);
         match data.arbitrary::<u8>()? {
@@ -103,7 +104,8 @@ fn any_record<'m>(model: &'m FuzzModel<'_>, data: &mut Unstructured<'_>) -> Resu
     Ok(record)
 }
 
-/// `base_value + sum(values) + residual = output`, each rounded to f32; and all of them numbers.
+/// Checks `base_value + sum(values) + residual = output`, each rounded to f32, and that all are
+/// numbers.
 #[allow(clippy::cast_precision_loss)]
 pub(super) fn check_law(why: &FuzzAttribution) {
     let parts = why.values.iter().chain([&why.base_value, &why.residual]);
@@ -112,7 +114,7 @@ pub(super) fn check_law(why: &FuzzAttribution) {
     assert!(error <= FEATURES as f64 * f64::from(f32::EPSILON) * size, "{error:e} of {size:e}: {why:?}");
 }
 
-/// Shapley values leave nothing: efficiency, to the roundings of f32.
+/// Checks that Shapley values leave no residual (efficiency), up to the roundings of f32.
 #[allow(clippy::cast_precision_loss)]
 fn check_residual(why: &FuzzAttribution) {
     let size = why.values.iter().fold(1.0_f32.max(why.output.abs()), |size, value| size.max(value.abs()));

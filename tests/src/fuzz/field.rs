@@ -1,4 +1,4 @@
-//! What a device meets in the field: models of integers, deltas, slots, and rules of recourse.
+//! What a device receives in the field: integer models, deltas, slots, and rules of recourse.
 
 use arbitrary::{Result, Unstructured};
 use feamoe_engine::format::{self, FLAGS_AT, HEADER_BYTES};
@@ -16,7 +16,7 @@ const FLOATS: &[u8] = feamoe_engine::include_model!("../../../engine/golden/v1.f
 const INTEGERS: &[u8] = feamoe_engine::include_model!("../../../engine/golden/v1-i16.feamoe");
 const NEWER: &[u8] = feamoe_engine::include_model!("../../../engine/golden/delta-v2.feamoe");
 
-/// Loads the bytes as a model of integers, as they are and with a header that fits.
+/// Loads the bytes as an integer model, unchanged and with a valid header.
 pub fn integer(data: &[u8]) {
     check_integers(data);
     let Some((header, payload)) = data.split_first_chunk::<HEADER_BYTES>() else { return };
@@ -26,7 +26,8 @@ pub fn integer(data: &[u8]) {
     }
 }
 
-/// What loads scores and explains any record: shares sum to one, values to the output.
+/// Checks that a model that loads scores and explains any record, that its shares sum to 1 and its
+/// values to the output.
 fn check_integers(data: &[u8]) {
     let bytes = Bytes::new(data);
     let Ok(model) = IntegerModel::load(bytes.as_slice()) else { return };
@@ -51,8 +52,8 @@ fn check_integers(data: &[u8]) {
     }
 }
 
-/// Applies the bytes as a delta of golden models, as they are and with a header that fits: what
-/// comes out is a model, or an error.
+/// Applies the bytes as a delta of golden models, unchanged and with a valid header. The result is
+/// a model or an error.
 pub fn delta(data: &[u8]) {
     let apply = |data: &[u8]| {
         for old in [FLOATS, INTEGERS] {
@@ -81,9 +82,9 @@ const WORD: usize = 8;
 
 type Slot = Aligned<[u8; SLOT_BYTES]>;
 
-/// Two slots of which an update, a start or any byte may be next. A model that is chosen is one of
-/// the two that were written, unless bytes were changed; a start never finds none while a confirmed
-/// one stands untouched.
+/// Two slots with updates, starts and damaged bytes in any order. Unless bytes were changed, a
+/// chosen model is one of the two that were written. A start always finds a model while a confirmed
+/// one is undamaged.
 pub fn slots(data: &[u8]) {
     let mut slots = [const { Aligned([0xff; SLOT_BYTES]) }; 2];
     let mut data = Unstructured::new(data);
@@ -94,7 +95,7 @@ pub fn slots(data: &[u8]) {
 fn act(slots: &mut [Slot; 2], data: &mut Unstructured<'_>, is_written: &mut bool, is_damaged: &mut bool) -> Result<()> {
     let choice = data.int_in_range(0..=7)?;
     if choice == 0 {
-        // Damage, anywhere.
+        // Damage at any place.
         let slot = data.int_in_range(0..=1)?;
         let at = data.int_in_range(0..=SLOT_BYTES - 1)?;
         slots[slot].0[at] ^= data.arbitrary::<u8>()?;
@@ -139,7 +140,7 @@ fn act(slots: &mut [Slot; 2], data: &mut Unstructured<'_>, is_written: &mut bool
     Ok(())
 }
 
-/// Writes a model in pieces of any size; returns whether it is there.
+/// Writes a model in pieces of any size. Returns whether it was written.
 fn write(
     slot: &mut Slot,
     target: Target,
@@ -178,13 +179,13 @@ fn write(
     }
 }
 
-/// The supply: words that can still be written, and whether bytes were changed.
+/// The power supply: the number of words that can still be written, and whether bytes were changed.
 struct Supply {
     power: u32,
     is_damaged: bool,
 }
 
-/// Takes a step while there is power: one word each.
+/// Takes a step as long as there is power, which each word reduces by one.
 fn take(slot: &mut Slot, step: Step<'_>, Supply { power, is_damaged }: &mut Supply) {
     let (from, to) = match step {
         Step::Erase { from, to } => (from as usize, to as usize),
@@ -197,7 +198,7 @@ fn take(slot: &mut Slot, step: Step<'_>, Supply { power, is_damaged }: &mut Supp
         match step {
             Step::Erase { .. } => word.fill(0xff),
             Step::Write { bytes, .. } => {
-                // Damage can look like a word half written.
+                // Damage can look like a half-written word.
                 let to = &bytes[at - from..at - from + WORD];
                 assert!(*is_damaged || word == to || word.iter().all(|byte| *byte == 0xff), "a word is written twice");
                 word.copy_from_slice(to);
@@ -206,7 +207,7 @@ fn take(slot: &mut Slot, step: Step<'_>, Supply { power, is_damaged }: &mut Supp
     }
 }
 
-/// Rules of any numbers: refused, or kept by every answer, which is favourable.
+/// Rules with any numbers are refused, or every answer complies with them and is favourable.
 pub fn recourse(data: &[u8]) {
     let mut data = Unstructured::new(data);
     let _ = search(&mut data);
@@ -235,7 +236,7 @@ fn search(data: &mut Unstructured<'_>) -> Result<()> {
             let Kind::Number { low, high, .. } = feature.kind() else { return Ok(0.0) };
             Ok(low + (high - low) * f32::from(data.arbitrary::<u8>()?) / 255.0)
         };
-        // Most rules can be searched by.
+        // Most rules are valid.
         let (mut low, mut high, mut step, mut cost) = (f32::NEG_INFINITY, f32::INFINITY, 0.0, 1.0);
         match data.int_in_range(0..=11)? {
             0 => low = any,

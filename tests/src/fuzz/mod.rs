@@ -1,6 +1,6 @@
-//! What is fuzzed: one function a target, each for any bytes, which panics where a promise is
-//! broken. `tests/fuzz` wraps them for coverage-guided fuzzing; `tests/tests/all/fuzz_seeds.rs`
-//! plays the committed seeds and mutations of them, by any compiler.
+//! The fuzz targets: one function each, which takes any bytes and panics if a promise is broken.
+//! `tests/fuzz` wraps them for coverage-guided fuzzing; `tests/tests/all/fuzz_seeds.rs` runs the
+//! committed seeds and mutations of them, with any compiler.
 
 mod explain;
 mod field;
@@ -42,9 +42,9 @@ type FuzzModel<'a> = Model<'a, FEATURES, EXPERTS>;
 /// A target.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// Its name, and that of its folder of seeds.
+    /// Its name, which is also that of its folder of seeds.
     pub name: &'static str,
-    /// What it does with any bytes.
+    /// The function, which takes any bytes.
     pub run: fn(&[u8]),
 }
 
@@ -73,8 +73,8 @@ impl Target {
     }
 }
 
-/// Changes bytes as a fuzzer would: a few times one of flipping a bit, setting a byte, cutting out,
-/// doubling, cutting off, going on as another seed.
+/// Changes bytes like a fuzzer, in up to five steps. Each step flips a bit, sets a byte, removes or
+/// doubles a part, cuts off the end, or continues with another seed.
 pub fn mutate(draw: &mut Draw, bytes: &mut Vec<u8>, other: &[u8]) {
     for _ in 0..=draw.below(4) {
         let at = draw.below(bytes.len() + 1);
@@ -90,8 +90,8 @@ pub fn mutate(draw: &mut Draw, bytes: &mut Vec<u8>, other: &[u8]) {
     }
 }
 
-/// Loads the bytes as they are, and with a header that fits what stands behind it: no more than one
-/// mutation in four thousand million would pass the checksum.
+/// Loads the bytes unchanged, and with a header that is valid for the payload. Without the latter,
+/// only one mutation in four billion would pass the checksum.
 pub fn load(data: &[u8]) {
     load_as_is(data);
     let Some((header, payload)) = data.split_first_chunk::<HEADER_BYTES>() else { return };
@@ -101,8 +101,8 @@ pub fn load(data: &[u8]) {
     }
 }
 
-/// What loads scores and explains, and has no other encoding. In place or copied, it is the same
-/// model, or refused for the same reason.
+/// Checks that a model that loads scores and explains, and has no other encoding. In place and
+/// copied, it is the same model, or is refused for the same reason.
 fn load_as_is(data: &[u8]) {
     let bytes = Bytes::new(data);
     let (in_place, mut memory) = (FuzzModel::load(bytes.as_slice()), Vec::new());
@@ -141,14 +141,14 @@ fn load_as_is(data: &[u8]) {
     }
     check_signature(data);
     let flags = u16::from_le_bytes([data[FLAGS_AT], data[FLAGS_AT + 1]]);
-    // Sections that this version does not know are skipped, and not written again.
+    // Sections that this version does not know are skipped and not written again.
     if flags & !(FLAG_NAMES | FLAG_BACKGROUND | FLAG_DEVIATIONS | FLAG_CALIBRATION) == 0 {
         let again = Content::read(data).to_bytes(flags & FLAG_NAMES != 0);
         assert_eq!(again.as_slice(), data, "another encoding of the same model");
     }
 }
 
-/// By its own key a blob verifies or does not; by the golden one's only the golden model does.
+/// With its own key a blob may or may not verify; with the golden key only the golden model does.
 fn check_signature(data: &[u8]) {
     const GOLDEN: &[u8] = include_bytes!("../../../engine/golden/v1-signed.feamoe");
     let Ok(claimed) = Signature::claimed(data) else { return };
@@ -175,7 +175,7 @@ pub fn record(data: &[u8]) {
     }
 }
 
-/// Does one thing to a record. What is refused changes nothing.
+/// Does one thing to a record. A refusal changes nothing.
 fn set_any(model: &FuzzModel<'_>, record: &mut Record<'_, FEATURES>, data: &mut Unstructured<'_>) -> Result<()> {
     let before = record.clone();
     let index = data.int_in_range(0..=FEATURES)?;
@@ -204,8 +204,8 @@ fn set_any(model: &FuzzModel<'_>, record: &mut Record<'_, FEATURES>, data: &mut 
     Ok(())
 }
 
-/// A score is a probability, its gate a share, its notes those of the record; past the model's
-/// experts is nothing.
+/// Checks that the score is a probability, that gate weights are shares, that notes are those of
+/// the record, and that entries beyond the model's experts are 0.
 fn check_score(model: &FuzzModel<'_>, record: &Record<'_, FEATURES>) {
     use feamoe_engine::schema::Note;
 
@@ -217,7 +217,7 @@ fn check_score(model: &FuzzModel<'_>, record: &Record<'_, FEATURES>) {
     assert!(unit(&probability) && decision == (probability >= model.threshold()), "{probability}");
     assert!(gate.iter().all(unit) && expert_probabilities.iter().all(unit), "{gate:?} {expert_probabilities:?}");
     let sum: f32 = gate.iter().sum();
-    // One rounding a weight, and one a sum.
+    // One rounding per weight, and one per sum.
     assert!((sum - 1.0).abs() <= 2.0 * EXPERTS as f32 * f32::EPSILON, "{sum}");
     assert!(
         gate.iter()

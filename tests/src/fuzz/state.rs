@@ -1,4 +1,4 @@
-//! The state of a run: what is read is resumed, learns, is exported and stored.
+//! The state of a run: a checkpoint that can be read is resumed, learns, is exported and stored.
 
 use feamoe::rows::{Cell, Cells};
 use feamoe::training::Trainer;
@@ -6,21 +6,21 @@ use feamoe::training::checkpoint::{Checkpoint, HEADER_BYTES, MAGIC, VERSION};
 use feamoe_testkit::generate::Draw;
 use sha2::{Digest as _, Sha256};
 
-/// Rows that most states learn: as many as fit a window of the small seeds twice.
+/// The number of rows that most states learn: twice as many as fit a window of the small seeds.
 const ROWS: u64 = 24;
-/// Rows that some learn: enough for numbers to be fitted again, and levels replaced.
+/// The number of rows that some states learn: enough for numbers to be fitted again and levels to
+/// be replaced.
 const MANY_ROWS: u64 = 1_200;
 
-/// Reads a checkpoint as it is, and with a header that fits what stands behind it. What is read is
-/// written to bytes that are read again, and is resumed: it learns rows of all kinds, is exported
-/// and stored, or says why not.
+/// Reads a checkpoint, unchanged and with a header that is valid for the payload. A checkpoint that
+/// can be read is written to bytes that can be read again. It is resumed: it learns rows of all
+/// kinds, and is exported and stored, or returns an error.
 pub fn checkpoint(data: &[u8]) {
     resume(data);
     resume(&sealed(data.get(HEADER_BYTES..).unwrap_or_default()));
 }
 
-/// Returns a file with this payload and a header that fits it, by the drawing in
-/// `feamoe::training::checkpoint`.
+/// Returns a file with this payload and a valid header, as drawn in `feamoe::training::checkpoint`.
 #[must_use]
 pub fn sealed(payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u64).to_le_bytes();
@@ -41,25 +41,25 @@ fn resume(data: &[u8]) {
     for row in 0..rows {
         let values: Vec<Cell<'_>> = trainer.columns().iter().map(|_| cell(&mut draw, row)).collect();
         cells.set(&values);
-        // A refusal is an answer: a word where numbers stand.
+        // An error is allowed: a word may stand in a column of numbers.
         let _ = trainer.learn(&cells.record("rows", row + 1));
     }
     let _ = (trainer.model().map(drop), trainer.remarks(), trainer.proxies());
-    // Floats that are finite can be so large that learning from them ends in infinity.
+    // Floats can be finite but so large that learning from them gives infinity.
     if let Ok(stored) = trainer.checkpoint().to_bytes() {
         let again = Checkpoint::from_bytes(&stored);
         assert!(again.is_ok(), "what was stored cannot be read: {:?}", again.err());
     }
 }
 
-/// A value as any column could have it, often one of a label or a group.
+/// Returns a value that any column could have, often one of a label or a group.
 fn cell(draw: &mut Draw, row: u64) -> Cell<'static> {
     match draw.below(8) {
         0 => Cell::Missing,
         1 | 2 => Cell::Text(draw.one_of(&["m", "f", "p", "q", "r", "north", "new"]).as_bytes()),
         3 | 4 => Cell::Number(draw.one_of(&[0.0, 1.0])),
         5 => Cell::Number(draw.one_of(&[-1e30, 1e30, 1e-30, 4e9])),
-        // Values that move.
+        // Values that drift.
         _ => Cell::Number((draw.below(11) as u64 + row / 8) as f64),
     }
 }

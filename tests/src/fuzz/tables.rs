@@ -12,19 +12,19 @@ thread_local! {
     static FILE: NamedTempFile = NamedTempFile::new().unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// Returns whether a panic of this thread becomes an error: that of a decoder of the crates `arrow`
-/// and `parquet`.
+/// Returns whether a panic of this thread becomes an error: a panic of a decoder of the crates
+/// `arrow` and `parquet` does.
 #[must_use]
 pub fn is_expected_panic() -> bool {
     is_reading_tables()
 }
 
-/// Reads an Arrow stream, an Arrow file or a Parquet file; its first bytes say which. At the end
-/// every byte was hashed and every row counted.
+/// Reads an Arrow stream, an Arrow file or a Parquet file, depending on the first bytes. At the
+/// end, every byte must be hashed and every row counted.
 pub fn arrow(data: &[u8]) {
     let (is_arrow, is_parquet) =
         (data.starts_with(b"\xff\xff\xff\xff") || data.starts_with(b"ARROW1"), data.starts_with(b"PAR1"));
-    // Anything else is text, of which the target `csv` reads more.
+    // Anything else is text, which the target `csv` covers.
     if !is_arrow && !is_parquet {
         return;
     }

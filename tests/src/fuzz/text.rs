@@ -1,4 +1,4 @@
-//! What the trainer reads: tables and schemas.
+//! The text that the trainer reads: tables and schemas.
 
 use std::io::Cursor;
 
@@ -8,8 +8,8 @@ use feamoe::rows::{Records, Source, Stream, Use};
 use feamoe::schema::{Schema, Table};
 use sha2::{Digest as _, Sha256};
 
-/// Reads a table in one of 16 ways, guesses its schema, and streams it by that. The first byte says
-/// how.
+/// Reads a table in one of 16 ways, which the first byte selects, infers its schema, and streams
+/// the table with that schema.
 pub fn csv(data: &[u8]) {
     let Some((how, text)) = data.split_first() else { return };
     let table = Table {
@@ -31,7 +31,7 @@ pub fn csv(data: &[u8]) {
                 assert!(record.cell(column).text().is_none_or(|cell| cell == record.text(column)));
             }
         }
-        // Once it is at its end, every byte was read and hashed.
+        // At the end, every byte must have been read and hashed.
         if records.advance().is_ok() {
             assert_eq!(records.digest().finish(), <[u8; 32]>::from(Sha256::digest(text)));
         }
@@ -50,7 +50,7 @@ pub fn csv(data: &[u8]) {
             assert_eq!(counts.read, counts.filtered + counts.unlabelled + counts.positive + counts.negative);
             let _ = (stream.check(), stream.check_rows(), stream.check_any_group());
         }
-        // Only what is said to be open is for the user to fill in.
+        // An error may only ask for what the inferred schema leaves open.
         Err(error) => {
             let message = error.to_string();
             let is_asked = message.contains("fill in the name of the column")
@@ -60,8 +60,8 @@ pub fn csv(data: &[u8]) {
     }
 }
 
-/// Reads a schema. One that is accepted is written as a model carries it, and is the same when it
-/// is read again; a message names a place in the text.
+/// Reads a schema. An accepted schema is written as in a model, and is the same when it is read
+/// again. A message names a place in the text.
 pub fn schema(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     match Schema::from_toml("fuzz.toml", text) {

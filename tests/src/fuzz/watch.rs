@@ -1,4 +1,4 @@
-//! Monitors: any statuses, and statuses of monitors that were told anything.
+//! Monitors: any statuses, and the statuses of monitors after any input.
 
 use std::sync::OnceLock;
 
@@ -19,13 +19,13 @@ const CRC_AT: usize = 12;
 
 type FuzzMonitor = Monitor<GROUPS, FEATURES>;
 
-/// Reads the bytes as a status, as they are and with a header that fits; or, where the first one is
-/// odd, tells a monitor what they say.
+/// If the first byte is even, reads the rest as a status, unchanged and with a valid header. If it
+/// is odd, passes the rest to a monitor as its input.
 pub fn monitor(data: &[u8]) {
     match data.split_first() {
         Some((first, data)) if first & 1 == 1 => {
             let mut monitor = FuzzMonitor::new();
-            // The end of the data is the end of what it is told.
+            // The input ends when the data ends.
             let _ = tell(&mut monitor, &mut Unstructured::new(data));
             check_written(&monitor);
         }
@@ -68,7 +68,7 @@ fn tell(monitor: &mut FuzzMonitor, data: &mut Unstructured<'_>) -> Result<()> {
                     std::array::from_fn(|feature| NOTES[usize::from(bits >> (2 * feature) & 3)]);
                 let probability = f32::from(data.arbitrary::<u8>()?) / 255.0;
                 let group = data.int_in_range(0..=GROUPS as u8)?.checked_sub(1);
-                // Many alike: what drifts are found in.
+                // Many equal values, so that drifts are detected.
                 for _ in 0..data.arbitrary::<u8>()? {
                     last = monitor.observe(probability, &notes, group).ok();
                     assert!(last.is_some());
@@ -79,7 +79,7 @@ fn tell(monitor: &mut FuzzMonitor, data: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What a monitor writes is read back as it is.
+/// Checks that the status that a monitor writes is read back unchanged.
 fn check_written(monitor: &FuzzMonitor) {
     let mut buffer = [0; FuzzMonitor::STATUS_BYTES];
     let Ok(bytes) = monitor.write(&mut buffer) else { return };
@@ -109,7 +109,7 @@ fn check_status(bytes: &[u8]) {
     assert!(events.iter().all(|event| usize::from(event.group) < groups.len() && event.at <= status.observed()));
     let mut all = *status.ungrouped();
     for tally in &groups {
-        // Of no record there is no mean.
+        // Without records there is no mean.
         let mean = tally.rows() == 0 || (0.0..=1.001).contains(&tally.score_mean());
         assert!(tally.favourable() <= tally.rows() && mean, "{tally:?}");
         all.merge(tally);

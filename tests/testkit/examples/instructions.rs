@@ -1,5 +1,5 @@
-//! One workload of the engine, whose instructions callgrind counts: `instructions NAME`. The test
-//! module `instructions` of `feamoe-tests` runs each.
+//! Runs one workload of the engine whose instructions callgrind counts: `instructions NAME`. The
+//! test module `instructions` of `feamoe-tests` runs each workload.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -12,11 +12,11 @@ use feamoe_testkit::generate::{Cell, fill, records};
 
 const FLOAT: &[u8] = include_bytes!("../../../engine/golden/adult-gated.feamoe");
 const INTEGER: &[u8] = include_bytes!("../../../engine/golden/v1-i16.feamoe");
-/// What [`INTEGER`] was made from.
+/// The float model that [`INTEGER`] was made from.
 const INTEGER_SOURCE: &[u8] = include_bytes!("../../../engine/golden/v1.feamoe");
 
 const RECORDS: usize = 200;
-/// Records explained exactly, each against as many of the others.
+/// The number of records explained exactly, each against this many of the others.
 const EXPLAINED: usize = 10;
 const SEED: u64 = 1;
 
@@ -80,7 +80,7 @@ fn counted(mut work: impl FnMut() -> bool) -> Result<(), Box<dyn Error>> {
     if feamoe_counted(&mut work) { Ok(()) } else { Err("the engine refused a record".into()) }
 }
 
-/// Callgrind counts what is called from here: it is found by its name.
+/// Callgrind finds this function by its name and counts the instructions of its calls.
 #[inline(never)]
 fn feamoe_counted(work: &mut dyn FnMut() -> bool) -> bool {
     work()

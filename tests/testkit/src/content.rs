@@ -1,5 +1,5 @@
-//! All that a blob holds, to bytes and back: a writer of its own beside the trainer's, so that each
-//! is a check of the other, and a reader with none of the engine's.
+//! The complete content of a blob, written to bytes and read back. The writer is independent of the
+//! trainer's, so that each checks the other; the reader uses none of the engine's code.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::Kind;
 use serde::{Deserialize, Serialize};
 
-/// All that a blob of float weights holds. Nothing says that it is consistent: that is for the
-/// engine to find.
+/// The complete content of a blob with float weights. It need not be consistent: the engine has to
+/// detect that.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Content {
     /// Decision threshold, inside (0, 1).
@@ -24,9 +24,9 @@ pub struct Content {
     pub features: Vec<FeatureContent>,
     /// Name of the favourable outcome.
     pub positive_name: String,
-    /// One row of weights: the stride of K.
+    /// The bias row; its length is the stride of K.
     pub bias: Vec<f32>,
-    /// The rows of every feature, in the order of [`feamoe_engine::schema`].
+    /// The weight rows of every feature, in the order of [`feamoe_engine::schema`].
     pub rows: Vec<f32>,
     /// The bin edges of every feature, ascending within each.
     pub edges: Vec<f32>,
@@ -46,7 +46,7 @@ pub struct FeatureContent {
     pub name: String,
     /// Its kind.
     pub kind: Kind,
-    /// The names of its levels, as many as the kind says; empty for a number.
+    /// The names of its levels, as many as the kind declares; empty for a number.
     pub levels: Vec<String>,
 }
 
@@ -54,7 +54,7 @@ impl Content {
     /// Writes the blob, with or without the names section.
     ///
     /// # Panics
-    /// Past the limits of the format, which no drawn model comes near.
+    /// If the content exceeds the limits of the format; no generated model does.
     #[must_use]
     pub fn to_bytes(&self, with_names: bool) -> Bytes {
         let mut sections: Vec<(u16, Vec<u8>)> = Vec::new();
@@ -84,7 +84,7 @@ impl Content {
         });
         payload.extend(self.features.iter().flat_map(|feature| encoded(&feature.kind)));
         payload.extend(sections.iter().flat_map(|(_, section)| encoded(section)));
-        // The values start at a multiple of 4; the padding has a byte for its length.
+        // The values start at a multiple of 4; the length of the padding takes a byte.
         let length = encoded(&values.len());
         let padding = (HEADER_BYTES + payload.len() + 1 + length.len()).wrapping_neg() % 4;
         payload.extend([encoded(&vec![0_u8; padding]), length, values].concat());
@@ -94,7 +94,8 @@ impl Content {
         Bytes::new(&[&header[..], &payload].concat())
     }
 
-    /// Makes the linear rows zero of those binned numbers whose indices `is_stepped` accepts.
+    /// Sets the linear rows of binned numbers to zero for the features whose indices `is_stepped`
+    /// accepts.
     pub fn step(&mut self, is_stepped: impl Fn(usize) -> bool) {
         let (stride, mut first_row) = (stride(self.experts), 0);
         for (index, feature) in self.features.iter().enumerate() {
@@ -105,10 +106,10 @@ impl Content {
         }
     }
 
-    /// Reads the content of a blob of float weights that the engine accepts.
+    /// Reads the content of a blob with float weights that the engine accepts.
     ///
     /// # Panics
-    /// On bytes that are no such blob.
+    /// If the bytes are not such a blob.
     #[must_use]
     pub fn read(blob: &[u8]) -> Self {
         let flags = u16::from_le_bytes([blob[6], blob[7]]);

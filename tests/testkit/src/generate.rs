@@ -1,5 +1,5 @@
-//! Arbitrary valid models and records, drawn from a seed: the same on every machine, so that a
-//! failing seed is a complete report.
+//! Arbitrary valid models and records, generated from a seed. They are the same on every machine,
+//! so that a failing seed is a complete report.
 
 use feamoe_engine::Value;
 use feamoe_engine::format::Provenance;
@@ -14,7 +14,8 @@ pub const FEATURES: usize = 16;
 /// The largest number of experts of a generated model.
 pub const EXPERTS: usize = 16;
 
-/// 300 natural log-odds in log2 units: a gate that no f32 exponential survives without care.
+/// 300 natural log-odds in log2 units: f32 exponentials of such gate logits overflow if the maximum
+/// is not subtracted.
 pub const SHARP: f32 = 300.0 * std::f32::consts::LOG2_E;
 
 /// Random numbers: `SplitMix64` (Steele, Lea, Flood 2014).
@@ -36,7 +37,7 @@ impl Draw {
         z ^ (z >> 31)
     }
 
-    /// Returns a number below `n`, which is not 0.
+    /// Returns a number below `n`, which must not be 0.
     pub fn below(&mut self, n: usize) -> usize {
         (self.bits() % n as u64) as usize
     }
@@ -47,7 +48,7 @@ impl Draw {
         (low + unit * (high - low)).clamp(low, high)
     }
 
-    /// Returns one of a few things, which are not none.
+    /// Returns one of a few things, of which there must be at least one.
     pub fn one_of<T: Copy>(&mut self, things: &[T]) -> T {
         things[self.below(things.len())]
     }
@@ -60,15 +61,15 @@ pub struct Recipe {
     pub experts: usize,
     /// Features, 1 to [`FEATURES`] for [`Recipe::any`].
     pub features: usize,
-    /// Bound of the gate logits, in log2 units: past 120 the model is not `bounded` and takes the
-    /// safe path.
+    /// Bound of the gate logits, in log2 units. Above 120, the model is not `bounded` and is scored
+    /// with clamping.
     pub gate: f32,
     /// Bound of the experts' logits, in log2 units.
     pub outputs: f32,
 }
 
 impl Recipe {
-    /// Returns a recipe that covers every size and both paths of the kernel over the seeds.
+    /// Returns a recipe. Over the seeds, the recipes cover every size and both paths of the kernel.
     #[must_use]
     pub fn any(seed: u64) -> Self {
         let mut draw = Draw::new(seed ^ 0x5eed);
@@ -80,19 +81,19 @@ impl Recipe {
         }
     }
 
-    /// Returns whether no logit can leave the range that scores need no clamps for.
+    /// Returns whether every logit stays in the range in which scores need no clamping.
     #[must_use]
     pub fn is_bounded(&self) -> bool {
         self.gate.max(self.outputs) <= feamoe_engine::limits::MAX_LOGIT
     }
 
-    /// Returns a recipe whose models are smooth enough for a quadrature of few nodes.
+    /// Returns a recipe for models that are smooth enough for a quadrature with few nodes.
     #[must_use]
     pub fn gentle(seed: u64) -> Self {
         Self { gate: 12.0, outputs: 12.0, ..Self::any(seed) }
     }
 
-    /// Draws a model. No logit can pass its bound, and some records come near it. Every other
+    /// Generates a model. No logit exceeds its bound, and some records come near it. Every other
     /// binned number is stepped.
     #[must_use]
     pub fn content(&self, seed: u64) -> Content {
@@ -101,14 +102,14 @@ impl Recipe {
         content
     }
 
-    /// Like [`Recipe::content`], but every binned number has its linear row: the models that golden
-    /// files were written of.
+    /// Like [`Recipe::content`], but every binned number has its linear row, as in the models of
+    /// the golden files.
     #[must_use]
     pub fn content_with_lines(&self, seed: u64) -> Content {
         self.content_of(seed, |_, draw| draw_kind(draw))
     }
 
-    /// Draws a model whose features are of the given kinds.
+    /// Generates a model whose features are of the given kinds.
     #[must_use]
     pub fn content_of(&self, seed: u64, mut kind: impl FnMut(usize, &mut Draw) -> Kind) -> Content {
         let mut draw = Draw::new(seed);
@@ -131,7 +132,7 @@ impl Recipe {
             calibration: Vec::new(),
             background: Vec::new(),
         };
-        // Each feature and the bias may move a logit by one share.
+        // Each feature and the bias may change a logit by one share.
         let shares = (self.gate / (self.features + 1) as f32, self.outputs / (self.features + 1) as f32);
         content.bias = self.row(&mut draw, stride, shares, 1.0);
         for index in 0..self.features {
@@ -201,11 +202,11 @@ fn draw_edges(draw: &mut Draw, kind: Kind) -> Vec<f32> {
 pub enum Cell {
     /// No value.
     Missing,
-    /// A number, NaN and infinities among them.
+    /// A number, possibly NaN or infinite.
     Number(f32),
-    /// A level's code.
+    /// The code of a level.
     Level(u16),
-    /// A level that training had not seen.
+    /// A level that was not seen in training.
     Unseen,
 }
 
@@ -220,8 +221,8 @@ impl From<Cell> for Value {
     }
 }
 
-/// Draws records of a model: inside and outside ranges, on edges and just below them, infinite,
-/// NaN, missing, unseen.
+/// Generates records of a model, with numbers inside and outside of ranges, on edges and just below
+/// them, infinities, NaN, missing values and unseen levels.
 #[must_use]
 pub fn records(content: &Content, seed: u64, count: usize) -> Vec<Vec<Cell>> {
     let mut draw = Draw::new(seed ^ 0xce11);
@@ -241,7 +242,7 @@ pub fn records(content: &Content, seed: u64, count: usize) -> Vec<Vec<Cell>> {
         .collect()
 }
 
-/// Draws one value of a feature with these bin edges: see [`records`].
+/// Generates one value of a feature with these bin edges, see [`records`].
 pub fn draw_cell(draw: &mut Draw, kind: Kind, edges: &[f32]) -> Cell {
     let chance = draw.below(100);
     match kind {
@@ -268,7 +269,7 @@ pub fn draw_cell(draw: &mut Draw, kind: Kind, edges: &[f32]) -> Cell {
 /// Sets every value of a record.
 ///
 /// # Errors
-/// If the cells are not those of the record's model.
+/// The cells are not those of the record's model.
 pub fn fill<const N: usize>(record: &mut Record<'_, N>, cells: &[Cell]) -> Result<(), RecordError> {
     for (index, cell) in cells.iter().enumerate() {
         let key = FeatureIndex(index);

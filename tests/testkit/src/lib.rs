@@ -1,6 +1,7 @@
-//! For tests of the engine, on the engine alone: arbitrary valid models and records from a seed
-//! ([`generate`]), what their blobs hold ([`content`]), and the slow twin of the engine in f64
-//! ([`mod@reference`]) with the tolerances it is held to ([`tolerance`]).
+//! Helpers for tests of the engine that depend only on the engine: arbitrary valid models and
+//! records from a seed ([`generate`]), the content of their blobs ([`content`]), and the slow twin
+//! of the engine in f64 ([`mod@reference`]) with the tolerances for comparing the two
+//! ([`tolerance`]).
 //!
 //! ```
 //! use feamoe_engine::Model;
@@ -29,11 +30,11 @@ use feamoe_engine::mixture::Term;
 use feamoe_engine::{Attribution, Method, Model, PredictError, Record};
 use generate::{Cell, EXPERTS, FEATURES, fill};
 
-/// Loads a blob: in place, or, where floats do not lie in memory as in the blob, as a copy that is
+/// Loads a blob: in place or, if floats in memory differ from those in the blob, as a copy that is
 /// never freed.
 ///
 /// # Panics
-/// Where it is no such model.
+/// If it is not such a model.
 #[allow(clippy::unwrap_used)]
 #[must_use]
 pub fn load<const FEATURES: usize, const EXPERTS: usize>(blob: &[u8]) -> Model<'_, FEATURES, EXPERTS> {
@@ -43,10 +44,11 @@ pub fn load<const FEATURES: usize, const EXPERTS: usize>(blob: &[u8]) -> Model<'
     Model::load(blob).unwrap()
 }
 
-/// Gives a drawn model and a background of it to `run`; `stored`: with the records' factors.
+/// Passes a generated model and a background of it to `run`. With `stored`, the background has the
+/// factors of its records.
 ///
 /// # Panics
-/// Where the content is no model, or the cells are not of it.
+/// If the content is not a model, or the cells are not those of the model.
 #[allow(clippy::unwrap_used)]
 pub fn against<R>(
     content: &Content,
@@ -71,7 +73,7 @@ pub fn against<R>(
 /// Explains a record by one of the two methods that need no background.
 ///
 /// # Errors
-/// Those of the methods.
+/// The errors of the methods.
 pub fn explain_into<const FEATURES: usize, const EXPERTS: usize>(
     model: &Model<'_, FEATURES, EXPERTS>,
     record: &Record<'_, FEATURES>,

@@ -1,5 +1,5 @@
-//! The slow twin: the mixture in f64 with `libm`, straight from the formulas and a blob's content.
-//! It calls no kernel of the engine.
+//! The slow twin: the mixture in f64 with `libm`, computed directly from the formulas and the
+//! content of a blob. It calls no kernel of the engine.
 
 use feamoe_engine::Space;
 use feamoe_engine::mixture::stride;
@@ -19,7 +19,7 @@ pub struct Reference<'a> {
     first_edges: Vec<usize>,
 }
 
-/// What the model says of a record.
+/// The outcome of the model for a record.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The score p.
@@ -44,7 +44,7 @@ pub struct Explanation {
 }
 
 impl<'a> Reference<'a> {
-    /// Lays out a blob's content.
+    /// Creates the reference for the content of a blob.
     #[must_use]
     pub fn new(content: &'a Content) -> Self {
         let (mut first_rows, mut first_edges) = (Vec::new(), Vec::new());
@@ -64,7 +64,7 @@ impl<'a> Reference<'a> {
         Self { content, stride: stride(content.experts), first_rows, first_edges }
     }
 
-    /// Returns the terms of a record: two for a binned number, else one.
+    /// Returns the number of terms of a record: two for a binned number, otherwise one.
     #[must_use]
     pub fn terms(&self) -> usize {
         let binned = |kind| matches!(kind, Kind::Number { bins: 1.., .. });
@@ -112,7 +112,7 @@ impl<'a> Reference<'a> {
         }
     }
 
-    /// Returns every feature's contribution.
+    /// Returns the contributions of all features.
     #[must_use]
     pub fn contributions(&self, cells: &[Cell]) -> Vec<Vec<f64>> {
         cells.iter().enumerate().map(|(feature, cell)| self.contribution(feature, *cell)).collect()
@@ -130,7 +130,7 @@ impl<'a> Reference<'a> {
         logits
     }
 
-    /// Returns the mixture's outcome at some logits.
+    /// Returns the outcome of the mixture at the given logits.
     #[must_use]
     pub fn outcome(&self, logits: &[f64]) -> Outcome {
         let (gate, outputs) = logits.split_at(self.content.experts);
@@ -165,9 +165,9 @@ impl<'a> Reference<'a> {
     }
 
     /// Explains a record along the straight path from the mean record: the integral of the
-    /// derivative of p in the direction of each feature's contribution, by Simpson's rule over
-    /// `steps` (even) steps, the derivative by central differences: no formula of the engine's
-    /// gradient is used.
+    /// derivative of p in the direction of each feature's contribution. Uses Simpson's rule over
+    /// `steps` (even) steps and central differences for the derivative, but no formula of the
+    /// engine's gradient.
     #[must_use]
     pub fn path(&self, cells: &[Cell], steps: usize) -> Explanation {
         const H: f64 = 1e-5;
@@ -199,8 +199,8 @@ impl<'a> Reference<'a> {
         Explanation { base_value: p(&bias), output: p(&total), values, gate_values }
     }
 
-    /// Returns the score at some logits, in log2 units: p, or its natural log-odds, which stay
-    /// finite where p rounds to 0 or 1.
+    /// Returns the score at the given logits, in log2 units: p, or its natural log-odds, which stay
+    /// finite if p rounds to 0 or 1.
     #[must_use]
     pub fn value(&self, logits: &[f64], space: Space) -> f64 {
         if space == Space::Probability {
@@ -214,13 +214,13 @@ impl<'a> Reference<'a> {
         side(1.0) - side(-1.0)
     }
 
-    /// Returns the Shapley values of the whole mixture, by their definition: the value of every
-    /// coalition of raw features, which have the record's cells while the others have a background
-    /// record's, averaged over the background; each difference a feature makes weighs `s! (d - 1 -
-    /// s)! / d!`.
+    /// Returns the Shapley values of the whole mixture, by their definition. In a coalition, its
+    /// features have the record's cells and the others those of a background record; the value is
+    /// averaged over the background. Each difference that a feature makes has the weight
+    /// `s! (d - 1 - s)! / d!`.
     ///
-    /// Features whose contributions are those of the background record change nothing and are left
-    /// out: 2^d values for the `d` others.
+    /// Features whose contributions equal those of the background record change nothing and are
+    /// left out, so there are 2^d values for the `d` others.
     #[must_use]
     pub fn exact(&self, cells: &[Cell], background: &[Vec<Cell>], space: Space) -> Exact {
         let contributions = self.contributions(cells);
@@ -236,7 +236,8 @@ impl<'a> Reference<'a> {
             let (low, high) = changes.split_at(changes.len() / 2);
             let (low_sums, high_sums) =
                 (subset_sums(&self.logits(other), low), subset_sums(&vec![0.0; 2 * self.content.experts], high));
-            // Coalition S has the low players of its low bits and the high players of the others.
+            // Coalition S has the low players of its low bits, and the high players of its other
+            // bits.
             let values: Vec<f64> =
                 high_sums.iter().flat_map(|h| low_sums.iter().map(|l| self.value(&sum(l, h), space))).collect();
             let share = 1.0 / background.len() as f64;
@@ -265,14 +266,15 @@ pub struct Exact {
     pub values: Vec<f64>,
 }
 
-/// Returns `s! (d - 1 - s)! / d!` for the sizes `s` of coalitions without a player, of `d` players.
+/// Returns `s! (d - 1 - s)! / d!` for each size `s` of the coalitions without a player, for `d`
+/// players.
 fn shapley_weights(players: usize) -> Vec<f64> {
     let factorial = |n: usize| (1..=n).map(|i| i as f64).product::<f64>();
     (0..players).map(|size| factorial(size) * factorial(players - 1 - size) / factorial(players)).collect()
 }
 
-/// Returns `start` plus the sum of every subset of `changes`; bit i of the index says whether
-/// change i is in.
+/// Returns `start` plus the sum of every subset of `changes`. Bit i of the index states whether
+/// change i is in the subset.
 fn subset_sums(start: &[f64], changes: &[Vec<f64>]) -> Vec<Vec<f64>> {
     let mut sums = vec![start.to_vec()];
     for change in changes {
@@ -295,7 +297,7 @@ fn log_sigmoid(z: f64) -> f64 {
     z.min(0.0) - libm::log1p(libm::exp(-z.abs()))
 }
 
-/// The logistic function, by the branch that cannot overflow.
+/// The logistic function, computed by the branch that cannot overflow.
 fn sigmoid(z: f64) -> f64 {
     if z >= 0.0 {
         1.0 / (1.0 + libm::exp(-z))

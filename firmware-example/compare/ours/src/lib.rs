@@ -1,5 +1,5 @@
-//! Our engine as a contender: the model from flash, values by index and code, a score; with
-//! `frozen` or `path` its attributions too.
+//! This engine as a contender: loads the model from flash, sets values by index and code, and
+//! scores; with `frozen` or `path` it also computes attributions.
 #![no_std]
 
 use core::cell::UnsafeCell;
@@ -36,7 +36,7 @@ pub struct Row {
     codes: [u16; CATEGORIES.len()],
 }
 
-/// What is prepared once.
+/// A value that is prepared once.
 struct Place<T>(UnsafeCell<Option<T>>);
 // SAFETY: the firmware has one thread and no interrupt.
 unsafe impl<T> Sync for Place<T> {}
