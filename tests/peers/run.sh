@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Compares with SHAP, in a virtual environment of its own under target/: scores, plots, and with `compare` the table of times and errors; `record` writes
-# the recorded values anew. FEAMOE_DATA names the folder with adult.data and adult.test.
+# Compares with SHAP, in a separate virtual environment under target/: scores, plots, and with
+# `compare` the table of times and errors; `record` writes the recorded values again. FEAMOE_DATA
+# names the folder with adult.data and adult.test.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
