@@ -155,7 +155,7 @@ fn one_expert_is_a_logistic_regression() {
     assert_close(found.values[1], 0.5 * (p(-1.0, 1.0) - p(-1.0, -1.0) + p(1.0, 1.0) - p(1.0, -1.0)));
 
     // In log-odds, the game is linear. The contributions of these background records have the mean
-    // 0, as in a model's centring records.
+    // 0, like those of the records that a model is centred on.
     let all = [[NO, NO], [NO, YES], [YES, NO], [YES, YES]].map(Vec::from);
     let linear = explain(&content, &all, &all, in_space(Space::LogOdds));
     for (found, cells) in linear.iter().zip(&all) {

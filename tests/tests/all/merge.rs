@@ -386,8 +386,8 @@ fn rows_that_count_twice_are_named_and_rows_that_polish_are_checked() {
         again,
         ["the rows to polish with start like rows that a shard has learned from, so their measures are too favourable"]
     );
-    // A group with a single row in all shards cannot be judged, so the rows to polish with need not
-    // contain it.
+    // A group with a single row in all shards cannot be judged, so no rows to polish with are
+    // needed.
     let other = shard("other.csv", text(6, 900, &["m", "f"]) + "1,1,p,x,1\n");
     merge(&[&one, &other], &[]).unwrap();
 }

@@ -215,7 +215,7 @@ fn watched(seed: u64, records: u64, chances: impl Fn(u64, u8) -> (f32, f32)) -> 
     events
 }
 
-/// 9 detectors on 30 streams of 30,000 records: 250,000 looks.
+/// 9 detectors on 30 streams of 30,000 records make 250,000 checks.
 #[test]
 fn stationary_streams_give_no_alarm() {
     for seed in 0..30 {

@@ -55,7 +55,7 @@ fn pages_of_other_web_sites_are_refused() {
         }
         assert!(status == 200 || answer.contains("{\"error\":\"found "), "{lines:?}: {answer}");
     }
-    // A host in the path must satisfy the same rules as the header's.
+    // A host in the path must equal the header's, which must be allowed.
     for (path, host, status) in [
         ("http://localhost/model", "host: localhost", 200),
         ("http://evil.example/model", "host: localhost", 400),

@@ -9,7 +9,7 @@ use super::running::{Running, TOKEN, head, head_with};
 /// Much shorter than any time-out of a service with `--body-timeout 600`.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A connection with an unfinished body is idle, with or without a token.
+/// A connection with an unfinished body counts as idle, with or without a token.
 #[test]
 fn unfinished_bodies_make_room() {
     let times = ["--header-timeout", "600", "--body-timeout", "600"];
