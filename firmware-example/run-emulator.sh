@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs a firmware image in its board's emulator: run-emulator.sh ELF [ARGUMENT...]. The board is
-# that of the target (see boards.txt) in whose folder cargo put the image, or that of the target
-# named by FEAMOE_BOARD. Standard output is the firmware's; it sees the files of the working folder.
+# that of the target (see boards.txt) in whose folder cargo put the image, or of the target that
+# FEAMOE_BOARD names. Standard output is the firmware's, which can access the files of the working
+# folder.
 set -eu
 image=$1
 board=${FEAMOE_BOARD:+/$FEAMOE_BOARD/}

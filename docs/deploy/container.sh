@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Writes an image that holds the command and its notices, as an OCI archive, without a daemon or root.
-# The same binary gives the same bytes. Needs tar, gzip and sha256sum; to build the command,
+# Writes an image with the command and its notices as an OCI archive, without a daemon or root. The
+# same binary gives the same bytes. Needs tar, gzip and sha256sum. Building the command also needs
 # the target for musl (`rustup target add x86_64-unknown-linux-musl`) and Debian's musl-tools.
 #
 #     docs/deploy/container.sh ARCHIVE [COMMAND]
 #
-# COMMAND: a feamoe that was linked statically; without it, it is built.
+# COMMAND is a statically linked feamoe; without it, one is built.
 set -euo pipefail
 
 [ $# = 1 ] || [ $# = 2 ] || { echo "usage: $0 ARCHIVE [COMMAND]" >&2; exit 2; }
@@ -23,7 +23,7 @@ else
     cargo build --quiet --release --locked -p feamoe --target $target
     command=$repository/target/$target/release/feamoe
 fi
-# The image has no loader. What names one asks for it near its begin.
+# The image has no loader. A program that needs one names it near its start.
 if head -c 4096 "$command" | grep -q --text '/ld-'; then
     echo "$command is linked to libraries, which the image has none of; build it for $target" >&2
     exit 2
@@ -33,7 +33,7 @@ place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 mkdir -p "$place/root" "$place/oci/blobs/sha256"
 install -m 755 "$command" "$place/root/feamoe"
-# The static command holds code of others, and of musl.
+# The static command contains code of other projects, including musl.
 notices=$place/root/usr/share/doc/feamoe
 mkdir -p "$notices"
 install -m 644 "$repository"/{LICENSE-APACHE,LICENSE-MIT,docs/NOTICE.md,docs/deploy/musl-copyright.txt} "$notices"
@@ -42,7 +42,7 @@ tar "${same[@]}" -C "$place/root" -cf "$place/layer.tar" feamoe usr
 unpacked=$(sha256sum <"$place/layer.tar" | cut -d' ' -f1)
 gzip -n "$place/layer.tar"
 
-# Puts a file under its hash, and prints what refers to it.
+# Stores a file under its hash, and prints the reference to it.
 blob() {
     local hash
     hash=$(sha256sum <"$2" | cut -d' ' -f1)

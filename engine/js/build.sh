@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Builds engine/c as WebAssembly, into engine/js/feamoe.wasm: the same bytes in any folder, by the
-# same compiler. With --report also copies it into the trainer, whose report carries it, with the
-# name of the compiler beside. Exit code 3: the target is missing and could not be had.
+# Builds engine/c as WebAssembly into engine/js/feamoe.wasm. The same compiler gives the same bytes
+# in any folder. With --report also copies it into the trainer, whose reports contain it, with the
+# name of the compiler in a file beside it. Exit code 3: the target is missing and could not be
+# installed.
 set -euo pipefail
 cd "$(dirname "$0")/../c"
 
@@ -12,7 +13,7 @@ has_target || { command -v rustup >/dev/null && timeout 300 rustup target add $t
     exit 3
 }
 
-# The capacity is that of feamoe.mjs.
+# The same capacity as in feamoe.mjs.
 export FEAMOE_FEATURES=512 FEAMOE_EXPERTS=64 FEAMOE_BACKGROUND=1000 CARGO_PROFILE_RELEASE_OPT_LEVEL=s
 export CARGO_TARGET_DIR="$PWD/../../target/js"
 ../reproducible.sh cargo rustc --quiet --release --locked --target $target --no-default-features --crate-type cdylib -- \

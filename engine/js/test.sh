@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Checks the module for JavaScript: it is built anew, imports nothing, and has its size; in Node and
-# in headless Chromium its scores, explanations and recourse have the bits of the command's, on the
-# golden models, on the demo's, and with FEAMOE_DATA on all of adult.test; faults are planted, and
-# each must be found. The module that the report carries must be the same file or compute the same.
-# Exit code 3: node, npm, its packages, Chromium or the target for WebAssembly could not be had.
+# Checks the module for JavaScript: it is rebuilt, imports nothing, and keeps its size limit. In
+# Node and in headless Chromium its scores, explanations and recourse have the same bits as the
+# command's, on the golden models, on the demo's, and with FEAMOE_DATA on all of adult.test. Planted
+# faults must all be found. The module in the report must be the same file or compute the same. Exit
+# code 3: node, npm, its packages, Chromium or the target for WebAssembly could not be installed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -18,7 +18,7 @@ cp trainer/page/package.json trainer/page/package-lock.json "$place/"
         { [ -d "$place/node_modules/playwright-core" ] || npm ci --silent --no-audit --no-fund --prefix "$place"; }
 } >&2 || { echo "no browser: node, npm, the packages of trainer/page or Chromium could not be had" >&2; exit 3; }
 export PAGE_MODULES=$place
-# Node itself can wait for ever at its end (its issue 54918): then once more.
+# Node can hang when it exits (its issue 54918), so a run that times out is repeated once.
 run() {
     local status=0
     timeout 600 node "$@" || status=$?
@@ -41,9 +41,10 @@ if grep --quiet --text --fixed-strings -e "$PWD" -e "${CARGO_HOME:-$HOME/.cargo}
     exit 1
 fi
 
-# What the report carries.
+# The module in the report.
 carried=trainer/src/report/what_if
-# By another compiler, or of an engine that computes the same, it is another file.
+# It is another file if another compiler built it, or if the engine has changed without a change of
+# results.
 if ! cmp --quiet engine/js/feamoe.wasm $carried/feamoe.wasm; then
     echo "the report's module, by $(cat $carried/feamoe.wasm.rustc), is compared by what it computes"
     export OTHER_WASM=$PWD/$carried/feamoe.wasm
@@ -59,7 +60,7 @@ cp firmware-example/demo.feamoe "$models/"
 for width in i16 i8; do
     "$feamoe" export tests/golden/run-v9.feamoe --quantize $width -o "$models/run-v9-$width.feamoe" >/dev/null
 done
-# Rows and schema lie beside a model by its name; other models get rows of all kinds.
+# The rows and the schema of a model have its name; models without them get rows of all kinds.
 if [ -n "${FEAMOE_DATA:-}" ]; then
     "$feamoe" train "$FEAMOE_DATA/adult.data" --schema trainer/schemas/adult.toml --fair spd=0.05 -o "$models/adult.feamoe" >/dev/null 2>&1
     "$feamoe" export "$models/adult.feamoe" --quantize i16 -o "$models/adult-i16.feamoe" >/dev/null

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Compares what a score costs on a Cortex-M4F: our engine, the same mixture in naive C, emlearn's perceptron and m2cgen's LightGBM. Prints a Markdown table.
-# FEAMOE_DATA names the folder with adult.data and adult.test. Python's packages go into target/compare; ../../setup.sh brings compilers and emulator.
-# Exit code 3: Python's packages could not be had.
+# Compares the cost of a score on a Cortex-M4F: our engine, the same mixture in naive C, emlearn's
+# perceptron and m2cgen's LightGBM. Prints a Markdown table. FEAMOE_DATA names the folder with
+# adult.data and adult.test. Python packages go into target/compare; ../../setup.sh installs
+# compilers and emulator. Exit code 3: the Python packages could not be installed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

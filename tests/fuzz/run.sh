@@ -1,29 +1,29 @@
 #!/usr/bin/env bash
-# Fuzzes every target, or those named, guided by coverage, for a number of seconds in all:
+# Fuzzes every target, or the named ones, guided by coverage, for a number of seconds in total:
 #
 #     tests/fuzz/run.sh SECONDS [TARGET...]
 #
-# Starts from the seeds and from what earlier runs found, which stays in target/fuzz/corpus. An
-# input that fails is kept in target/fuzz/failed, and ends the run. FEAMOE_FUZZ_PROFILE=quick
-# compiles faster, for a program that is slower. Two targets run at a time. In CI each run draws the
-# same numbers, and prints what failed in base64.
+# Starts from the seeds and from the results of earlier runs, which are kept in target/fuzz/corpus.
+# An input that fails is kept in target/fuzz/failed and ends the run. FEAMOE_FUZZ_PROFILE=quick
+# compiles faster but gives a slower program. Two targets run at a time. In CI each run draws the
+# same numbers and prints failing inputs in base64.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 seconds=$1
 shift
 targets=("$@") features=
-# By their seeds. The target arrow takes further crates, and runs where it is named.
+# Targets are named by their seeds. The target arrow needs more crates and runs only if it is named.
 [ $# -gt 0 ] || for folder in seeds/*; do [ "$folder" = seeds/arrow ] || targets+=("$(basename "$folder")"); done
 case " ${targets[*]} " in *" arrow "*) features=arrow ;; esac
 
-# What cargo-fuzz sets without a sanitizer, of which the code that is fuzzed has no need: it has no
-# unsafe of its own. Any compiler takes these.
+# The flags that cargo-fuzz sets without a sanitizer. The fuzzed code needs none, since it has no
+# unsafe of its own. Any compiler accepts these flags.
 counters="-Cpasses=sancov-module"
 for option in level=4 inline-8bit-counters pc-table trace-compares; do
     counters+=" -Cllvm-args=-sanitizer-coverage-$option"
 done
-# For a target that is named, build scripts and macros are compiled without them.
+# With an explicit target, build scripts and macros are compiled without these flags.
 host=$(rustc -vV | sed -n 's/^host: //p')
 lanes=$((${#targets[@]} > 1 ? 2 : 1)) built=$PWD/../../target/fuzz profile=${FEAMOE_FUZZ_PROFILE:-release}
 RUSTFLAGS=$counters cargo build --quiet --profile "$profile" --features "$features" --locked --target "$host" --target-dir "$built"
@@ -31,7 +31,8 @@ RUSTFLAGS=$counters cargo build --quiet --profile "$profile" --features "$featur
 # Fuzzes one target for its share of the time.
 fuzz() {
     local target=$1 output=$built/$1.log longest=4096 golden=() executions edges failed
-    # What draws its values from the bytes takes its time by their number, and finds no more in many.
+    # These targets draw their values from the bytes: longer inputs take more time and find nothing
+    # more.
     case $target in explain | monitor | record | recourse | slots) longest=400 ;; esac
     mkdir -p "$built/corpus/$target" "$built/failed/$target"
     [ "$target" != load ] || golden=(../../engine/golden)
@@ -48,7 +49,7 @@ fuzz() {
     echo "$target: $executions executions, edges${edges#* cov}"
 }
 
-# Every other target.
+# Runs every other target, one after the other.
 lane() {
     local at
     for ((at = $1; at < ${#targets[@]}; at += 2)); do fuzz "${targets[at]}" || return 1; done

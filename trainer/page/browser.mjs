@@ -1,12 +1,12 @@
-// Headless Chromium for the checks beside this file and those of engine/js. Its packages are looked
-// for in the folder that PAGE_MODULES names.
+// Headless Chromium for the checks in this folder and in engine/js. Its packages are in the folder
+// that PAGE_MODULES names.
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
 const require = createRequire(join(process.env.PAGE_MODULES ?? import.meta.dirname, "package.json"));
 const { chromium } = require("playwright-core");
 
-// Without a network a browser that looks for its maker's hosts waits, and now and then for ever.
+// Without a network, a browser that tries to reach its vendor's servers waits, sometimes forever.
 const args = [
     "--no-sandbox",
     "--disable-gpu",
@@ -21,8 +21,8 @@ const seconds = 300;
 class NoAnswer extends Error {}
 
 /**
- * Runs `use` with a browser and returns what it returns. A page that crashes leaves its caller
- * waiting: so a browser that has not answered in time is ended, and once started anew.
+ * Runs `use` with a browser and returns its result. A page that crashes leaves its caller waiting,
+ * so a browser that does not answer in time is killed and started once more.
  */
 export async function inBrowser(use) {
     for (let again = false; ; again = true) {

@@ -1,10 +1,12 @@
-// Opens pages in headless Chromium, in light and dark, as wide as a phone and as a desk, and says what is wrong with them:
-// what axe finds, a body that is wider than the window, a request of anything but the page, an error on the console, a plot
-// without a name or a table, text in a plot too small to be read.
+// Opens pages in headless Chromium, in light and dark, at the widths of a phone and of a desktop,
+// and prints their faults: those that axe finds, a body wider than the window, a request to
+// anything but the page, an error on the console, a plot without a name or a table, text in a plot
+// that is too small to read.
 //
 //     node check.mjs [--pictures FOLDER] [--quick] PAGE...
 //
-// --quick: a phone in the dark only. Exit code 1 where anything is wrong. Its packages are looked for in the folder that PAGE_MODULES names.
+// --quick checks only a phone in dark mode. Exit code 1 if anything is wrong. The packages are in
+// the folder that PAGE_MODULES names.
 import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { basename, join, resolve } from "node:path";
@@ -17,10 +19,10 @@ const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 const widths = [390, 1280];
 const themes = ["light", "dark"];
-// Pixels of the smallest text in a plot.
+// The size of the smallest text allowed in a plot, in pixels.
 const smallest = 8.5;
 
-/// Returns what a reader's eyes and fingers would find wrong, beside what axe finds.
+/// Returns the visible faults that axe does not find.
 function faults(smallest) {
     const found = [];
     const root = document.documentElement;
@@ -47,7 +49,8 @@ async function check(browser, file, pictures) {
     for (const theme of themes) {
         for (const width of widths) {
             const say = (what) => found.push(`${basename(file)}, ${theme}, ${width} pixels: ${what}`);
-            // First as it is, with its policy; then without, so that axe can run, and a request that the policy stops is seen.
+            // First with the page's policy; then without it, so that axe can run, and so that
+            // requests which the policy stops are seen.
             for (const bypassCSP of [false, true]) {
                 const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme: theme, bypassCSP });
                 const page = await context.newPage();
@@ -59,9 +62,11 @@ async function check(browser, file, pictures) {
                     (await page.evaluate(faults, smallest)).forEach(say);
                     await page.evaluate(() => document.querySelectorAll("details").forEach((details) => (details.open = true)));
                     (await page.evaluate(faults, smallest)).forEach(say);
-                    // As text: what is added as a script is a request, or is stopped.
+                    // Evaluated as text: an added script element would be a request, or would be
+                    // stopped.
                     await page.evaluate(axe);
-                    // The rows of a table are alike, and a plot is one image: to look at each cell and mark takes half a minute.
+                    // The rows of a table are alike, and a plot is one image. Checking each cell
+                    // and mark would take half a minute.
                     await page.evaluate(() => document.querySelectorAll("tbody tr:nth-child(n + 4)").forEach((row) => row.remove()));
                     const { violations } = await page.evaluate(() => window.axe.run({ exclude: ["svg > *"] }));
                     for (const { id, help, nodes } of violations) say(`${id}: ${help}: ${nodes[0].target} (${nodes.length})`);

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Checks pages in a browser: the report of the demo, a comparison, a report of names that are HTML,
-# and with FEAMOE_DATA that of Adult, within its time and size. The form of each report is driven by
-# keyboard: it must show what the command computes. Then faults are planted, and each must be found.
+# Checks pages in a browser: the report of the demo, a comparison, a report with names that contain
+# HTML, and with FEAMOE_DATA that of Adult, within limits of time and size. The form of each report
+# is used by keyboard: it must show what the command computes. Planted faults must all be found.
 # Packages and pages go into target/page. Exit code 3: node, npm, its packages or Chromium could not
-# be had.
+# be installed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-# The figures of Adult's report, on 16,281 rows.
+# Limits for Adult's report on 16,281 rows.
 most_seconds=5 most_bytes=$((1500 * 1000))
 
 place=$PWD/target/page
@@ -28,14 +28,15 @@ rm -rf "$pages"
 mkdir -p "$pages"
 "$feamoe" demo --out "$pages/demo" >/dev/null
 
-# What fairness costs, and a comparison.
+# The report with the cost of fairness, and a comparison.
 in_demo() (cd "$pages/demo" && "$feamoe" "$@")
 in_demo tune lending.csv --schema lending.toml --candidates 1 --repeats 1 -o options.toml --format json >"$pages/demo/tune.json"
 in_demo train lending.csv --schema lending.toml -o free.feamoe >/dev/null 2>&1
 in_demo report lending.ckpt --data lending-test.csv --front tune.json -o "$pages/demo.html" >/dev/null
 in_demo compare free.feamoe lending.feamoe lending-test.csv -o "$pages/compared.html" >/dev/null
 
-# Names that would be HTML, or what every object has, many groups, two protected columns.
+# Names that contain HTML or that every JavaScript object has, many groups, and two protected
+# columns.
 {
     echo '"<b onclick=""x()"">income</b>",<script>group</script>,"region & ""more""",__proto__,toString,y'
     for row in $(seq 1 1500); do
@@ -72,13 +73,12 @@ what_if() { node trainer/page/what_if.mjs "$feamoe" "$@"; }
 what_if "$pages/demo/lending.feamoe" "$pages/demo.html"
 what_if "$pages/names.feamoe" "$pages/names.html"
 if [ -n "${FEAMOE_DATA:-}" ]; then
-    # The command reads values by the names of the columns.
+    # The command needs a header with the names of the columns.
     sed 's/^header = false/header = true/; /^columns = \[/,/^\]/d' trainer/schemas/adult.toml >"$pages/adult.toml"
     what_if "$pages/adult.feamoe" "$pages/adult.html" "$pages/adult.toml"
 fi
 
-# A check that finds nothing says little unless it finds what is there: faults are planted in a page
-# that has none.
+# The checks must find the faults that are planted in a page without any.
 planted=(
     '<img alt="" src="http://example.invalid/x.png">'
     '<input>'
@@ -107,7 +107,7 @@ fi
 for what in "${expected[@]}"; do
     grep -q "$what" "$pages/found.txt" || { echo "not found: $what; found was" >&2; cat "$pages/found.txt" >&2; exit 1; }
 done
-# A form that shows the score of another model, and one whose script is not that of the policy.
+# A form with the score of another model, and a form whose script the policy does not allow.
 "$feamoe" train "$pages/demo/lending.csv" --schema "$pages/demo/lending.toml" --seed 2 -o "$pages/other.feamoe" >/dev/null 2>&1
 if what_if "$pages/other.feamoe" "$pages/demo.html" >"$pages/found.txt" || ! grep -q "in the form, .* by the command" "$pages/found.txt"; then
     echo "the score of another model was not found:" >&2

@@ -1,11 +1,10 @@
-// Drives the form of a report in headless Chromium, by keyboard: what it shows must be what the
-// command computes from the same values, bit by bit. Without JavaScript the report must stand as it
-// is.
+// Uses the form of a report in headless Chromium, by keyboard. It must show exactly what the
+// command computes from the same values, bit by bit. Without JavaScript the report must be complete
+// without the form.
 //
 //     node what_if.mjs FEAMOE MODEL PAGE [SCHEMA]
 //
-// Exit code 1 where anything is wrong. Its packages are looked for in the folder that PAGE_MODULES
-// names.
+// Exit code 1 if anything is wrong. The packages are in the folder that PAGE_MODULES names.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -20,7 +19,7 @@ const wrong = [];
 const same = (what, ours, theirs) => Object.is(ours, theirs) || wrong.push(`${what}: ${ours} in the form, ${theirs} by the command`);
 const run = (...words) => JSON.parse(execFileSync(feamoe, words, { stdio: ["ignore", "pipe", "pipe"] }));
 
-/** Returns what the command says of the values in the form. */
+/** Returns the command's score and decision for the values in the form. */
 function byCommand(fields) {
     const path = join(folder, "row.csv");
     const line = (cells) => `${cells.map((cell) => `"${cell.replaceAll('"', '""')}"`).join(",")}\n`;
@@ -30,7 +29,7 @@ function byCommand(fields) {
     return { score: Math.fround(scored.score ?? scored.probability), decision: scored.decision, path, read };
 }
 
-/** Returns names and texts of the form as a row of a file has them, and what it shows. */
+/** Returns the names and texts of the form as a file has them, and the form's output. */
 function inForm() {
     const fields = [...document.querySelectorAll(".what-if-values > div")].map((field) => {
         const control = field.querySelector("input, select");
@@ -47,7 +46,7 @@ function inForm() {
 }
 
 async function compared(page, what) {
-    // Until the record is explained again.
+    // Waits until the record is explained again.
     await page.waitForTimeout(400);
     const form = await page.evaluate(inForm);
     const theirs = byCommand(form.fields);
@@ -62,7 +61,7 @@ async function compared(page, what) {
     return form;
 }
 
-/** Does all that a user does, and writes down what is wrong. */
+/** Does everything that a user can do, and collects what is wrong. */
 async function drive(browser) {
     wrong.length = 0;
     const url = pathToFileURL(resolve(file)).href;
@@ -73,15 +72,15 @@ async function drive(browser) {
     await page.goto(url);
     await page.waitForSelector("#what-if-score data");
 
-    // Every record that it starts from.
+    // Every record that the form can start from.
     const starts = await page.locator("#what-if-start option").count();
     for (let start = 0; start < starts; start++) {
         await page.selectOption("#what-if-start", { index: start });
         await compared(page, `start ${start}`);
     }
 
-    // Every number, typed by keyboard: past its range, in it, nothing; every category by its
-    // arrows.
+    // Every number is typed: outside its range, inside it, and empty. Every category is changed
+    // with the arrow keys.
     await page.focus("#what-if-start");
     const before = (await compared(page, "before typing")).score;
     const seen = new Set([before]);
@@ -104,7 +103,7 @@ async function drive(browser) {
     }
     if (seen.size < 4) wrong.push(`only ${seen.size} scores, whatever was typed`);
 
-    // What is no number is said, not scored.
+    // A text that is no number is reported, not scored.
     const number = page.locator(".what-if-values input").first();
     if (await number.count()) {
         await number.focus();
@@ -116,7 +115,8 @@ async function drive(browser) {
         await page.keyboard.press("Backspace");
     }
 
-    // Recourse, of each declined record: what it proposes is favourable, by the command too.
+    // Recourse for each declined record: the proposed changes give a favourable decision, by the
+    // command too.
     let answers = 0;
     for (let start = 0; start < starts; start++) {
         await page.selectOption("#what-if-start", { index: start });

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Builds the wheel and passes every check of the module for Python: format and lints of its Rust,
-# its size, its types, its tests, the notebooks. Python's packages go into target/python, and stay
-# there. FEAMOE_DATA names a folder with the real data sets; tests that need them are skipped
-# without it. With FEAMOE_SPARK=1 on Spark too: pyspark weighs half a gigabyte and needs Java 17.
-# Exit code 3: Python or its packages could not be had.
+# Builds the wheel and runs every check of the module for Python: format and lints of its Rust, its
+# size, its types, its tests, the notebooks. Python packages go into target/python and stay there.
+# FEAMOE_DATA names a folder with the real data sets; without it, tests that need them are skipped.
+# FEAMOE_SPARK=1 adds tests on Spark: pyspark takes half a gigabyte and needs Java 17. Exit code 3:
+# Python or its packages could not be installed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-# What a wheel may weigh: people download it.
+# The largest size of a wheel, since people download it.
 most_bytes=$((6 * 1000 * 1000))
 
 environment=$PWD/target/python/venv
@@ -21,7 +21,7 @@ if [ "${FEAMOE_SPARK:-}" = 1 ]; then
 fi
 
 cargo fmt --check --manifest-path trainer/python/Cargo.toml
-# The command's own folder: Arrow and Parquet are compiled once for both.
+# The folder of the command's build, so that Arrow and Parquet are compiled only once.
 export CARGO_TARGET_DIR=$PWD/target PYO3_PYTHON=$environment/bin/python
 cargo build --quiet --release --locked -p feamoe
 export FEAMOE_COMMAND=$CARGO_TARGET_DIR/release/feamoe
@@ -38,10 +38,10 @@ echo "$(basename "$wheels"/*.whl): $bytes bytes"
 cargo clippy --quiet --locked --manifest-path trainer/python/Cargo.toml -- -D warnings
 "$environment/bin/pip" install --quiet --disable-pip-version-check --force-reinstall --no-deps "$wheels"/*.whl
 
-# Elsewhere, so that the installed package is tested and not the folder beside the tests.
+# In another folder, so that the tests import the installed package and not the folder beside them.
 tests=$PWD/trainer/python/tests
 cd "$(mktemp -d)"
-# scikit-learn has checks for arrays of other libraries too.
+# scikit-learn also has checks for arrays of other libraries.
 export SCIPY_ARRAY_API=1
 without_spark=()
 if [ "${FEAMOE_SPARK:-}" != 1 ]; then

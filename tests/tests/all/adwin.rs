@@ -1,17 +1,18 @@
-//! Promise: the drift detector is ADWIN2 as its documentation states it: an independent twin in f64
-//! gives the same alarms, one by one, with the same window and the same means.
+//! Promise: the drift detector is ADWIN2 as documented. An independent twin in f64 gives the same
+//! alarms one by one, with the same window and means.
 
 use feamoe_engine::drift::{Adwin, Change};
 use feamoe_engine::fairness::{Counts, Distances};
 use feamoe_engine::monitor::Tally;
 use feamoe_testkit::generate::Draw;
 
-/// The twin: the values themselves in buckets, all sums anew at every look, in f64.
+/// The twin keeps the values themselves in buckets and computes all sums again at every check, in
+/// f64.
 struct Twin {
     delta: f64,
     low: f64,
     high: f64,
-    /// Oldest first: the values of each bucket.
+    /// The values of each bucket, the oldest first.
     buckets: Vec<Vec<f64>>,
     records: u64,
 }
@@ -20,7 +21,8 @@ impl Twin {
     fn update(&mut self, value: f32) -> Option<(f64, f64, usize, usize)> {
         let scaled = (f64::from(value) - self.low) / (self.high - self.low);
         self.buckets.push(vec![scaled.clamp(0.0, 1.0)]);
-        // At most five buckets of a size; the two oldest of six become one of twice the size.
+        // There are at most five buckets of a size: of six, the two oldest become one of twice the
+        // size.
         let mut size = 1;
         loop {
             let of_size: Vec<usize> = (0..self.buckets.len()).filter(|i| self.buckets[*i].len() == size).collect();
@@ -60,8 +62,8 @@ impl Twin {
             let inverse = 1.0 / (n_0 - 4.0) + 1.0 / (n_1 - 4.0);
             let bound = (2.0 * variance * log * inverse).sqrt() + 2.0 / 3.0 * log * inverse;
             is_change |= (mean_0 - mean_1).abs() > bound;
-            // Least deviation left within the parts: most between them. Only cuts that could pass
-            // the bound are asked.
+            // The cut with the least deviation within the parts has the most between them. Only
+            // cuts that can exceed the bound are tested.
             let surplus = n_0 * (mean_0 - mean);
             if surplus * surplus * n <= 2.0 * log * variance * n_0 * n_1 {
                 continue;
@@ -93,7 +95,7 @@ fn alarms_are_those_of_an_independent_twin() {
         let binary = draw.below(2) == 0;
         let mut mean = draw.between(0.05, 0.9);
         for record in 0..1_500 {
-            // Some jump, some creep, some stay.
+            // The mean jumps, drifts slowly, or stays, by seed.
             match seed % 3 {
                 0 if record % 400 == 399 => mean = draw.between(0.05, 0.95),
                 1 => mean = (mean + 2e-4).min(0.97),
@@ -126,7 +128,7 @@ fn alarms_are_those_of_an_independent_twin() {
     assert!(alarms > 1_000, "{alarms}");
 }
 
-/// A change to the same mean is no rise, nor is a fall.
+/// A change to the same mean is not a rise, nor is a fall.
 #[test]
 fn a_rise_is_a_rise() {
     let change = |before, after| Change { before, after, records_before: 1, records_after: 1 };
@@ -134,8 +136,8 @@ fn a_rise_is_a_rise() {
     assert!(!change(0.2, 0.1).is_rise() && !change(0.2, 0.2).is_rise());
 }
 
-/// A counter at its end stops all counts it belongs to: of decisions, of labels and of distances,
-/// each on its own.
+/// A counter at its limit stops all counts of its kind: decisions, labels and distances are
+/// independent.
 #[test]
 fn a_full_counter_is_reported() {
     let full = |bytes: &[u8]| postcard::from_bytes::<Tally>(bytes).unwrap();

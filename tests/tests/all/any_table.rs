@@ -1,17 +1,17 @@
-//! Whatever the columns hold, what was trained can be exported, scored, judged and explained.
+//! A model trained on columns with any content can be exported, scored, evaluated and explained.
 //!
-//! The export scores rows of the data with the learner and with the model it wrote, and fails where
-//! they differ: so a success here is a check of encoder, learner, layout and engine against each
-//! other, on tables nobody thought of.
+//! The export scores rows of the data with the learner and with the written model, and fails if
+//! they differ. So each success checks the encoder, learner, layout and engine against each other,
+//! on tables that nobody chose.
 
 use feamoe_testkit::generate::Draw;
 use feamoe_tests::command::Folder;
 
-/// Tables tried; each is a table and options drawn from its number.
+/// Number of tables; each table and its options are drawn with its number as the seed.
 const TABLES: u64 = 60;
 
-/// A column's cells, by kind. Many are what people's files hold: codes, ids, times in seconds,
-/// money, levels with quotes and commas.
+/// Returns the cells of a column of this kind. Many occur in real files: codes, ids, times in
+/// seconds, money, levels with quotes and commas.
 fn cells(kind: &str, rows: usize, draw: &mut Draw) -> Vec<String> {
     let small = |draw: &mut Draw, n: usize| draw.below(n) as i64;
     (0..rows)
@@ -55,7 +55,7 @@ const KINDS: [&str; 13] = [
     "ends early",
 ];
 
-/// Writes a table and its schema; returns the kinds of its columns.
+/// Writes a table and its schema. Returns the kinds of its columns.
 fn write_table(folder: &Folder, draw: &mut Draw) -> Vec<&'static str> {
     let rows = draw.one_of(&[2, 5, 20, 200, 700, 5_200]);
     let kinds: Vec<&str> = (0..1 + draw.below(6)).map(|_| draw.one_of(&KINDS)).collect();
@@ -64,7 +64,7 @@ fn write_table(folder: &Folder, draw: &mut Draw) -> Vec<&'static str> {
         let missing = draw.one_of(&[0, 0, 10, 60, 100]);
         column.iter_mut().filter(|_| draw.below(100) < missing).for_each(|cell| *cell = "NA".to_owned());
     }
-    // Both outcomes and both groups occur.
+    // Both outcomes and both groups must occur.
     let sex: Vec<&str> = (0..rows)
         .map(|row| {
             if row == 0 {
@@ -149,8 +149,8 @@ fn what_was_trained_can_be_used() {
     }
 }
 
-/// Levels that first occur after the encoder was fitted, each in one row only: that row picked the
-/// unseen row, their own was never learned.
+/// Levels that first occur after the encoder was fitted, in one row each. That row picked the
+/// unseen weight row, so their own weight rows were never learned.
 #[test]
 fn a_level_that_occurred_once_scores_as_an_unseen_one() {
     let (fitted_on, alone) = (5_000, 50);

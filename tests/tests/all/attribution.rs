@@ -1,4 +1,4 @@
-//! Both attributions: against the slow twin, and the laws they keep.
+//! Compares both attributions with the slow twin and tests their laws.
 
 use feamoe_engine::format::Provenance;
 use feamoe_engine::mixture::stride;
@@ -13,10 +13,10 @@ use feamoe_testkit::tolerance;
 type TestModel<'a> = Model<'a, FEATURES, EXPERTS>;
 type TestAttribution = Attribution<FEATURES, EXPERTS>;
 
-/// What `path` leaves at most where its quadrature converges: its stopping rule, and roundings.
+/// The largest residual of `path` where its quadrature converges: its stopping rule, and rounding.
 const RESIDUAL: f32 = 1.1 * feamoe_engine::attribution::TOLERANCE;
 
-/// Runs `check` on each record of a model, explained by a method.
+/// Calls `check` for each record of a model with its explanation by a method.
 fn explained(content: &Content, cells: &[Vec<Cell>], method: Method, mut check: impl FnMut(&[Cell], &TestAttribution)) {
     let bytes = content.to_bytes(false);
     let model: TestModel = Model::load(bytes.as_slice()).unwrap();
@@ -29,7 +29,7 @@ fn explained(content: &Content, cells: &[Vec<Cell>], method: Method, mut check: 
     }
 }
 
-/// Explains one record.
+/// Explains a single record.
 fn explain(content: &Content, cells: &[Cell], method: Method) -> TestAttribution {
     let mut found = Attribution::new();
     explained(content, &[cells.to_vec()], method, |_, attribution| found = *attribution);
@@ -42,7 +42,7 @@ fn assert_close(what: &str, seed: u64, found: f32, expected: f64, tolerance: f64
     assert!(error <= tolerance, "seed {seed}, {what}: {found} against {expected}, error {error:e} over {tolerance:e}");
 }
 
-/// The law `base_value + sum(values) + residual = output`, summed in f64.
+/// Asserts the law `base_value + sum(values) + residual = output`, summed in f64.
 #[track_caller]
 fn assert_law(seed: u64, attribution: &TestAttribution) {
     let parts = attribution.values.iter().chain([&attribution.base_value, &attribution.residual]);
@@ -72,7 +72,7 @@ fn frozen_agrees_with_the_slow_twin() {
     }
 }
 
-/// Compares `path` with the slow twin's quadrature of so many steps.
+/// Compares `path` with the slow twin's quadrature of `steps` steps.
 fn assert_path(seed: u64, recipe: Recipe, count: usize, steps: usize) {
     let content = recipe.content(seed);
     let reference = Reference::new(&content);
@@ -99,7 +99,7 @@ fn path_agrees_with_a_fine_quadrature() {
     }
 }
 
-/// Gates that change their expert several times within hundredths of the path.
+/// The gates change their expert several times within hundredths of the path.
 #[test]
 fn path_agrees_with_a_fine_quadrature_where_the_gate_is_sharp() {
     for seed in 0..60 {
@@ -112,8 +112,8 @@ fn path_agrees_with_a_fine_quadrature_where_the_gate_is_sharp() {
 fn path_reports_its_residual_honestly() {
     let mut open = 0;
     for seed in 0..200 {
-        // Gates that switch within a millionth of the path are among these: a residual is there to
-        // be seen.
+        // Some of these gates switch within a millionth of the path, so there are residuals to
+        // check.
         let recipe = Recipe { gate: if seed % 4 == 0 { 1e6 } else { SHARP }, ..Recipe::any(seed) };
         let content = recipe.content(seed);
         explained(&content, &records(&content, seed, 20), Method::Path, |_, found| {
@@ -129,7 +129,7 @@ fn path_reports_its_residual_honestly() {
     assert!(open > 0);
 }
 
-/// A model whose features are put together by hand: `(kind, rows, edges)`, each row 2K weights.
+/// Builds a model by hand from features `(kind, rows, edges)`, with 2K weights in each weight row.
 fn hand_made(experts: usize, bias: &[f32], features: Vec<(Kind, Vec<Vec<f32>>)>) -> Content {
     let stride = stride(experts);
     let padded = |row: &[f32]| [row, &vec![0.0; stride - row.len()]].concat();
@@ -153,8 +153,8 @@ fn hand_made(experts: usize, bias: &[f32], features: Vec<(Kind, Vec<Vec<f32>>)>)
 
 const NUMBER: Kind = Kind::Number { transform: Transform::Identity, low: -4.0, high: 4.0, centre: 0.0, bins: 0 };
 
-/// Two constant experts, 0.1 and 0.9, and one feature that moves only the gate: Theorem 1 credits
-/// it with nothing.
+/// Two constant experts, 0.1 and 0.9, and one feature that moves only the gate: under Theorem 1 its
+/// value is 0.
 #[test]
 fn the_gate_alone_is_seen_by_path_and_not_by_frozen() {
     let ninth = libm::log2f(9.0);
@@ -170,7 +170,7 @@ fn the_gate_alone_is_seen_by_path_and_not_by_frozen() {
     assert_eq!((path.gate_share, path.gate_values[0]), (Some(1.0), path.values[0]));
 }
 
-/// One expert: p along the path is a logistic curve, whose integral is known.
+/// With one expert, p along the path is a logistic curve, whose integral is known.
 #[test]
 fn one_expert_has_the_closed_form() {
     for seed in 0..50 {
@@ -182,7 +182,7 @@ fn one_expert_has_the_closed_form() {
             let change = f64::from(found.output) - f64::from(found.base_value);
             for (value, contribution) in found.values.iter().zip(reference.contributions(cells)) {
                 let share = if total == 0.0 { 0.0 } else { contribution[1] / total };
-                // All values err by the residual's share.
+                // The residual is shared by all values.
                 let tolerance = share.abs() * f64::from(RESIDUAL) + 1e-5;
                 assert_close("value", seed, *value, share * change, tolerance);
             }
@@ -195,7 +195,7 @@ fn one_expert_has_the_closed_form() {
 fn equal_features_get_equal_values() {
     for seed in 0..100 {
         let mut content = Recipe { features: 7, ..Recipe::any(seed) }.content(seed);
-        // The last feature once more.
+        // A copy of the last feature.
         let last = content.features.last().unwrap().clone();
         let (rows, edges) = (last.kind.rows() as usize * stride(content.experts), last.kind.edges() as usize);
         content.rows.extend_from_within(content.rows.len() - rows..);
@@ -248,7 +248,7 @@ fn permuting_features_permutes_values() {
                 for feature in 0..5 {
                     let expected = f64::from(before.values[(feature + 1) % 5]);
                     // Logits are summed in another order; values are at most 12 times as sensitive
-                    // to them as p.
+                    // to logits as p.
                     assert_close("value", seed, found.values[feature], expected, 12.0 * logit);
                 }
             });
@@ -256,8 +256,8 @@ fn permuting_features_permutes_values() {
     }
 }
 
-/// The values past the model's features, and the gate past its experts, are 0 whatever the memory
-/// held before.
+/// The values beyond the model's features and the gates beyond its experts are 0, whatever the
+/// memory held before.
 #[test]
 fn reused_memory_keeps_nothing_of_another_model() {
     let large = Recipe { experts: 9, features: 8, ..Recipe::any(1) }.content(1);
@@ -288,15 +288,15 @@ fn explain_is_by_path() {
     assert_eq!(found.score, model.score(&record).unwrap());
 }
 
-/// A gate that leaves an expert and returns within a hundredth of the path: the whole of what it
-/// does to the values was once missed, under a residual of 1e-7.
+/// A gate that leaves an expert and returns within a hundredth of the path. The quadrature must see
+/// it: its whole effect on the values could be lost while the residual is only 1e-7.
 #[test]
 fn a_gate_that_leaves_and_returns_is_seen() {
     let number = Kind::Number { transform: Transform::Identity, low: 0.0, high: 1.0, centre: 0.0, bins: 0 };
     for (middle, width) in [(0.5, 0.06), (0.2, 0.06), (0.8, 0.08), (0.5, 0.1), (0.21, 0.05)] {
-        // Three gate lines whose middle one leads on a stretch of this width; the expert that leads
-        // there is the only one that says yes. Two features move the gate in opposite ways, so that
-        // p ends where it began.
+        // Three gate lines: the middle one is the largest over a stretch of this width, and its
+        // expert alone gives a high p. Two features move the gate in opposite directions, so p ends
+        // where it began.
         let slope = 100.0_f32;
         let (first, last) = (middle - width / 2.0, middle + width / 2.0);
         let bias = [0.0, -slope * first, -slope * (first + last), -9.0, 9.0, -9.0];
@@ -318,8 +318,8 @@ fn a_gate_that_leaves_and_returns_is_seen() {
     }
 }
 
-/// Hostile gates, thousands of them: up to 40 log2 units, many crossings, experts that switch. Each
-/// value is near a fine quadrature in f64, or the residual says that it is not.
+/// Thousands of hostile gates: up to 40 log2 units, many crossings, experts that switch. Each value
+/// is close to a fine quadrature in f64, or the residual shows that it is not.
 #[test]
 fn hostile_gates_are_integrated_or_reported() {
     let (mut checked, mut worst) = (0, 0.0_f64);
@@ -341,7 +341,7 @@ fn hostile_gates_are_integrated_or_reported() {
             let errors = found.values.iter().zip(&values).map(|(value, expected)| (f64::from(*value) - expected).abs());
             let error = errors.fold(0.0, f64::max);
             let residual = f64::from(found.residual.abs());
-            // The tolerances of a panel and of its nodes, over the few panels of a path.
+            // The tolerances of a panel and its nodes, for the few panels of a path.
             assert!(error < 5e-3 + 2.0 * residual, "seed {seed}: {error:e}, residual {residual:e}");
             worst = worst.max(error);
             checked += 1;

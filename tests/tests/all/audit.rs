@@ -1,5 +1,5 @@
-//! Promise: an audit does not pass by omission. What was not looked at is named and counted, and is
-//! never called met.
+//! Promise: an audit does not pass by omission. Whatever was not judged is named and counted, and
+//! is never reported as met.
 
 use feamoe::rows::{Part, Split};
 use feamoe_testkit::generate::Draw;
@@ -10,7 +10,8 @@ const TARGET: &str = "[target]\ncolumn = \"paid\"\npositive = [\"yes\"]\nnegativ
 const CLOSED: &str =
     "[[protected]]\ncolumn = \"team\"\nprivileged = [\"Bj\u{f6}rk\"]\nunprivileged = [\"Ash\", \"Oak\"]\n";
 
-/// Rows of a number that decides, and a team: `chance` gives the chance of the favourable outcome.
+/// Rows of a number that determines the outcome, and a team. `chance` gives the chance of the
+/// favourable outcome.
 fn rows(
     seed: u64,
     count: usize,
@@ -53,7 +54,7 @@ const EVALUATE: [&str; 6] = ["evaluate", "m.feamoe", "test.csv", "--schema", "s.
 #[test]
 fn a_group_without_favourable_outcomes_is_judged_by_what_needs_none() {
     let folder = Folder::new();
-    // Oak has never paid: the model sees it by the team.
+    // Team Oak never pays back, and the model can see the team.
     let schema = format!("{TARGET}{CLOSED}as_feature = true\n");
     let chance = |team: &str, sum| if team == "Oak" { 0.0 } else { usual(team, sum) };
     folder.write("s.toml", schema);
@@ -81,7 +82,7 @@ fn a_group_without_favourable_outcomes_is_judged_by_what_needs_none() {
 fn a_small_group_is_named_with_its_gap_and_interval_and_fails_a_strict_check() {
     let folder = folder();
     let mut text = rows(4, 2_000, |draw| draw.one_of(&["Bj\u{f6}rk", "Ash"]), usual);
-    // 29 declined ones.
+    // 29 declined records.
     text += &"-0.9,Oak,no\n".repeat(29);
     folder.write("test.csv", &text);
     let check = |more: &[&str]| folder.run(&[&EVALUATE[..], &["--require", "spd=0.1"], more].concat());
@@ -131,7 +132,7 @@ fn rows_without_a_group_are_counted_and_shown_everywhere() {
     }
 }
 
-/// Of many values the first ten are named, the rows of the others counted.
+/// The first ten values are named; the rows of all other values are counted.
 #[test]
 fn no_row_without_a_group_is_passed_over() {
     let folder = folder();
@@ -181,7 +182,7 @@ fn sorted_rows_are_recognised_and_no_target_is_judged() {
     lines.sort_by_key(|line| line.split(',').nth(1).unwrap());
     let (is_named, verdicts, warnings) = sorted("\\\"team\\\"", &lines, &[]);
     assert!(is_named && verdicts.iter().all(Option::is_none), "{verdicts:?} {warnings}");
-    // As by a date, or anything else the model sees.
+    // Sorted by a feature, as data may be sorted by date.
     lines.sort_by(|a, b| {
         a.split(',').next().unwrap().parse::<f32>().unwrap().total_cmp(&b.split(',').next().unwrap().parse().unwrap())
     });
@@ -198,7 +199,7 @@ fn sorted_rows_are_recognised_and_no_target_is_judged() {
     assert!(warnings.contains("sorted by \\\"day\\\""), "{warnings}");
 }
 
-/// Without protected columns too.
+/// Also without protected columns.
 #[test]
 fn decisions_that_are_all_the_same_are_said() {
     let folder = Folder::new();
@@ -241,7 +242,7 @@ fn labels_and_groups_compare_as_values() {
 #[test]
 fn targets_that_cannot_be_missed_are_not_shown() {
     let folder = Folder::new();
-    // One in two hundred is favourable, whatever is known.
+    // One outcome in two hundred is favourable, whatever the features.
     folder.write("s.toml", format!("{TARGET}{CLOSED}"));
     folder.write("train.csv", rows(10, 8_000, teams, |_, _| 0.005));
     let train =
@@ -255,7 +256,7 @@ fn targets_that_cannot_be_missed_are_not_shown() {
         );
     }
     assert!(report["warnings"].to_string().contains("decisions are all the same (declined)"), "{}", report["warnings"]);
-    // The card holds what there is, and can be read.
+    // The card states the gaps that exist, and can be read.
     assert!(folder.run(&["inspect", "m.feamoe"]).done().contains("how it was made"));
     folder.write("test.csv", rows(11, 4_000, teams, |_, _| 0.005));
     let ran = folder.run(&[&EVALUATE[..], &["--require", "spd=0.05"]].concat());
@@ -265,8 +266,8 @@ fn targets_that_cannot_be_missed_are_not_shown() {
     assert_eq!(folder.run(&[&EVALUATE[..], &["--require", "spd=0.05", "--strict"]].concat()).code, Some(1));
 }
 
-/// With several passes the verdict is that of the model on the rows that later passes left out:
-/// `evaluate` says the same of them.
+/// With several passes the verdict is about the final model, on the rows that were held out of
+/// training. `evaluate` gives the same figures on these rows.
 #[test]
 fn the_model_that_is_shipped_is_the_one_that_is_judged() {
     let folder = folder();
@@ -301,7 +302,8 @@ fn features_that_predict_too_much_are_named() {
         for _ in 0..count {
             let (team, sum) = (draw.one_of(&["Ash", "Oak"]), draw.between(-1.0, 1.0));
             let paid = draw.between(0.0, 1.0) < usual(team, sum);
-            // Known only once it is settled; and most live among their own.
+            // `settled` is known only after the outcome, and nine in ten live in the district of
+            // their team.
             let settled = if paid { draw.between(0.5, 9.0) } else { draw.between(-9.0, -0.5) };
             let district = if draw.below(10) == 0 { "mill" } else { team };
             text += &format!("{sum:.3},{settled:.2},{district},{team},{}\n", if paid { "yes" } else { "no" });

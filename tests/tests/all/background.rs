@@ -1,6 +1,6 @@
 //! The background of a model is a uniform sample of the rows it learned from, as the model reads
-//! them, drawn in the first pass in the order of the data; a copy for a device goes without it and
-//! scores the same.
+//! them. It is drawn in the first pass, in the order of the data. A copy for a device has no
+//! background and gives the same scores.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use feamoe_testkit::content::Content;
 use feamoe_tests::command::Folder;
 use feamoe_tests::without_card;
 
-/// Rows of `lending.csv`.
+/// Number of rows in `lending.csv`.
 const ROWS: usize = 3_000;
 
 /// Trains on `lending.csv` and returns the model.
@@ -23,7 +23,7 @@ fn trained(folder: &Folder, options: &[&str]) -> AlignedBytes {
     AlignedBytes::new(&folder.read("m.feamoe"))
 }
 
-/// What a record is to its model.
+/// Returns what a model sees of a record.
 fn values(record: &HostRecord<'_>) -> String {
     format!("{:?} {:?}", record.terms(), record.notes())
 }
@@ -51,7 +51,7 @@ fn rows(folder: &Folder, model: &HostModel<'_>) -> Vec<String> {
     rows
 }
 
-/// A folder whose data lack values and have ones that the model does not know.
+/// A folder whose data have missing values and values that the model does not know.
 fn with_odd_values() -> Folder {
     let folder = Folder::with_lending();
     let text = folder.text("lending.csv");
@@ -96,7 +96,8 @@ fn it_is_as_many_of_the_rows_as_were_asked_for_each_at_most_once() {
 #[test]
 fn it_is_drawn_in_the_first_pass_in_the_order_of_the_data() {
     let folder = Folder::with_lending();
-    // Without bins and with the ranges of all rows, records are the same in each of these models.
+    // Without bins and with the ranges of all rows, each of these models reads the records in the
+    // same way.
     let cells = |options: &[&str]| {
         let bytes = trained(&folder, options);
         let model = HostModel::load(bytes.as_slice()).unwrap();
@@ -108,9 +109,9 @@ fn it_is_drawn_in_the_first_pass_in_the_order_of_the_data() {
     assert_eq!(once, cells(&["--shuffle"]));
     assert_eq!(once, cells(&["--fair", "spd=0.05", "--experts", "2"]));
     assert_ne!(once, cells(&["--seed", "2"]));
-    // Fewer are the first of more.
+    // A smaller background is the beginning of a larger one.
     assert_eq!(once[..30], cells(&["--background", "30"]));
-    // Neither the first rows nor in the order of the data.
+    // The rows are neither the first ones nor in the order of the data.
     let late = once.iter().filter(|row| **row >= ROWS / 2).count();
     assert!((400..600).contains(&late) && !once.is_sorted(), "{late} of 1000 in the second half");
 }
@@ -126,7 +127,7 @@ fn an_export_scores_as_the_model_it_was_made_from() {
         let _ = folder.run(&[&["export", "m.feamoe", "-o", "device.feamoe"], options].concat()).done();
         assert_eq!(scores("device.feamoe"), whole);
         folder.write("kept.feamoe", bytes.as_slice());
-        // What training with so few would have written.
+        // Equals the output of training with this size of background.
         assert_eq!(
             without_card(trained(&folder, &[&["--fair", "spd=0.05"], &same_as[..]].concat()).as_slice()).as_slice(),
             folder.read("device.feamoe")

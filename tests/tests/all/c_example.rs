@@ -1,6 +1,6 @@
-//! Promise: C firmware links the engine: the header is that of the source, C99 and C++ compilers
-//! take it without a warning, misuse is an error code, no panic is linked, and the C example prints
-//! the same bits on a Cortex-M4F, on this machine and as the Rust engine computes them.
+//! Promise: C firmware can link the engine. The header matches the source, and C99 and C++
+//! compilers accept it without a warning. Misuse gives an error code, and no panic is linked. The C
+//! example prints the same bits on a Cortex-M4F and on this machine as the Rust engine computes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,9 +17,9 @@ use feamoe_engine::{Attribution, Model, Recourse, Space, Value};
 use feamoe_tests::command::{feamoe, finished};
 use feamoe_tests::{firmware, repository_file};
 
-/// With this set, the header is written anew instead of compared: review the difference.
+/// If this variable is set, the header is written instead of compared: review the difference.
 const OVERWRITE: &str = "FEAMOE_OVERWRITE_HEADER";
-/// Of a library that is not built with the defaults.
+/// The capacity of a library that is not built with the defaults.
 const OTHER_CAPACITY: [(&str, &str); 5] = [
     ("FEAMOE_FEATURES", "12"),
     ("FEAMOE_EXPERTS", "12"),
@@ -27,19 +27,19 @@ const OTHER_CAPACITY: [(&str, &str); 5] = [
     ("FEAMOE_GROUPS", "5"),
     ("FEAMOE_WORD", "32"),
 ];
-/// Where `make` puts the firmware.
+/// The path that `make` gives the firmware.
 const IMAGE: &str = "thumbv7em-none-eabihf/firmware.elf";
 
 #[test]
 fn the_header_is_that_of_the_source() {
     let folder = repository_file("engine/c");
     let config = cbindgen::Config::from_file(folder.join("cbindgen.toml")).unwrap();
-    // It reads the other files by way of this one.
+    // cbindgen finds the other files through this one.
     let builder = cbindgen::Builder::new().with_config(config).with_src(folder.join("src/lib.rs"));
     let mut header = Vec::new();
     builder.generate().unwrap().write(&mut header);
     let header = String::from_utf8(header).unwrap();
-    // The defaults that C has are those of the library.
+    // The defaults of the C header are those of the library.
     let capacity = fs::read_to_string(folder.join("src/capacity.rs")).unwrap();
     let chosen: Vec<_> = capacity.lines().filter(|line| line.starts_with("pub const ")).collect();
     assert_eq!(chosen.len(), 5);
@@ -85,7 +85,7 @@ fn misuse_is_an_error_code_by_any_compiler() {
     }
 }
 
-/// Linked statically and as a shared library, by a C and a C++ compiler; and with another capacity.
+/// Tests static and shared linking with a C and a C++ compiler, and another capacity.
 #[test]
 fn the_whole_interface_works_and_computes_the_bits_of_the_engine() {
     if !have(&["cc", "make"]) {
@@ -162,11 +162,11 @@ fn the_whole_interface_works_and_computes_the_bits_of_the_engine() {
         _ = record.set_value(name, value).unwrap();
     }
     expected += &format!("integer {:08x}\n", narrow.score(&record).unwrap().probability);
-    // A status lists as many groups as the library was built for.
+    // The line of the status depends on the capacity for groups, so it is left out.
     let but_status =
         |printed: &str| -> String { printed.lines().filter(|line| !line.starts_with("status ")).collect() };
     assert_eq!(but_status(&printed), expected.replace('\n', ""));
-    // What C sends, the owner of the key reads.
+    // The owner of the key can read the status that C writes.
     let hex = printed.lines().find_map(|line| line.strip_prefix("status ")).unwrap();
     let bytes: Vec<u8> =
         (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
@@ -176,7 +176,7 @@ fn the_whole_interface_works_and_computes_the_bits_of_the_engine() {
     assert!(status.is_authentic(&Key::new(*b"thirty-two bytes of this device\0")));
     assert!(!status.is_authentic(&Key::new([0; 32])));
 
-    // The library's capacity is chosen where it is built. A program compiled for another is
+    // The capacity is chosen when the library is built. A program compiled for another capacity is
     // refused.
     let target = build.join("other-capacity");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -200,7 +200,7 @@ fn the_whole_interface_works_and_computes_the_bits_of_the_engine() {
     assert!(ran.code != Some(0) && ran.stdout.contains("the memory has another size"), "{}", ran.stdout);
 }
 
-/// As a part of a CMake project, of a capacity chosen there; and installed, found by pkg-config.
+/// As part of a CMake project that chooses the capacity, and installed and found by pkg-config.
 #[test]
 fn cmake_and_pkg_config_bring_the_library() {
     if !have(&["cc", "make", "cmake", "pkg-config"]) {
@@ -254,7 +254,7 @@ fn cmake_and_pkg_config_bring_the_library() {
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""));
 }
 
-/// Where the C program finds the golden files.
+/// The flag for the folder of golden files.
 fn golden() -> String {
     format!("-DGOLDEN=\"{}\"", repository_file("engine/golden").display())
 }
@@ -329,7 +329,7 @@ fn folder() -> PathBuf {
     firmware::folder().join("c")
 }
 
-/// Builds the example for this machine, once; returns the folder of what was built.
+/// Builds the example for this machine, once. Returns the build folder.
 fn host_build() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
@@ -339,7 +339,7 @@ fn host_build() -> &'static Path {
     })
 }
 
-/// The library that the example for this machine was linked with.
+/// Returns the library that the example for this machine was linked with.
 fn host_library(build: &Path) -> PathBuf {
     let targets = fs::read_dir(build.join("engine")).unwrap().map(|entry| entry.unwrap().path());
     let library = |folder: PathBuf| folder.join("release/libfeamoe.a");
@@ -349,18 +349,18 @@ fn host_library(build: &Path) -> PathBuf {
     library(found.next().unwrap())
 }
 
-/// Makes a file of the example anew; an error is what make printed.
+/// Makes a file of the example again. The error is the output of make.
 fn make(build: &Path, file: &str, variables: &[&str]) -> Result<(), String> {
     let mut command = Command::new("make");
     command.args(["--always-make", "--directory"]).arg(folder()).arg(build.join(file)).args(variables);
     command.arg(format!("BUILD={}", build.display())).arg(format!("FEAMOE={}", feamoe().display()));
-    // The flags of this test's own build are not for the device.
+    // The flags of this test's own build are not meant for the device.
     command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     let made = finished(&mut command);
     if made.code == Some(0) { Ok(()) } else { Err(made.stdout + &made.stderr) }
 }
 
-/// Returns whether all the tools are here; says which is not.
+/// Returns whether all the tools are installed, and prints which one is missing.
 fn have(tools: &[&str]) -> bool {
     let runs = |tool: &str| Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success());
     tools.iter().all(|tool| {

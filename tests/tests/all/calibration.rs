@@ -1,5 +1,5 @@
-//! Promise: the calibrated probability is what its section says, on any model, and what a record's
-//! chances are, for each group; no decision depends on it.
+//! Promise: the calibrated probability follows its section in any model, and agrees with the
+//! outcomes in each group. No decision depends on it.
 
 use feamoe::model::{HostModel, Width, device_copy, quantize};
 use feamoe_engine::format::{Blob, MOST_CALIBRATION};
@@ -20,7 +20,8 @@ fn drawn(seed: u64, largest: f32) -> Content {
     content
 }
 
-/// The sum over a record's terms, by the reference: as the lane of an expert in a model of its own.
+/// Returns a model whose single expert has a lane for the sum over a record's terms, as the
+/// reference for that sum.
 fn sum(content: &Content) -> Content {
     let row = |number: f32| [0.0, number, 0.0, 0.0];
     Content {
@@ -54,7 +55,7 @@ fn it_is_the_formula_of_its_section() {
     assert!(worst < 2e-5, "{worst}");
 }
 
-/// The scale of a linear row has no bound but that of a number.
+/// The scale of a linear weight row is limited only by f32.
 #[test]
 fn the_largest_numbers_give_a_probability() {
     for seed in 0..200 {
@@ -84,7 +85,7 @@ fn a_model_without_one_and_a_record_of_another_model() {
     assert_eq!(model.calibrated(&other, &score), Err(PredictError::OtherModel));
 }
 
-/// A copy for a device has it; integer weights have no use for it.
+/// A copy for a device keeps the calibration; integer weights do not use it.
 #[test]
 fn copies_keep_it_and_integer_weights_do_not() {
     let content = Content { background: Vec::new(), ..drawn(5, 1.0) };
@@ -97,13 +98,13 @@ fn copies_keep_it_and_integer_weights_do_not() {
     assert!(integer < float);
 }
 
-/// Rows of two numbers and a group, whose base rates are far apart.
+/// Rows of two numbers and a group. The base rates of the groups differ widely.
 fn rows(seed: u64, count: usize) -> String {
     let mut draw = Draw::new(seed);
     let mut text = String::from("u,v,g,y\n");
     for _ in 0..count {
         let g = draw.one_of(&["a", "a", "b"]);
-        // What tells the group, and with it most of what it is worth.
+        // `u` depends on the group and carries most of its effect.
         let u = draw.between(-1.0, 1.0) + if g == "a" { 0.4 } else { -0.4 };
         let v = draw.between(-1.0, 1.0);
         let log_odds = 3.0 * u + 2.0 * v + if g == "a" { 0.3 } else { -0.5 };
@@ -139,7 +140,7 @@ fn fair_decisions_leave_honest_probabilities() {
             let fair = train("m.feamoe", more);
             let gap = fair["fairness"][0]["spd"].as_f64().unwrap();
             assert!(gap.abs() < 0.08 && unconstrained["fairness"][0]["spd"].as_f64().unwrap() < -0.2, "{gap}");
-            // Of the scores themselves, what is said of groups is off by more.
+            // The scores themselves have a larger error by group.
             let scored = folder.run(&["score", "m.feamoe", "test.csv", "--schema", "s.toml"]).done();
             assert!(scored.starts_with("row,probability,decision,score,notes\n"));
             let (mut of_score, mut of_probability) = ([0.0_f64; 2], [0.0_f64; 2]);
@@ -155,7 +156,7 @@ fn fair_decisions_leave_honest_probabilities() {
             }
             let off = |bias: [f64; 2]| bias[0].abs().max(bias[1].abs());
             assert!(off(of_score) > 0.02, "{of_score:?}");
-            // Where the group is not seen, u stands for it in part.
+            // If the group is not a feature, `u` partly replaces it.
             let [bias, error] = if as_feature { [0.008, 0.045] } else { [0.03, 0.08] };
             assert!(off(of_probability) < bias && worst(&fair) < error, "{of_probability:?} {}", worst(&fair));
             let lost = fair["log_loss"].as_f64().unwrap() - unconstrained["log_loss"].as_f64().unwrap();

@@ -1,4 +1,5 @@
-//! Promise: a model says how it was made, and recourse and reasons keep to it without the schema.
+//! Promise: a model states how it was made, and recourse and reasons follow that without the
+//! schema.
 
 use feamoe::model::card::Card;
 use feamoe::model::{AlignedBytes, HostModel};
@@ -87,7 +88,7 @@ fn recourse_and_reasons_keep_to_it_without_a_schema() {
         changed.map(|changed| changed["feature"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(changed(&[]), ["sum"], "neither team nor age");
-    // A schema that says less lifts nothing.
+    // A schema with fewer rules does not remove those of the card.
     folder.write("less.toml", "[target]\ncolumn = \"paid\"\npositive = [\"yes\"]\n");
     assert_eq!(changed(&["--schema", "less.toml"]), ["sum"]);
     for (flag, value, reason) in
@@ -96,7 +97,7 @@ fn recourse_and_reasons_keep_to_it_without_a_schema() {
         let refused = folder.refusal(&["recourse", "m.feamoe", "test.csv", flag, value]);
         assert!(refused.contains(reason), "{refused}");
     }
-    // Steps travel too.
+    // The card also has the steps.
     let report = folder.run(&["recourse", "m.feamoe", "test.csv", "--format", "json"]).json();
     let to = report["answers"]["to"].as_array().unwrap().iter().map(|to| to[0].as_f64().unwrap());
     assert!(to.into_iter().all(|to| (2.0 * to).fract() == 0.0));
@@ -135,7 +136,7 @@ fn a_card_that_cannot_be_read_is_refused_and_scores_all_the_same() {
     folder.write("damaged.feamoe", damaged);
     let refused = folder.refusal(&["inspect", "damaged.feamoe"]);
     assert!(refused.contains("damaged.feamoe") && refused.contains("card cannot be read"), "{refused}");
-    // How its data were read is not known: a schema says so.
+    // The rules for reading its data are unknown, so a schema must give them.
     let refused = folder.refusal(&["score", "damaged.feamoe", "test.csv"]);
     assert!(refused.contains("card cannot be read"), "{refused}");
     assert_eq!(

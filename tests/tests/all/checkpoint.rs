@@ -1,5 +1,5 @@
-//! A run resumes from its checkpoint to the bytes it would have had without a break: with newer
-//! data, after a kill at any moment, after a full disk.
+//! Resuming a run from its checkpoint gives the same bytes as never stopping: with newer data,
+//! after a kill at any moment, after a full disk.
 
 use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use feamoe_tests::command::{Folder, Ran, feamoe, finished, lending};
 use feamoe_tests::{data_file, repository_file, without_card};
 
-/// Rows the encoder is fitted on.
+/// The number of rows that the encoder is fitted on.
 const WARMUP: usize = 5_000;
 
 const TRAIN: [&str; 4] = ["train", "--schema", "lending.toml", "-o"];
@@ -77,7 +77,7 @@ fn training_and_updating_is_training_on_both() {
             let _ = folder.run(&update("parts", &[file], &[])).done();
         }
         assert_same(&folder, "whole", "parts", (lengths, options));
-        // All at once.
+        // All files in one update.
         train(&folder, &files[..1], "parts", options);
         let _ = folder.run(&update("parts", &files[1..], &["--checkpoint-every", "777"])).done();
         assert_same(&folder, "whole", "parts", (lengths, options));
@@ -99,14 +99,15 @@ fn it_does_not_matter_how_the_data_come_in() {
     let folder = parts(&[3_000, 2_500, 1_000]);
     let zipped = gzip(&folder.read("1.csv"));
     folder.write("zipped.gz", &zipped);
-    // Names stand in the checkpoint's sample of rows: the pipe has its own.
+    // The checkpoint's sample of rows stores file names, and a pipe has its own name: both runs
+    // read the last part from a pipe.
     let arguments = [&TRAIN[..], &["whole.feamoe", "--checkpoint", "whole.ckpt", "0.csv", "zipped.gz", "-"]].concat();
     let _ = folder.run_on(&folder.read("2.csv"), &arguments).done();
     train(&folder, &["0.csv"], "parts", &[]);
     let _ = folder.run(&update("parts", &["zipped.gz"], &[])).done();
     let _ = folder.run_on(&folder.read("2.csv"), &update("parts", &["-"], &[])).done();
     assert_same(&folder, "whole", "parts", "gzip and a pipe");
-    // The model knows what sha256sum would say of all the files.
+    // The model stores the SHA-256 of all the files in sequence.
     let all = [folder.read("0.csv"), zipped, folder.read("2.csv")].concat();
     folder.write("all.bin", &all);
     let sum = finished(&mut folder.command_of(std::path::Path::new("sha256sum"), &["all.bin"])).done();
@@ -118,7 +119,7 @@ fn it_does_not_matter_how_the_data_come_in() {
 fn columns_are_found_by_name() {
     let folder = parts(&[WARMUP + 500, 1_000]);
     let text = folder.text("1.csv");
-    // Turned round, with one more.
+    // Columns in reverse order, and one column more.
     let turned: Vec<String> = text
         .lines()
         .enumerate()
@@ -157,7 +158,7 @@ fn data_that_break_off_are_gone_on_with_from_where_they_did() {
     let failed = folder.run(&update("parts", &["1.csv", "2.csv"], &every)).refused();
     assert!(failed.starts_with("1.csv:6402: column \"age\": found \"old\""), "{failed}");
 
-    // Other data, fewer or changed, are not what was read.
+    // Fewer or changed rows are refused, because they are not the rows that were read.
     let message = folder.refusal(&update("parts", &["2.csv"], &every));
     let expected = "expected the first 6000 records of 1.csv, which the run had read when it stopped; name the same data again, from the \
                     first file on, or resume with other data as the rest of them (--rest)";
@@ -167,14 +168,13 @@ fn data_that_break_off_are_gone_on_with_from_where_they_did() {
     let message = folder.refusal(&update("parts", &["changed.csv"], &every));
     assert_eq!(message, format!("changed.csv: found other records, {expected}"));
 
-    // Mended, and whatever it is called: the rows that were learned from are not learned from
-    // again.
+    // The data are corrected: the rows that were learned are not learned again.
     let stored = folder.read("parts.ckpt");
     folder.write("1.csv", &good);
     let _ = folder.run(&update("parts", &["1.csv", "2.csv"], &[])).done();
     assert_same(&folder, "whole", "parts", "mended");
 
-    // A pipe gives the rest only.
+    // A pipe gives only the remaining rows.
     folder.write("parts.ckpt", stored);
     let rest: String = good.lines().take(1).chain(good.lines().skip(6_001)).map(|line| format!("{line}\n")).collect();
     let _ = folder.run_on(rest.as_bytes(), &update("parts", &["-", "2.csv"], &["--rest"])).done();
@@ -193,11 +193,11 @@ fn a_file_learned_from_again_is_newer_data() {
     assert_same(&folder, "whole", "parts", "twice");
 }
 
-/// Runs a command again and again, killing it after so long, a little longer each time, until it
-/// was done; returns how often it was killed.
+/// Runs a command again and again until it finishes. Each run is killed after a time that grows
+/// from `first` by `more`. Returns the number of kills.
 ///
-/// The checkpoint is put in its place last: a kill between that and the exit comes after the end of
-/// the run, and the same command, given once more, would rightly learn from newer data.
+/// The checkpoint is replaced last: a kill between that and the exit comes after the end of the
+/// run. The same command, run once more, would then rightly learn from newer data.
 fn killed_again_and_again(folder: &Folder, arguments: &[&str], first: Duration, more: Duration) -> u32 {
     let last_checkpoint = folder.read("whole.ckpt");
     let mut patience = first;
@@ -224,7 +224,8 @@ fn killed_again_and_again(folder: &Folder, arguments: &[&str], first: Duration, 
     0
 }
 
-/// Rows in three files, the checkpoint of a run over the first, and the one over all of them.
+/// Rows in three files, the checkpoint of a run over the first, and the checkpoint of a run over
+/// all.
 fn begun() -> Folder {
     let folder = parts(&[2_000, 26_000, 4_000]);
     let options = ["--fair", "spd=0.05"];
@@ -236,8 +237,8 @@ fn begun() -> Folder {
 const REST: [&str; 9] =
     ["update", "killed.ckpt", "1.csv", "2.csv", "-o", "killed.feamoe", "--checkpoint-every", "500", "--quiet"];
 
-/// Kills runs, each of which resumes the one before, until at least `wanted` were killed. Returns
-/// the number of chains that finished.
+/// Kills runs in chains: each run resumes the one before it. Ends once at least `wanted` runs were
+/// killed, and returns the number of chains.
 fn kill_in_chains(folder: &Folder, wanted: u32) -> u32 {
     let begun = folder.read("killed.ckpt");
     let (mut kills, mut chains) = (0, 0);
@@ -251,7 +252,8 @@ fn kill_in_chains(folder: &Folder, wanted: u32) -> u32 {
     chains
 }
 
-/// `cargo test --release --workspace --test all -- --ignored a_thousand_kills`: about a minute.
+/// Takes about a minute: `cargo test --release --workspace --test all -- --ignored
+/// a_thousand_kills`.
 #[test]
 #[ignore = "minutes"]
 fn a_thousand_kills_lose_nothing() {
@@ -263,7 +265,7 @@ fn a_thousand_kills_lose_nothing() {
 fn killed_at_any_moment_it_goes_on_to_the_same_bytes() {
     let folder = begun();
     let begun = folder.read("killed.ckpt");
-    // From the beginning each time, then again from where the last one got to.
+    // Each round starts from the beginning, and after the kill resumes to the end.
     let mut kills = 0;
     for milliseconds in (1..=200).map(|i| i * 12) {
         folder.write("killed.ckpt", &begun);
@@ -271,7 +273,7 @@ fn killed_at_any_moment_it_goes_on_to_the_same_bytes() {
         let killed = killed_again_and_again(&folder, &REST, first, never);
         assert_same(&folder, "whole", "killed", milliseconds);
         kills += killed;
-        // A busy machine may come too late for its first kills.
+        // On a busy machine the first kills may come too late.
         if killed == 0 && kills >= 5 {
             break;
         }
@@ -280,7 +282,7 @@ fn killed_at_any_moment_it_goes_on_to_the_same_bytes() {
     let _ = kill_in_chains(&folder, 5);
     assert!(kills >= 5, "{kills}");
     let mut files = folder.files();
-    // What was being written, and the file of its lock.
+    // Temporary files and the lock file may remain.
     files.retain(|name, _| !name.starts_with(".feamoe-") && name != ".killed.ckpt.lock");
     assert_eq!(files.len(), 9, "{:?}", files.keys());
 }
@@ -298,7 +300,7 @@ fn killed_training_is_gone_on_with_by_update() {
     let arguments = train("killed");
     let mut command = folder.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
     let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
-    // Held open: the run waits for more until it is killed.
+    // Kept open: the run waits for more rows until it is killed.
     let mut pipe = child.stdin.take().unwrap();
     pipe.write_all(&rows).unwrap();
     let started = Instant::now();
@@ -311,12 +313,12 @@ fn killed_training_is_gone_on_with_by_update() {
     assert!(!folder.path("killed.feamoe").exists());
     let arguments = update("killed", &["0.csv", "-"], &["--format", "json"]);
     let report = folder.run_on(&rows, &arguments).json();
-    // The first checkpoint comes with the encoder; the default leaves none to follow.
+    // The first checkpoint is written with the encoder; with the default interval no other follows.
     assert_eq!((report["earlier_rows"].as_u64(), report["rows"].as_u64()), (Some(5_000), Some(26_000)));
     assert_same(&folder, "whole", "killed", "train");
 }
 
-/// Runs `feamoe` in a shell whose files may have at most this many blocks of 512 or 1,024 bytes.
+/// Runs `feamoe` in a shell that limits files to this many blocks of 512 or 1,024 bytes.
 fn with_little_space(folder: &Folder, blocks: usize, arguments: &[&str]) -> Ran {
     let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
     let mut shell = folder.command_of(std::path::Path::new("sh"), &["-c", &script, "sh"]);
@@ -328,8 +330,8 @@ fn a_full_disk_leaves_the_last_good_checkpoint() {
     let folder = parts(&[6_000, 3_000]);
     train(&folder, &["0.csv", "1.csv"], "whole", &[]);
     train(&folder, &["0.csv"], "parts", &[]);
-    // Enough for the model, too little for the checkpoint on the way or for the last one; then the
-    // model is not replaced either.
+    // Enough space for the model, too little for an intermediate or a final checkpoint. The model
+    // is not replaced in that case.
     let blocks = folder.read("whole.feamoe").len().div_ceil(512);
     assert!(folder.read("parts.ckpt").len() > blocks * 1024);
     for every in ["500", "1000000"] {
@@ -338,7 +340,7 @@ fn a_full_disk_leaves_the_last_good_checkpoint() {
         let reason = "File too large (os error 27); free some space, or choose another place";
         assert_eq!(ran.refused(), format!("cannot write parts.ckpt: {reason}"));
     }
-    // A report that cannot be written: the run has not taken place.
+    // If the report cannot be written, the run changes nothing.
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let before = folder.read("parts.ckpt");
     let status = folder
@@ -371,7 +373,7 @@ fn several_passes_over_one_period_then_a_single_one_over_newer_data() {
     }
 }
 
-/// Accuracy and mean log-loss over the windows of a report from a row on.
+/// Returns the accuracy and the mean log-loss over the windows of a report after a row.
 fn since(report: &serde_json::Value, row: u64) -> (f64, f64) {
     let (mut rows, mut right, mut loss) = (0.0, 0.0, 0.0);
     for window in report["prequential"]["windows"].as_array().unwrap() {
@@ -496,13 +498,13 @@ fn data_that_were_learned_from_are_refused_unless_they_are_wanted_again() {
         }
         assert!(folder.read("parts.ckpt") == before, "{rows}");
         let _ = update("1.csv", &[]).done();
-        // Of every update, not of the first data alone.
+        // The rows of every update are recognised, not only those of the first run.
         let before = folder.read("parts.ckpt");
         for (data, records) in [("1.csv", 300), ("0.csv", rows.min(1_000))] {
             let expected = format!("{data}: the run learned from the first {records} records before");
             assert!(update(data, &[]).refused().starts_with(&expected), "{rows}");
         }
-        // Nor as a later one of several files.
+        // Known rows are also refused as a later file of several.
         folder.write("2.csv", folder.text("1.csv").replace("yes", "no"));
         let several = folder.run(&of_several).refused();
         assert!(several.starts_with("0.csv: the run learned from the first"), "{several}");
@@ -529,8 +531,8 @@ fn signal(name: &str, child: &std::process::Child) {
     assert!(sent.unwrap().success());
 }
 
-/// A run that was asked to stop finishes its row, stores itself, leaves nothing half written, and
-/// resumes to the bytes of a run that was never stopped.
+/// A run that is asked to stop finishes its row, stores itself and leaves no partial file. Resuming
+/// gives the same bytes as never stopping.
 #[cfg(unix)]
 #[test]
 fn a_signal_stores_the_run_and_a_second_run_resumes_it() {
@@ -555,10 +557,10 @@ fn a_signal_stores_the_run_and_a_second_run_resumes_it() {
             assert!(folder.files().keys().all(|name| !name.starts_with(".feamoe-")), "{said}");
             match ended.status.code() {
                 Some(0) => assert_same(&folder, "whole", "s", "it was done already"),
-                // Before it waited for signals.
+                // The run had not installed its signal handler yet.
                 None => assert!(ended.status.signal().is_some()),
                 Some(found) if !folder.path("s.ckpt").exists() => assert_eq!(found, code, "{said}"),
-                // All but its last breath was over.
+                // The run had finished except for its exit.
                 Some(_) if folder.read("s.ckpt") == folder.read("whole.ckpt") => {}
                 Some(found) => {
                     assert_eq!(found, code, "{said}");
@@ -576,8 +578,8 @@ fn a_signal_stores_the_run_and_a_second_run_resumes_it() {
     assert!(stopped > 0);
 }
 
-/// An update that waits for more rows. It was given more than a pipe holds, so it reads: it has the
-/// lock, and the checkpoint.
+/// Starts an update that waits for more rows. It is given more bytes than a pipe holds: once they
+/// are written, it has read some, so it has the lock and the checkpoint.
 fn waiting(folder: &Folder) -> std::process::Child {
     const PIPE: usize = 1 << 16;
     let mut command = folder.command(&["update", "both.ckpt", "-", "-o", "first.feamoe"]);
@@ -612,7 +614,7 @@ fn two_updates_of_one_checkpoint_do_not_overwrite_each_other() {
     assert!(!folder.path(LOCK).exists() && !folder.path("second.feamoe").exists());
     let _ = folder.run(&second).done();
 
-    // What asks for no lock may write there too.
+    // A program that takes no lock may replace the checkpoint too.
     let stored = folder.read("both.ckpt");
     folder.write("both.ckpt", &before);
     let first = waiting(&folder);
@@ -623,7 +625,7 @@ fn two_updates_of_one_checkpoint_do_not_overwrite_each_other() {
     assert!(folder.read("both.ckpt") == stored);
 }
 
-/// The file of its lock stays, the lock does not.
+/// A killed run leaves its lock file but not its lock.
 #[test]
 fn a_killed_run_locks_nobody_out() {
     let folder = parts(&[2_000, 4_000]);
@@ -636,7 +638,7 @@ fn a_killed_run_locks_nobody_out() {
     assert!(!folder.path(LOCK).exists());
 }
 
-/// Whatever the command takes: numbers without an end, options of 64 bits.
+/// Infinite numbers and 64-bit options, as the command accepts them.
 #[test]
 fn extreme_data_and_options_are_stored() {
     let folder = parts(&[1_500, 1_500]);

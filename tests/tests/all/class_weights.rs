@@ -1,5 +1,5 @@
-//! Promise: where one outcome is rare, balanced class weights find it, the probability stays one,
-//! and a run that decides alike about everyone says so.
+//! Promise: if one outcome is rare, balanced class weights find it and the probability stays
+//! calibrated. A run whose decisions are all the same says so.
 
 use feamoe_testkit::generate::Draw;
 use feamoe_tests::command::Folder;
@@ -7,8 +7,8 @@ use serde_json::Value;
 
 const SCHEMA: &str = "[target]\ncolumn = \"y\"\npositive = [\"1\"]\nnegative = [\"0\"]\n[[protected]]\ncolumn = \"g\"\nprivileged = [\"a\"]\n";
 
-/// Rows of two numbers, one in a hundred of which has the favourable outcome; it can be recognised
-/// at a balanced accuracy of about 0.8.
+/// Rows of two numbers. One in a hundred has the favourable outcome, which can be recognised with a
+/// balanced accuracy of about 0.8.
 fn rows(seed: u64, count: usize) -> String {
     let mut draw = Draw::new(seed);
     let mut text = String::from("u,v,g,y\n");
@@ -29,7 +29,7 @@ fn folder() -> Folder {
     folder
 }
 
-/// The report of a training run, and the evaluation of its model on fresh rows.
+/// Returns the report of a training run and the evaluation of its model on fresh rows.
 fn trained(folder: &Folder, options: &[&str]) -> (Value, Value) {
     let train = ["train", "train.csv", "--schema", "s.toml", "-o", "m.feamoe", "--format", "json"];
     let report = folder.run(&[&train[..], options].concat()).json();
@@ -63,10 +63,11 @@ fn one_favourable_outcome_in_a_hundred_is_found() {
         found.push((number(&report["prequential"], "balanced_accuracy"), numbers, report["warnings"].to_string()));
     }
     let base = found[0].1;
-    // By default nobody is selected: the likeliest outcome is right of everyone. That is said.
+    // By default nobody is selected, since one outcome is the likelier one for everyone. The run
+    // says so.
     assert!(found[0].2.contains("--class-weight balanced"), "{}", found[0].2);
     for (place, (prequential, [balanced, _, auc, log_loss, calibration], _)) in found.iter().enumerate().skip(1) {
-        // The most right decisions of all are to decline everyone.
+        // Declining everyone gives the highest accuracy.
         if place != 3 {
             assert!(*balanced > 0.72 && *prequential > 0.65, "{place}: {balanced} {prequential}");
         }
@@ -75,7 +76,7 @@ fn one_favourable_outcome_in_a_hundred_is_found() {
     }
 }
 
-/// The weights of the outcomes are part of the run: `update` keeps them.
+/// The class weights are part of the run: `update` keeps them.
 #[test]
 fn a_run_resumes_with_its_class_weights() {
     let folder = folder();

@@ -1,6 +1,5 @@
-//! Every command of `feamoe` on good input: results on standard output and nowhere else, nothing on
-//! standard error, exit code 0; the JSON documents have the keys they are documented to have, and
-//! no others.
+//! Every command of `feamoe` on good input: results go to standard output only, standard error is
+//! empty, and the exit code is 0. The JSON documents have exactly the documented keys.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::Stdio;
@@ -12,8 +11,8 @@ use feamoe::schema::Table;
 use feamoe_tests::command::{Folder, gap_keys, keys, lending};
 use serde_json::Value;
 
-/// What `feamoe --help` lists, with the options of each beside `--help`. What is named here is run
-/// by `every_option_works`.
+/// The commands that `feamoe --help` lists, each with its options except `--help`.
+/// `every_option_works` runs all of them.
 const COMMANDS: [(&str, &[&str]); 21] = [
     ("schema", &["--output", "--target", "--positive", "--protected", "--rows"]),
     (
@@ -267,11 +266,11 @@ const COMMANDS: [(&str, &[&str]); 21] = [
     ("man", &["--output"]),
 ];
 
-/// The options of every command.
+/// The options that every command has.
 const EVERYWHERE: [&str; 3] = ["--help", "--quiet", "--verbose"];
 
-/// The first word of each line of the section `Commands:`, or the long options, that a help text
-/// lists.
+/// Returns the names that a help text lists: the first word of each line of the section
+/// `Commands:`, or the long options.
 fn listed(help: &str, is_entry: impl Fn(&str) -> Option<String>) -> Vec<String> {
     help.lines().filter_map(is_entry).collect()
 }
@@ -414,7 +413,7 @@ fn the_training_report_has_its_keys() {
     let text = folder.run(&train).done();
     assert!(text.starts_with("learned from 3000 rows (0 skipped), seed 1, "), "{text}");
     assert!(text.contains(&format!("CRC-32 {}", report["blob"]["crc32"].as_str().unwrap())), "{text}");
-    // With --shuffle it says how much it keeps in memory.
+    // With --shuffle the report states how much memory the rows take.
     let report = folder.run(&[&train[..], &["--shuffle", "--format", "json"]].concat()).json();
     assert!(report["rows_in_memory_bytes"].as_u64().unwrap() > 3_000 * 10);
     assert!(report["learning_rows_per_second"].as_f64().unwrap() > 0.0);
@@ -450,7 +449,7 @@ fn every_target_is_reported_by_group_met_or_not() {
         );
         assert_eq!((target["measure"].as_str(), target["group"].as_str()), (Some(measure), Some("Female")));
         assert!((target["target"].as_f64().unwrap() - gap).abs() < 1e-6);
-        // The last quarter of 3,000 rows, in whole windows.
+        // The last quarter of the 3,000 rows, rounded to whole windows.
         assert_eq!(target["from"].as_u64(), Some(2_001));
         let past = target["gap"].as_f64().unwrap().abs() > gap;
         assert_eq!(past, target["verdict"] == "not met", "{target}");
@@ -554,7 +553,7 @@ fn the_evaluation_has_its_keys_and_the_gaps_are_group_minus_reference() {
         object["recourse_burden"] = measured["recourse_burden"].clone();
         if left_out == "/fairness/0" {
             assert_eq!(object["too_few"][0]["measure"], "recourse_burden");
-            // Without the recourse burden there is one comparison less.
+            // Without the recourse burden there is one comparison fewer.
             for key in gap_keys(&[]).iter().filter(|key| key.ends_with("_corrected") || key.starts_with("recourse")) {
                 object[key] = measured[key].clone();
             }
@@ -583,7 +582,7 @@ fn a_requirement_that_is_not_met_is_exit_code_1_with_the_report_still_printed() 
     }
     assert!(met.starts_with("met: aod at most 1: the most unequal value is "), "{met}");
 
-    // Ten rows say nothing about a group: that is not a pass.
+    // Ten rows prove nothing about a group, so the requirement does not pass.
     folder.write("few.csv", lending(1, 10));
     let ran = folder.run(&["evaluate", "lending.feamoe", "few.csv", "--schema", "lending.toml", "--require", "spd=1"]);
     assert_eq!(ran.code, Some(1));
@@ -602,7 +601,7 @@ fn a_requirement_that_is_not_met_is_exit_code_1_with_the_report_still_printed() 
 #[test]
 fn a_requirement_that_nothing_can_be_said_of_says_what_is_lacking() {
     let folder = Folder::new();
-    // Three in four favourable, whatever is known: all are accepted.
+    // Three in four outcomes are favourable whatever the features, so all rows are accepted.
     let rows = (0..400).map(|i| format!("1,{},{}\n", ["m", "f"][i / 4 % 2], ["yes", "no"][usize::from(i % 4 == 0)]));
     folder.write("data.csv", format!("a,sex,y\n{}", rows.collect::<String>()));
     let target = "[target]\ncolumn = \"y\"\npositive = [\"yes\"]\n[features]\nonly = [\"a\"]\n";
@@ -629,7 +628,7 @@ fn a_requirement_that_nothing_can_be_said_of_says_what_is_lacking() {
     );
 }
 
-/// Scores of the engine itself, called without the command.
+/// Scores computed by the engine itself, without the command.
 fn scores(folder: &Folder, data: &str) -> Vec<(f32, Vec<f32>)> {
     let blob = AlignedBytes::read(&folder.path("lending.feamoe")).unwrap();
     let model = HostModel::load(blob.as_slice()).unwrap();
@@ -680,7 +679,7 @@ fn notes_tell_what_was_clamped_and_what_was_never_seen() {
         ("2,Male,400,30000,10000,7000,5,salaried,car,north,1,", "clamped: age credit_score"),
         ("3,Male,40,30000,10000,700,5,astronaut,car,\"moon, far side\",1,", "unseen: employment region"),
         ("4,Male,-3,,10000,700,,robot,car,,1,", "missing: region; clamped: age; unseen: employment"),
-        // Income and years were missing in training too.
+        // Income and years are not noted: they were missing in training too.
         ("5,,,,,,,,,,,", "missing: sex age loan_amount credit_score employment purpose region dependants"),
     ];
     let text: String = rows.iter().map(|(row, _)| format!("{row}\n")).collect();
@@ -784,7 +783,7 @@ fn standard_input_gzip_and_several_files_give_what_a_plain_file_gives() {
     let (first, second) = rows.split_at(rows.match_indices('\n').nth(1_499).unwrap().0 + 1);
     folder.write("1.csv", format!("{header}\n{first}"));
     folder.write("2.csv.gz", gzip(format!("{header}\n{second}").as_bytes()));
-    // By content, not by name.
+    // Gzip is recognised by content, not by name.
     folder.write("zipped", gzip(text.as_bytes()));
     for command in [
         &["score", "lending.feamoe"][..],
@@ -840,8 +839,8 @@ fn columns_may_come_in_another_order_and_no_target_is_needed_for_scores() {
 fn numbers_of_any_size_are_learned_from_as_they_are_scored() {
     let folder = Folder::new();
     folder.write("s.toml", "[target]\ncolumn = \"y\"\npositive = [\"yes\"]\n");
-    // Infinities and numbers past f32 are clamped, `nan` is missing, and a column of tiny numbers
-    // has no weight that could overflow.
+    // Infinities and numbers beyond f32 are clamped, and `nan` is missing. A column of tiny numbers
+    // gets no weight that could overflow.
     for cells in [
         ["inf", "5", "6"],
         ["-inf", "inf", "5"],
@@ -852,7 +851,7 @@ fn numbers_of_any_size_are_learned_from_as_they_are_scored() {
     ] {
         let rows: String = (0..200).map(|i| format!("{},{}\n", cells[i * i % 7 % 3], ["yes", "no"][i % 2])).collect();
         folder.write("data.csv", format!("x,y\n{rows}"));
-        // The export compares its scores with the learner's.
+        // The export compares its scores with those of the learner.
         let report = folder.run(&["train", "data.csv", "--schema", "s.toml", "-o", "m", "--format", "json"]).json();
         assert_eq!(report["blob"]["checked_rows"], 200, "{cells:?}");
         let scores = folder.run(&["score", "m", "data.csv"]).well();
@@ -895,7 +894,7 @@ fn a_device_is_written_to_and_not_replaced() {
     let train = ["train", "lending.csv", "--schema", "lending.toml", "-o"];
     let _ = folder.run(&[&train[..], &["/dev/null"]].concat()).done();
     assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
-    // Standard output by name: the pipe of this test.
+    // Standard output by name is the pipe of this test.
     let scores = folder.run(&["score", "lending.feamoe", "lending.csv", "-o", "/dev/stdout"]).done();
     assert_eq!(scores, folder.run(&["score", "lending.feamoe", "lending.csv"]).done());
     assert!(std::fs::symlink_metadata("/dev/stdout").unwrap().is_symlink());

@@ -1,5 +1,6 @@
-//! `feamoe explain` against background records: which they are, that they are named, that values
-//! add up to the score from their mean, and what the budget, groups and threads do.
+//! `feamoe explain` against background records: which records are used, that they are named, that
+//! values add up from the mean score of the background to the score, and the effect of the budget,
+//! groups and threads.
 
 use feamoe_tests::command::{Folder, lending};
 use serde_json::{Value, json};
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 const RECORDS: usize = 12;
 const FEATURES: &str = "sex,age,income,loan_amount,credit_score,years_employed,employment,purpose,region,dependants";
 
-/// A folder with a model, records to explain, and few others to explain them against.
+/// A folder with a model, records to explain, and a few background records.
 fn folder() -> Folder {
     let folder = Folder::with_model();
     folder.write("new.csv", lending(9, RECORDS));
@@ -23,7 +24,7 @@ fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
 }
 
-/// The mean score of a file's records of which `wanted` is true of the line.
+/// Returns the mean score of those records of a file whose line satisfies `wanted`.
 fn mean_score(folder: &Folder, file: &str, wanted: impl Fn(&str) -> bool) -> f64 {
     let scores = folder.run(&["score", "lending.feamoe", file]).done();
     let text = folder.text(file);
@@ -33,8 +34,8 @@ fn mean_score(folder: &Folder, file: &str, wanted: impl Fn(&str) -> bool) -> f64
     scores.iter().sum::<f64>() / scores.len() as f64
 }
 
-/// Checks that every record's values lead from the base to its output, and returns the base that
-/// all start from.
+/// Checks that the values of every record lead from the base to its output. Returns the common
+/// base.
 fn base(e: &Value) -> f64 {
     let (bases, outputs) = (numbers(&e["base_values"]), numbers(&e["output"]));
     assert_eq!(bases.len(), RECORDS);
@@ -72,7 +73,7 @@ fn the_base_is_the_mean_score_of_the_records_chosen() {
 #[test]
 fn what_was_saved_is_read_again_to_the_same_hash() {
     let folder = folder();
-    // Missing values and levels that training had not seen are kept too.
+    // Missing values, and levels unseen in training, are kept too.
     let odd = folder.text("others.csv").replacen(",east,", ",moon,", 3).replacen(",Female,", ",,", 3);
     folder.write("others.csv", odd);
     for options in [
@@ -110,7 +111,7 @@ fn a_table_without_a_header_has_its_background_saved_as_it_is_read() {
     assert_eq!(explain(&folder, &[&options[..], &["saved.csv"]].concat()), e);
 }
 
-/// A missing value in a table of one column is an empty line, which would be skipped if it were not
+/// In a table with one column a missing value is an empty line, which would be skipped unless it is
 /// quoted.
 #[test]
 fn a_missing_value_alone_in_its_line_is_saved() {
@@ -210,7 +211,7 @@ fn a_record_above_the_budget_is_sampled_and_marked() {
         ran.stdout
     };
     let e: Value = serde_json::from_str(&run("json")).unwrap();
-    // Where any is sampled, the whole has errors.
+    // If any record is sampled, all records state errors.
     assert_eq!((&e["method"], &e["seed"]), (&json!("sampled"), &json!(5)));
     let drawing = |budget: &str, more: &[&str]| {
         let options = [&few[..], &["--budget", budget, "--plot", "p.svg"], more].concat();
@@ -238,7 +239,7 @@ fn a_record_above_the_budget_is_sampled_and_marked() {
     let text = run("text");
     assert_eq!(text.matches("sampled in probability, against 20 background records (").count(), count);
 
-    // All of them, and one of each: its own method is named.
+    // The method is named for all records together and for each record.
     let options = [&few[..], &["--budget", "1", "--format", "json"]].concat();
     let all = folder.run(&[&["explain", "lending.feamoe", "new.csv"], &options[..]].concat()).stdout;
     let all: Value = serde_json::from_str(&all).unwrap();
@@ -280,7 +281,7 @@ fn log_odds_are_those_of_the_score() {
         assert_eq!(e["space"], "log-odds");
         for record in 0..RECORDS {
             let (output, p) = (e["output"][record].as_f64().unwrap(), e["probability"][record].as_f64().unwrap());
-            // Both are rounded: near 0 and 1 the quotient shows it.
+            // Both numbers are rounded, which the quotient shows near 0 and 1.
             let tolerance = 1e-4 + 1e-6 / (p * (1.0 - p));
             assert!((output - (p / (1.0 - p)).ln()).abs() < tolerance, "{output} for {p}");
         }

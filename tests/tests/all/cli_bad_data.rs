@@ -1,5 +1,5 @@
 //! Data, schemas and options that cannot be used: one message that names file, line and column,
-//! exit code 2, nothing written, and a model that was there before is kept.
+//! exit code 2, nothing written, and an existing model is kept.
 
 use std::io::Write as _;
 
@@ -31,7 +31,7 @@ fn rows() -> String {
         .collect()
 }
 
-/// A folder with these data, the schema above, and what an earlier run wrote.
+/// A folder with these data, the schema above, and the output of an earlier run.
 fn folder(data: impl AsRef<[u8]>) -> Folder {
     let folder = Folder::new();
     folder.write("data.csv", data);
@@ -44,19 +44,19 @@ fn good() -> String {
     format!("{HEADER}{}", rows())
 }
 
-/// What training says of these data.
+/// Returns the message of training on these data, which must be refused.
 fn training_on(data: impl AsRef<[u8]>) -> String {
     folder(data).refusal(&TRAIN)
 }
 
-/// What training on good data says of this schema.
+/// Returns the message of training on good data with this schema, which must be refused.
 fn training_by(schema: &str) -> String {
     let folder = folder(good());
     folder.write("schema.toml", schema);
     folder.refusal(&TRAIN)
 }
 
-/// A folder with a model of the good data, and other data.
+/// A folder with a model of the good data, and with these data to score.
 fn scoring(data: impl AsRef<[u8]>) -> Folder {
     let folder = folder(good());
     let _ = folder.run(&["train", "data.csv", "--schema", "schema.toml", "-o", "m.feamoe"]).done();
@@ -145,7 +145,7 @@ fn rows_with_an_unknown_target_among_others_are_counted() {
     assert_eq!((report["rows"].as_u64(), report["skipped"].as_u64()), (Some(40), Some(2)));
 }
 
-/// A mistyped number that looks like a code is no reason to take the column for codes.
+/// A mistyped number that looks like a code does not turn the column into codes.
 #[test]
 fn a_mistyped_number_is_named_whatever_it_looks_like() {
     let data = |odd: &[(usize, &str)]| {
@@ -178,7 +178,7 @@ fn a_mistyped_number_is_named_whatever_it_looks_like() {
     }
 }
 
-/// A column of names has no weights for most of its cells.
+/// Most cells of a column of names have no learned weights.
 #[test]
 fn a_feature_whose_cells_are_mostly_unseen_is_warned_of() {
     let data = (0..2_000).fold(HEADER.to_owned(), |text, i| {
@@ -194,7 +194,7 @@ fn a_feature_whose_cells_are_mostly_unseen_is_warned_of() {
     assert!(!usual.contains("too new or too rare"), "{usual}");
 }
 
-/// To hold a target on groups of a few rows each follows chance.
+/// A target on groups of a few rows each depends on chance.
 #[test]
 fn a_target_on_very_small_groups_is_warned_of() {
     let rows = (0..2_000).fold("x,group,y\n".to_owned(), |text, i| {
@@ -219,7 +219,7 @@ fn a_ragged_row_is_named_by_its_line() {
         training_on(good() + "\n50,cook,m,yes,extra\n"),
         format!("data.csv:43: found 5 fields, expected 4{advice}")
     );
-    // Scores were written to the temporary file before: nothing of them stays.
+    // Scores were already written to a temporary file; none of them may remain.
     let folder = scoring(good() + "50,cook,m\n");
     let expected = format!("data.csv:42: found 3 fields, expected 4{advice}");
     assert_eq!(folder.refusal(&["score", "m.feamoe", "data.csv", "-o", "old.csv"]), expected);
@@ -236,7 +236,7 @@ fn on_standard_output_the_scores_before_a_bad_row_stay_and_the_exit_code_tells()
 
 #[test]
 fn text_in_a_numeric_column_is_named_by_line_and_column() {
-    // Past the rows that decide what a column is, which is when it matters.
+    // The bad cell comes after the rows that decide the type of a column.
     let many = lending(1, 6_000);
     let folder = Folder::with_model();
     folder.write("bad.csv", many.clone() + "6001,Male,about 40,30000,10000,700,5,salaried,car,north,1,yes\n");
@@ -328,7 +328,7 @@ fn a_gzip_file_that_ends_early_or_is_damaged_is_named() {
     damaged[whole.len() - 6] ^= 1;
     folder.write("data.gz", &damaged);
     let message = folder.refusal(&train);
-    // Only the checksum at the end is wrong: the line reached is the last one.
+    // Only the checksum at the end is wrong, so the message names the last line.
     assert!(message.starts_with("data.gz:3002: the gzip stream is damaged ("), "{message}");
     let message = folder.run_on(&damaged, &["evaluate", "lending.feamoe", "-", "--schema", "lending.toml"]).refused();
     assert!(message.starts_with("standard input:3002: the gzip stream is damaged ("), "{message}");
@@ -348,7 +348,7 @@ fn a_protected_group_that_never_occurs_is_named_with_the_values_there_are() {
     );
     let folder = scoring(good().replace(",f,", ",m,"));
     let evaluate = ["evaluate", "m.feamoe", "data.csv", "--schema", "schema.toml"];
-    // A slice that lacks a group is evaluated for the others; without any it is a mistake.
+    // If a group has no rows, the others are evaluated; if all groups lack rows, that is an error.
     let text = folder.run(&evaluate).done();
     assert!(text.contains("sex: no row is in the group f\n"), "{text}");
     folder.write("schema.toml", SCHEMA.replace("[\"m\"]", "[\"M\"]").replace("[\"f\"]", "[\"F\"]"));
@@ -582,7 +582,7 @@ fn standard_input_cannot_be_read_twice() {
     assert!(text.starts_with("learned from 80 rows"), "{text}");
 }
 
-/// Every figure would be that of the other outcome, and none would look wrong.
+/// Otherwise every figure would refer to the other outcome, and none would look wrong.
 #[test]
 fn a_schema_for_the_other_outcome_is_refused() {
     let folder = Folder::with_model();
@@ -600,7 +600,7 @@ fn a_schema_for_the_other_outcome_is_refused() {
             "{command:?}"
         );
     }
-    // What it means may be spelled in several ways.
+    // The schema may add spellings of the same outcome.
     let wider = folder.text("lending.toml").replace("positive = [\"yes\"]", "positive = [\"paid back\", \"yes\"]");
     folder.write("wider.toml", wider);
     let _ = folder.run(&["evaluate", "lending.feamoe", "lending.csv", "--schema", "wider.toml"]).done();

@@ -7,7 +7,7 @@ use feamoe_engine::schema::Kind;
 use feamoe_testkit::content::{Content, FeatureContent};
 use feamoe_tests::command::Folder;
 
-/// What every command that reads a model says of this one; they must all say the same.
+/// Returns the message of every command that reads this model; all must give the same one.
 fn refusal_of(model: &[u8]) -> String {
     let folder = Folder::with_model();
     folder.write("bad.feamoe", model);
@@ -28,7 +28,7 @@ fn good() -> Vec<u8> {
     Folder::with_model().read("lending.feamoe")
 }
 
-/// Puts the right checksum on a changed blob.
+/// Returns a changed blob with a correct checksum.
 fn sealed(mut blob: Vec<u8>) -> Vec<u8> {
     let crc = checksum(&blob[..16], &blob[16..]);
     blob[12..16].copy_from_slice(&crc.to_le_bytes());
@@ -39,7 +39,7 @@ fn sealed(mut blob: Vec<u8>) -> Vec<u8> {
 fn a_file_that_is_no_model_is_said_to_be_none() {
     assert_eq!(refusal_of(b"age,job\n1,cook\n2,smith\n"), "not a feamoe model: does not start with FEAM (at byte 0)");
     assert_eq!(refusal_of(b""), "blob ends after 0 bytes, but needs 16 (at byte 0)");
-    // The two arguments swapped.
+    // The two arguments are swapped.
     let folder = Folder::with_model();
     assert_eq!(
         folder.refusal(&["score", "lending.csv", "lending.feamoe"]),
@@ -90,7 +90,7 @@ fn a_model_cut_short_or_with_more_behind_it_says_how_long_it_should_be() {
     assert_eq!(refusal_of(&[&blob[..], b"\n"].concat()), expected);
 }
 
-/// A model of categories without levels: two rows each.
+/// A model of categories without levels, with two weight rows each.
 fn model(features: usize, names: bool) -> Vec<u8> {
     let experts = 2;
     let feature =

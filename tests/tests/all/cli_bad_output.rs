@@ -1,5 +1,5 @@
-//! Places that cannot be written, full disks, runs that are killed: the old file is kept, and
-//! nothing is left beside it but, after a kill, a file named `.feamoe-`.
+//! Places that cannot be written, full disks, and killed runs: the old file is kept, and nothing is
+//! left beside it except, after a kill, a file named `.feamoe-`.
 
 #![cfg(unix)]
 
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use feamoe_tests::command::{Folder, Ran, feamoe, finished, lending};
 
-/// Every command that writes a file, up to the name of the file.
+/// Every command that writes a file, up to the file's name.
 const WRITING: [&[&str]; 5] = [
     &["train", "lending.csv", "--schema", "lending.toml", "-o"],
     &["score", "lending.feamoe", "lending.csv", "-o"],
@@ -25,7 +25,7 @@ const WRITING: [&[&str]; 5] = [
 fn a_place_that_cannot_be_written_is_named_with_the_reason() {
     let folder = Folder::with_model();
     fs::create_dir(folder.path("folder")).unwrap();
-    // Permissions would not stop a privileged user; these stop everyone.
+    // Permissions would not stop a privileged user; these places stop everyone.
     for (place, reason) in [
         ("none/out", "No such file or directory (os error 2); create the folder first"),
         ("lending.csv/out", "Not a directory (os error 20); part of the path is a file, not a folder"),
@@ -49,7 +49,7 @@ fn a_place_that_cannot_be_written_is_named_with_the_reason() {
 #[test]
 fn a_folder_that_cannot_be_written_costs_no_training() {
     let folder = Folder::with_lending();
-    // A pipe that nobody writes to: reading it would never end.
+    // Nobody writes to this pipe, so reading it would never end.
     let train = ["train", "-", "--schema", "lending.toml", "-o", "none/m.feamoe"];
     let mut child = folder.command(&train).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let held_open = child.stdin.take();
@@ -81,8 +81,8 @@ fn an_input_is_not_overwritten() {
     }
 }
 
-/// Runs a command in a shell whose files may have at most this many blocks of 512 or 1,024 bytes;
-/// the limit's signal is ignored, so that writing fails as it does on a full disk.
+/// Runs a command in a shell that limits files to this many blocks of 512 or 1,024 bytes. The
+/// limit's signal is ignored, so writing fails as on a full disk.
 fn with_little_space(folder: &Folder, blocks: u32, arguments: &[&str]) -> Ran {
     let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
     let mut shell = folder.command_of(Path::new("sh"), &["-c", &script, "sh"]);
@@ -100,7 +100,7 @@ fn a_full_disk_keeps_the_old_file_and_leaves_no_part_of_the_new_one() {
             assert_eq!(ran.refused(), format!("cannot write {place}: {reason}"));
         }
     }
-    // The same commands, with space.
+    // The same commands with enough space.
     for command in WRITING {
         let ran = with_little_space(&folder, 100_000, &[command, &["old"]].concat());
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
@@ -114,7 +114,7 @@ fn a_full_disk_keeps_the_old_file_and_leaves_no_part_of_the_new_one() {
 fn a_full_file_system_keeps_the_old_file_and_leaves_no_part_of_the_new_one() {
     let folder = Folder::with_model();
     fs::create_dir(folder.path("small")).unwrap();
-    // A mount in a namespace of its own: gone with the shell, never seen outside.
+    // The mount is in a separate namespace: it is invisible outside and ends with the shell.
     let script = "mount -t tmpfs -o size=16k tmpfs small 2>&1 || exit 99
         printf old > small/m
         \"$@\" -o small/m
@@ -150,7 +150,7 @@ fn standard_output_that_cannot_be_written_is_an_error() {
         let expected = "error: cannot write standard output: No space left on device (os error 28); free some space, or choose another place\n";
         assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap().as_str()), (Some(2), expected));
     }
-    // Where even the message cannot be written, the exit code tells.
+    // If even the message cannot be written, the exit code still reports the error.
     let status = folder.command(&["inspect", "none"]).stderr(full()).status().unwrap();
     assert_eq!(status.code(), Some(2));
 }
@@ -173,7 +173,7 @@ fn a_new_file_has_the_usual_permissions_and_a_link_stays_a_link() {
     assert_eq!(fs::read_dir(folder.path("elsewhere")).unwrap().count(), 1);
 }
 
-/// Waits until a file named `.feamoe-` is in the folder: the run has begun.
+/// Waits until the folder contains a file named `.feamoe-`, which shows that the run has begun.
 fn wait_for_the_beginning(folder: &Folder) {
     let begun = Instant::now();
     while !folder.files().keys().any(|name| name.starts_with(".feamoe-")) {
@@ -198,7 +198,7 @@ fn a_run_that_is_killed_leaves_the_old_model() {
     assert!(after == before, "{:?}", after.keys());
     assert_eq!(folder.run(&["inspect", "lending.feamoe"]).code, Some(0));
 
-    // What it left behind is in nobody's way.
+    // The leftover file does not disturb later runs.
     let _ = folder.run(&["train", "lending.csv", "--schema", "lending.toml", "-o", "lending.feamoe"]).done();
 }
 
@@ -206,7 +206,7 @@ fn a_run_that_is_killed_leaves_the_old_model() {
 fn a_pipe_that_breaks_off_within_a_record_leaves_the_old_model() {
     let folder = Folder::with_model();
     let text = lending(2, 2_000);
-    // The writer died: the last record has lost its end.
+    // The writer died: the last record is incomplete.
     let cut = text.len() - 25;
     let train = ["train", "-", "--schema", "lending.toml", "-o", "lending.feamoe"];
     let message = folder.unchanged(|| folder.run_on(&text.as_bytes()[..cut], &train)).refused();
@@ -274,7 +274,7 @@ fn a_new_checkpoint_is_for_its_owner_alone() {
     assert_eq!(mode("run.ckpt"), 0o640, "a checkpoint that is replaced keeps its mode");
 }
 
-/// Rows in memory, where it ends.
+/// Memory that runs out while rows are kept in it.
 #[cfg(target_os = "linux")]
 #[test]
 fn memory_that_ends_is_an_error() {
@@ -286,7 +286,7 @@ fn memory_that_ends_is_an_error() {
         let arguments = ["train", "many.csv", "--schema", "lending.toml", "-o", "m.feamoe"];
         finished(shell.arg(feamoe()).args(arguments).args(shuffled))
     };
-    // What the process itself takes differs; the rows take 34 MB.
+    // The memory of the process itself varies; the rows take 34 MB.
     let (mut enough, mut too_little) = (500_000, 50_000);
     assert_eq!(train(enough, &[]).code, Some(0));
     while enough - too_little > 10_000 {

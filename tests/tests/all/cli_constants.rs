@@ -1,5 +1,5 @@
-//! Promise: `feamoe export --constants` writes source code that compiles, whatever the names are,
-//! and that names what the model's indices and codes are.
+//! Promise: `feamoe export --constants` writes source code that compiles for any names, and whose
+//! values are the model's indices and codes.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -12,11 +12,11 @@ use feamoe_tests::command::{Folder, finished};
 use feamoe_tests::repository_file;
 use serde_json::json;
 
-/// The constants of [`odd_model`], as they were reviewed; that they compile is seen here.
+/// The reviewed constants of [`odd_model`]; this shows that they compile.
 #[path = "../../golden/odd_constants.rs"]
 mod odd;
 
-/// With this set, the golden file is written anew instead of compared: review the difference.
+/// If this variable is set, the golden file is written instead of compared: review the difference.
 const OVERWRITE: &str = "FEAMOE_OVERWRITE_GOLDEN";
 const FEATURES: [&str; 13] = [
     "age",
@@ -36,8 +36,7 @@ const FEATURES: [&str; 13] = [
 const LEVELS: [&str; 12] =
     ["<=50K", ">50K", "50K", "", "fn", "\u{202e}x", "日本", "a b", "a-b", "\"quoted\"", "back\\", "*/"];
 
-/// A model whose names are as odd as names can be; every second feature is a category of all the
-/// levels.
+/// A model with the oddest possible names. Every second feature is a category with all the levels.
 fn odd_model() -> Vec<u8> {
     let recipe = Recipe { experts: 3, features: FEATURES.len(), gate: 5.0, outputs: 5.0 };
     let mut content = recipe.content_of(1, |index, _| match index % 2 {
@@ -64,8 +63,8 @@ fn export(folder: &Folder, options: &[&str]) -> String {
     folder.run(&[&["export", "odd.feamoe"], options].concat()).done()
 }
 
-/// Compiles a program of C or C++ in the folder, without a warning, and runs it; `None` if there is
-/// no such compiler.
+/// Compiles a C or C++ program in the folder without warnings and runs it. Returns `None` if the
+/// compiler is missing.
 fn compiled(folder: &Folder, compiler: &str, flags: &[&str]) -> Option<Output> {
     if !Command::new(compiler).arg("--version").output().is_ok_and(|output| output.status.success()) {
         eprintln!("skipped: no {compiler}");
@@ -123,7 +122,7 @@ fn the_header_of_c_refuses_a_library_that_is_too_small() {
 #[test]
 fn every_name_of_c_has_an_identifier_of_its_own_and_its_number() {
     let folder = folder();
-    // A name of the library's own, and one that starts with a digit.
+    // A name that the library uses itself, and one that starts with a digit.
     for (file, prefix) in [("odd.h", "ODD"), ("feamoe.h", "MODEL_FEAMOE"), ("2nd.h", "MODEL_2ND")] {
         export(&folder, &["--constants", "c", "-o", file]);
         let text = folder.text(file);
@@ -176,7 +175,7 @@ fn the_module_of_rust_is_that_of_the_golden_file_and_names_the_model() {
     }
 }
 
-/// What the constants replace: strings.
+/// Constants replace names as strings.
 #[test]
 fn a_record_set_by_constants_scores_as_one_set_by_names() {
     static BLOB: &[u8] = include_model!("../../../firmware-example/demo.feamoe");

@@ -1,4 +1,4 @@
-//! `feamoe explain`: text, CSV and JSON have the same numbers, reasons are of declined
+//! `feamoe explain`: text, CSV and JSON have the same numbers, reasons are given only for declined
 //! decisions, and plots are drawn to scale.
 
 use std::collections::BTreeSet;
@@ -21,7 +21,7 @@ fn folder() -> Folder {
     folder
 }
 
-/// Runs `explain` on the new records, against few where it is against any.
+/// Runs `explain` on the new records, with a small background if the method uses one.
 fn explain(folder: &Folder, options: &[&str]) -> String {
     let is_against_any = !["path", "frozen"].iter().any(|method| options.contains(method));
     let few = if is_against_any { &["--background-rows", "20"][..] } else { &[] };
@@ -32,7 +32,7 @@ fn explain_json(folder: &Folder, options: &[&str]) -> Value {
     serde_json::from_str(&explain(folder, &[options, &["--format", "json"]].concat())).unwrap()
 }
 
-/// Draws a plot beside whatever is printed.
+/// Returns the plot that a run draws in addition to its output.
 fn drawn(folder: &Folder, options: &[&str]) -> String {
     let _ = explain(folder, &[options, &["--plot", "plot.svg"]].concat());
     folder.text("plot.svg")
@@ -48,7 +48,8 @@ fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
 }
 
-/// What a column by record has of one player; NaN for what is no number.
+/// Returns the numbers of one player from a column by record; NaN stands for a value that is no
+/// number.
 fn numbers_of(column: &Value, player: usize) -> Vec<f64> {
     column.as_array().unwrap().iter().map(|record| record[player].as_f64().unwrap_or(f64::NAN)).collect()
 }
@@ -57,7 +58,7 @@ fn texts(value: &Value) -> Vec<&str> {
     value.as_array().unwrap().iter().map(|x| x.as_str().unwrap()).collect()
 }
 
-/// The elements of a class, in the order of the document.
+/// Returns the elements of a class, in document order.
 fn of_class<'a>(svg: &'a Document<'a>, class: &str) -> Vec<Node<'a, 'a>> {
     svg.descendants().filter(|node| node.attribute("class") == Some(class)).collect()
 }
@@ -66,7 +67,7 @@ fn number(node: &Node<'_, '_>, attribute: &str) -> f64 {
     node.attribute(attribute).unwrap().parse().unwrap()
 }
 
-/// Where a bar starts and ends, from the points of its arrow: back, neck, tip, neck, back.
+/// Returns where a bar starts and ends. The points of its arrow are: back, neck, tip, neck, back.
 fn bar_ends(bar: &Node<'_, '_>) -> (f64, f64) {
     let points = bar.attribute("points").unwrap().split(' ');
     let x: Vec<f64> = points.map(|point| point.split(',').next().unwrap().parse().unwrap()).collect();
@@ -88,7 +89,7 @@ fn explanations_sum_to_the_output_and_start_as_shap_wants_them() {
         [("exact", "probability"), ("sampled", "probability"), ("path", "probability"), ("frozen", "log-odds")]
     {
         let document = explain(&folder, &["--method", method, "--format", "json"]);
-        // What only some methods have.
+        // Keys that only some methods have.
         let of: &[(&str, &[&str])] = &[
             ("error_std", &["sampled"]),
             ("lower_bounds", &["sampled"]),
@@ -158,7 +159,7 @@ fn explanations_sum_to_the_output_and_start_as_shap_wants_them() {
                 assert!(number("residual").abs() < 1e-6, "{record}: {}", number("residual"));
             }
         }
-        // One record is the same as among all.
+        // A single record gives the same numbers as among all records.
         let one = explain_json(&folder, &["--method", method, "--row", "7"]);
         assert_eq!(one["row"], serde_json::json!([7]));
         assert_eq!(one["values"][0], e["values"][6]);
@@ -253,8 +254,8 @@ fn the_global_explanation_is_the_mean_over_the_records() {
     }
 }
 
-/// Reasons that rest on a protected column say so where the schema names it, and what is typical
-/// occurs.
+/// A reason based on a protected column is marked if the schema names that column, and typical
+/// values are values that occur.
 #[test]
 fn reasons_name_protected_grounds_and_values_that_occur() {
     let folder = Folder::new();
@@ -308,7 +309,7 @@ fn reasons_are_the_most_negative_values_of_declined_records() {
         let values = numbers(&e["values"][record]);
         let mut order: Vec<usize> = (0..values.len()).filter(|feature| values[*feature] < 0.0).collect();
         order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
-        // Less than a twentieth of all that pulled down is no reason.
+        // A feature with less than a twentieth of the total negative attribution is no reason.
         let all: f64 = order.iter().map(|feature| values[*feature]).sum();
         order = order[..1].iter().chain(order[1..].iter().filter(|f| values[**f] <= 0.05 * all)).copied().collect();
         assert_eq!(reasons.len(), order.len().min(3));
@@ -403,7 +404,7 @@ fn every_plot_is_well_formed_names_every_feature_and_is_the_same_again() {
         assert!(!text.contains("NaN") && !text.contains("inf"), "{options:?}");
         assert_eq!(drawn(&folder, options), text);
     }
-    // The ways of a decision plot start at the one base and end at the outputs.
+    // The paths of a decision plot start at the same base and end at the outputs.
     let text = drawn(&folder, &["--plot-kind", "decision"]);
     let svg = Document::parse(&text).unwrap();
     let base = number(&of_class(&svg, "base")[0], "x1");
@@ -419,7 +420,7 @@ fn every_plot_is_well_formed_names_every_feature_and_is_the_same_again() {
     }
 }
 
-/// Panels of a scatter plot have a dot for each record, in places that follow the values.
+/// A scatter plot has a dot for each record, placed by its values.
 #[test]
 fn a_scatter_plot_has_every_record_and_a_heat_map_every_score() {
     let folder = folder();
@@ -436,8 +437,8 @@ fn a_scatter_plot_has_every_record_and_a_heat_map_every_score() {
     let panels = of_class(&svg, "dots");
     let names = texts(&e["feature_names"]);
     assert_eq!(panels.len(), names.len());
-    // The feature that moves scores most is the first; its dots go from left to right with its
-    // values.
+    // The feature that moves the scores most comes first; its dots go from left to right as its
+    // values grow.
     let magnitude = |player: usize| numbers_of(&e["values"], player).iter().map(|value| value.abs()).sum::<f64>();
     let first = (0..names.len()).max_by(|a, b| magnitude(*a).total_cmp(&magnitude(*b))).unwrap();
     let mut held: Vec<(f64, f64)> =
@@ -485,7 +486,7 @@ fn a_plot_has_as_many_rows_as_are_asked_for() {
     assert!(refused.contains("required arguments"), "{refused}");
 }
 
-/// The five most frequent levels have colours of their own, and are named.
+/// The five most frequent levels have their own colours and are named.
 #[test]
 fn levels_have_colours_in_a_beeswarm() {
     let folder = folder();

@@ -1,4 +1,4 @@
-//! `feamoe monitor`: statuses of devices, read, named, added up, and held to bounds.
+//! `feamoe monitor`: statuses of devices are read, named, added up and compared with limits.
 
 use feamoe::model::{AlignedBytes, HostModel};
 use feamoe_engine::fairness::Measure;
@@ -12,8 +12,8 @@ const GROUPS: usize = 2;
 const FEATURES: usize = 10;
 type Device = Monitor<GROUPS, FEATURES>;
 
-/// A monitor on the folder's model that was told of so many records, one in three labelled; women
-/// get a favourable decision less often by `bias`.
+/// A monitor of the folder's model after a number of records, one in three of them labelled. Women
+/// get a favourable outcome less often by `bias`.
 fn watched(folder: &Folder, seed: u64, records: u64, bias: impl Fn(u64) -> f32) -> Device {
     let blob = AlignedBytes::read(&folder.path("lending.feamoe")).unwrap();
     let model = HostModel::load(blob.as_slice()).unwrap();
@@ -41,8 +41,8 @@ fn write(folder: &Folder, name: &str, monitor: &Device) {
     folder.write(name, monitor.write(&mut [0; Device::STATUS_BYTES]).unwrap());
 }
 
-/// `a.status` of 9,000 records, of which women lose from row 4,000 on, `b.status` of 6,000,
-/// `few.status` of 40.
+/// A folder with `a.status` of 9,000 records, in which women are favoured less from row 4,000 on,
+/// `b.status` of 6,000 and `few.status` of 40.
 fn folder() -> Folder {
     let folder = Folder::with_model();
     write(&folder, "a.status", &watched(&folder, 1, 9_000, |record| if record < 4_000 { 0.0 } else { 0.3 }));
@@ -57,7 +57,7 @@ fn a_fleet_is_added_up_and_each_status_listed() {
     let of = ["--schema", "lending.toml", "--model", "lending.feamoe", "--format", "json"];
     let json = |files: &[&str]| folder.run(&[&["monitor", "--status"], files, &of].concat()).json();
     let report = json(&["a.status", "b.status"]);
-    // The model knows the groups too.
+    // The model itself also has the names of the groups.
     let without = ["monitor", "--status", "a.status", "b.status", "--model", "lending.feamoe", "--format", "json"];
     assert_eq!(folder.run(&without).json(), report);
     let monitors = [
@@ -109,7 +109,7 @@ fn a_fleet_is_added_up_and_each_status_listed() {
     let names: Vec<&str> =
         report["features"].as_array().unwrap().iter().map(|f| f["feature"].as_str().unwrap()).collect();
     assert!(names.contains(&"income") && names.len() == FEATURES, "{names:?}");
-    // The drift, and nothing before it or in the other.
+    // The drift is reported, with nothing before it and nothing in the other status.
     let events = report["statuses"][0]["events"].as_array().unwrap();
     let gap = events.iter().find(|event| event["rate"] == "favourable rate" && event["group"] == "Female").unwrap();
     assert!(gap["row"].as_u64().unwrap() > 4_000 && gap["after"].as_f64().unwrap() < -0.1, "{gap}");
@@ -118,7 +118,7 @@ fn a_fleet_is_added_up_and_each_status_listed() {
         (&report["statuses"][1]["events"], &report["statuses"][0]["events_dropped"]),
         (&Value::Array(vec![]), &0.into())
     );
-    // One status: the total is its own.
+    // The total of a single status is that status.
     let one = json(&["b.status"]);
     assert_eq!((&one["fairness"], &one["rows"]), (&report["statuses"][1]["fairness"], &report["statuses"][1]["rows"]));
 }
@@ -175,7 +175,7 @@ fn the_document_has_these_keys() {
     assert_eq!(keys(&report["features"][0]), ["clamped", "feature", "missing", "unseen"]);
     let event = keys(&report["statuses"][0]["events"][0]);
     assert_eq!(event, ["after", "before", "group", "rate", "records_after", "records_before", "row"]);
-    // Without schema and model: numbers.
+    // Without schema and model, groups and features have numbers.
     assert_eq!(
         (&report["groups"][1]["group"], &report["features"][3]["feature"]),
         (&"group 1".into(), &"feature 3".into())
@@ -217,7 +217,7 @@ fn bounds_are_held_as_evaluate_holds_them() {
     let passed = monitor("a.status", "spd=1,aod=1,eodds=1,eopp=1,burden=1,recourse_burden=100");
     assert_eq!(passed.code, Some(0), "{}", passed.stderr);
     let verdicts: Vec<&str> = passed.stderr.lines().map(|line| line.split(':').next().unwrap()).collect();
-    // Of burdens a device has no intervals.
+    // A device has no intervals for burdens.
     assert_eq!(verdicts, ["met", "met", "met", "met", "not shown", "not shown"]);
     let report = passed.stdout;
     let ran = monitor("a.status", "spd=0.05,aod=1");
@@ -231,7 +231,7 @@ fn bounds_are_held_as_evaluate_holds_them() {
         "{}",
         ran.stderr
     );
-    // It holds, by this much luck.
+    // The limit holds, but the interval does not show it.
     let ran = monitor("b.status", "spd=0.07");
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stderr.starts_with("not shown: spd at most 0.07: the most unequal value is -0.0"), "{}", ran.stderr);
@@ -305,14 +305,15 @@ fn what_does_not_fit_is_refused_with_what_was_found_and_expected() {
         let message = refusal(arguments);
         assert!(message.starts_with(start) && message.ends_with(end), "{arguments:?}: {message}");
     }
-    // Statuses of another monitor do not add up: of as many of each the first counts.
+    // Statuses of different monitors do not add up. Of equally many, the kind that comes first
+    // counts.
     let ran = folder.run(&["monitor", "--status", "a.status", "three.status"]);
     assert_eq!(
         (ran.code, ran.stderr.as_str()),
         (Some(0), "statuses that do not count: 1 of other groups or features\n")
     );
     assert!(ran.stdout.contains("three.status does not count: of other groups or features; found model "));
-    // An open attribute: only the privileged group has a name.
+    // For an open attribute only the privileged group has a name.
     let report = folder
         .run(&["monitor", "--status", "a.status", "--schema", "two.toml", "--attribute", "race", "--format", "json"])
         .json();

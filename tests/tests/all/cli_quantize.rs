@@ -1,5 +1,4 @@
-//! `feamoe export --quantize`: what it writes, what it refuses, and which commands take such a
-//! model.
+//! `feamoe export --quantize`: what it writes and refuses, and which commands accept the model.
 
 use feamoe::model::{AlignedBytes, HostIntegerModel, HostModel};
 use feamoe::model::{Width, quantize};
@@ -123,7 +122,7 @@ fn scores_evaluates_inspects_and_explains() {
         }
     }
     assert!(integer["residual"].as_array().unwrap().iter().all(|residual| residual == 0.0));
-    // The gate's share is the integer model's own, and close to the float model's.
+    // The gate shares are computed by the integer model, and are close to the float model's.
     let shares = |report: &serde_json::Value| -> Vec<f64> {
         report["gate_share"].as_array().unwrap().iter().map(|share| share.as_f64().unwrap()).collect()
     };
@@ -148,7 +147,7 @@ fn says_what_integer_weights_cannot_do() {
     assert!(message.contains("the model has integer weights already"), "{message}");
 }
 
-/// Frozen explanations warn where the gate decides, whatever the weights are.
+/// Frozen explanations warn if the gate decides, for any kind of weights.
 #[test]
 fn warns_of_the_gate_as_the_float_model_does() {
     let folder = Folder::new();
@@ -191,8 +190,8 @@ fn warns_of_the_gate_as_the_float_model_does() {
 fn integer_models_have_constants_copies_and_factory_images() {
     let folder = folder();
     quantized(&folder, "i16");
-    // Names are stripped from an integer model, and constants are made while quantising or after
-    // it.
+    // Names can be stripped from an integer model, and constants can be written while quantising or
+    // later.
     let bytes = folder.read("integer.feamoe").len();
     let _ = folder.run(&["export", "integer.feamoe", "-o", "bare.feamoe", "--strip-names"]).done();
     assert!(folder.read("bare.feamoe").len() < bytes);
@@ -210,7 +209,7 @@ fn integer_models_have_constants_copies_and_factory_images() {
     let crc = &folder.run(&["inspect", "bare.feamoe", "--format", "json"]).json()["crc32"];
     assert!(text.contains(&format!("pub const CRC32: u32 = 0x{};", crc.as_str().unwrap())), "{text}");
 
-    // Both slots hold the model, confirmed; the device's build takes it.
+    // Both slots hold the confirmed model, and a device's build accepts it.
     let factory = ["export", "integer.feamoe", "-o", "factory.bin", "--factory", "16384", "--word", "16"];
     let printed = folder.run(&factory).done();
     assert!(printed.contains("32768 bytes, both slots of the model"), "{printed}");

@@ -1,5 +1,5 @@
-//! The road on real data, with the files of `FEAMOE_DATA`: Adult learned in one pass, in memory
-//! that does not grow with the file.
+//! End to end on real data, with the files of `FEAMOE_DATA`: Adult is learned in one pass, and
+//! memory does not grow with the file.
 
 use std::io::Write as _;
 use std::process::Stdio;
@@ -9,7 +9,7 @@ use feamoe_tests::{data_file, repository_file};
 
 /// Accuracy on adult.test after one pass over adult.data in file order, without targets.
 const ACCURACY_IN_ONE_PASS: f64 = 0.860;
-/// Adult is repeated so often.
+/// Number of copies of Adult.
 const COPIES: usize = 50;
 
 fn adult_schema() -> String {
@@ -57,13 +57,13 @@ fn the_commands_of_the_readme_work_as_they_stand() {
     for command in commands {
         let words = command.split('#').next().unwrap_or_default().split_whitespace();
         let ran = folder.run(&words.collect::<Vec<_>>());
-        // Long ones say how long they will take.
+        // Long commands print their expected time, so standard error may not be empty.
         assert_eq!(ran.code, Some(0), "{command}: {}", ran.stderr);
     }
 }
 
-/// Trains on `copies` of a file through a pipe; returns the peak memory in bytes, where the
-/// system tells.
+/// Trains on `copies` of a file through a pipe. Returns the peak memory in bytes, if the system
+/// reports it.
 fn peak_memory(folder: &Folder, text: &[u8], copies: usize) -> Option<f64> {
     let train = ["train", "-", "--schema", &adult_schema(), "-o", "m.feamoe", "--format", "json"];
     let mut command = folder.command(&train);

@@ -1,12 +1,12 @@
-//! `feamoe recourse`: each answer, written into the data, is favourable when scored; what may not
-//! be changed is not; and what it says of groups adds up.
+//! `feamoe recourse`: each answer, written into the data, gives a favourable outcome. Features that
+//! may not change are left unchanged. The summary by group adds up.
 
 use feamoe_tests::command::{Folder, keys, lending};
 use serde_json::Value;
 
 const RECOURSE: [&str; 5] = ["recourse", "lending.feamoe", "new.csv", "--schema", "lending.toml"];
 
-/// The demo's model and 200 new rows.
+/// A folder with the demo's model and 200 new rows.
 fn folder() -> Folder {
     let folder = Folder::with_model();
     folder.write("new.csv", lending(5, 200));
@@ -21,7 +21,7 @@ fn numbers(column: &Value) -> Vec<f64> {
     column.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
 }
 
-/// The lines of a CSV file as cells.
+/// Returns the cells of each line of a CSV file.
 fn cells(text: &str) -> Vec<Vec<String>> {
     text.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect()
 }
@@ -63,8 +63,8 @@ fn every_answer_is_favourable_when_written_into_the_data_and_scored() {
     }
 }
 
-/// Answers fit for a letter: few changes, to numbers as the data have them, not just past the
-/// threshold.
+/// Answers are fit for a letter: few changes, to numbers as they occur in the data, with a margin
+/// above the threshold.
 #[test]
 fn answers_are_few_changes_to_usual_numbers_with_a_margin() {
     let folder = folder();
@@ -76,7 +76,7 @@ fn answers_are_few_changes_to_usual_numbers_with_a_margin() {
             .filter(|line| !line.starts_with("steps"))
             .fold(String::new(), |text, line| text + line + "\n"),
     );
-    // The model without its card, and so without the steps it was trained with.
+    // The model without its card has no steps from training.
     let _ = folder.run(&["export", "lending.feamoe", "-o", "lending.feamoe.bare", "--background", "1000"]).done();
     let bare = |options: &[&str]| {
         let command = ["recourse", "lending.feamoe.bare", "new.csv", "--schema", "bare.toml", "--format", "json"];
@@ -143,7 +143,7 @@ fn the_document_has_its_keys_and_adds_up() {
     let mean = |distances: &[f64]| distances.iter().sum::<f64>() / distances.len() as f64;
     assert!((summary["mean_distance"].as_f64().unwrap() - mean(&nearest)).abs() < 1e-4);
 
-    // By group, from the data.
+    // The same figures by group, from the data.
     let data = cells(&folder.text("new.csv"));
     let answered: Vec<f64> =
         rows.iter().zip(&per_row).filter(|(_, found)| **found > 0.0).map(|(row, _)| *row).collect();
@@ -159,7 +159,7 @@ fn the_document_has_its_keys_and_adds_up() {
     let text = folder.run(&RECOURSE).done();
     assert!(text.starts_with(&format!("rows 200  declined {}  with recourse ", rows.len())), "{text}");
     assert!(text.contains("sex: Female") && text.contains("changed by the nearest answers"), "{text}");
-    // Who the groups are the model knows too.
+    // The model itself also has the groups.
     let without = folder.run(&["recourse", "lending.feamoe", "new.csv", "--format", "json"]).json();
     assert_eq!(without["summary"]["groups"], found["summary"]["groups"]);
 }
@@ -215,7 +215,7 @@ fn every_rule_is_heard() {
     assert!(!stepped.is_empty() && stepped.iter().all(|(_, to)| to % 5_000.0 == 0.0), "{stepped:?}");
     assert!(with(&["--cost", "income=100"]).len() < free.len());
 
-    // A protected column stays as it is even where the schema lists it nowhere else.
+    // A protected column never changes, even if the schema does not list it as fixed.
     folder.write("lending.toml", folder.text("lending.toml").replace("\"sex\", ", ""));
     let found = json(&folder, &[]);
     assert_eq!((&found["rules"][0]["feature"], &found["rules"][0]["direction"]), (&"sex".into(), &"fixed".into()));

@@ -1,5 +1,5 @@
-//! `feamoe monitor MODEL DATA`: rows watched as they come, one line an event, alarms for other
-//! commands.
+//! `feamoe monitor MODEL DATA`: monitors rows as they come, prints one line for each event, and
+//! passes alarms to other commands.
 
 use std::fs::OpenOptions;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -9,7 +9,7 @@ use feamoe::demo::{FAIRNESS_DRIFT_AT, LendingStream, write_csv};
 use feamoe_tests::command::{Folder, Ran, gap_keys, keys};
 use serde_json::Value;
 
-/// Rows of the demo's stream; from row `from` on the income is tripled.
+/// Rows of the demo's stream. From row `from` on the income is tripled.
 fn rows(seed: u64, rows: usize, from: usize) -> String {
     let mut text = Vec::new();
     let stream = LendingStream::starting_at(seed, FAIRNESS_DRIFT_AT).take(rows).enumerate();
@@ -105,7 +105,7 @@ fn every_event_is_a_line_and_an_alarm_the_exit_code() {
         folder.text("events.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(handed.len(), alarms.len());
     assert!(handed.iter().zip(&alarms).all(|(handed, alarm)| handed["row"] == alarm["row"]));
-    // The same bytes again; a reference; standard input.
+    // The same bytes in a second run; with a reference; from standard input.
     assert_eq!(monitor("tripled.csv", &["--window", "500"]).stdout, tripled.stdout);
     let reference = monitor("tripled.csv", &["--reference", "steady.csv", "--false-alarms", "0.001"]);
     let reference = lines(&reference);
@@ -114,7 +114,7 @@ fn every_event_is_a_line_and_an_alarm_the_exit_code() {
     let piped =
         folder.run_on(folder.text("steady.csv").as_bytes(), &["monitor", "lending.feamoe", "-", "--format", "json"]);
     assert_eq!((piped.code, piped.stdout), (Some(0), steady.stdout));
-    // For people.
+    // The text output.
     let text = folder.run(&["monitor", "lending.feamoe", "tripled.csv"]);
     assert!(text.stdout.contains(&format!("\nALARM row {row}: input \"income\": share of ")), "{}", text.stdout);
     let failing = monitor("tripled.csv", &["--on-event", "exit 3"]);
@@ -125,7 +125,7 @@ fn every_event_is_a_line_and_an_alarm_the_exit_code() {
     );
 }
 
-/// Outcomes and groups that nobody knows are said, and stand in the summary.
+/// Unknown outcomes and groups are reported and counted in the summary.
 #[test]
 fn unknown_outcomes_and_groups_are_counted() {
     let folder = folder();
@@ -155,7 +155,7 @@ fn unknown_outcomes_and_groups_are_counted() {
     }
 }
 
-/// What a column is called is nothing that a shell sees.
+/// The name of a column never reaches a shell.
 #[test]
 fn a_hostile_name_is_only_a_name() {
     let folder = Folder::new();
@@ -186,7 +186,7 @@ fn outcomes_may_come_later() {
         let (record, label) = line.rsplit_once(',').unwrap();
         late += &format!("{record},\n");
         let (id, _) = line.split_once(',').unwrap();
-        // Of every second row, a thousand rows later where there are that many.
+        // Only every second row has its outcome, in the line after it.
         if n % 2 == 0 {
             late += &format!("{id},,,,,,,,,,,{label}\n");
         }
@@ -206,8 +206,7 @@ fn outcomes_may_come_later() {
     assert!(refused.contains("no column \"customer\", which joining later outcomes needs"), "{refused}");
 }
 
-/// A file is followed while it grows, a line at a time; what has no end yet waits, and is left out
-/// in the end.
+/// A growing file is followed line by line. An incomplete line waits, and is left out at the end.
 #[cfg(unix)]
 #[test]
 fn a_file_that_grows_is_followed() {
@@ -254,8 +253,7 @@ fn a_file_that_grows_is_followed() {
     assert_eq!(said, "note: an incomplete last line was left out (9 bytes)\n");
 }
 
-/// A pipe on which nothing comes is left when the command is asked to stop; a file that has become
-/// shorter is an error.
+/// A silent pipe is left on a request to stop. A file that becomes shorter is an error.
 #[cfg(unix)]
 #[test]
 fn what_is_followed_may_stay_silent_or_shrink() {
@@ -291,7 +289,7 @@ fn what_is_followed_may_stay_silent_or_shrink() {
     assert_eq!((child.wait().unwrap().code(), said.as_str()), (Some(2), expected));
 }
 
-/// A pipe is followed to its end, its last line too.
+/// A pipe is followed to its end, including the last line.
 #[test]
 fn a_pipe_is_followed_to_its_end() {
     let folder = folder();

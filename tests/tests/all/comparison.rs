@@ -1,5 +1,5 @@
-//! Promise: `feamoe compare` says what a second model does otherwise on the same rows, with paired
-//! intervals that hold what they say.
+//! Promise: `feamoe compare` states how a second model differs on the same rows, with paired
+//! intervals of the stated coverage.
 
 use feamoe::judge::comparison::paired::{Calibrations, Change, Differences, Pairs};
 use feamoe::judge::reliability::log_loss;
@@ -7,7 +7,8 @@ use feamoe_testkit::generate::Draw;
 use feamoe_tests::command::{Folder, keys, lending};
 use serde_json::Value;
 
-/// With `lending.feamoe` and `fair.feamoe`, which has a target, and 4,000 rows of another seed.
+/// A folder with `lending.feamoe`, `fair.feamoe`, which has a target, and 4,000 rows of another
+/// seed.
 fn folder() -> Folder {
     let folder = Folder::with_model();
     let train = ["train", "lending.csv", "--schema", "lending.toml", "--fair", "spd=0.05", "-o", "fair.feamoe"];
@@ -24,7 +25,7 @@ fn number(value: &Value) -> f64 {
     value.as_f64().unwrap()
 }
 
-/// Every change with its interval, by name; null as NaN.
+/// Returns every change with its interval, by name; null becomes NaN.
 fn changes(comparison: &Value) -> Vec<(String, f64, Option<[f64; 2]>)> {
     let parts = ["decisions", "measures", "gaps"].map(|part| comparison[part].as_array().unwrap());
     let change = |value: &Value| {
@@ -75,7 +76,7 @@ fn a_model_does_nothing_otherwise_than_itself() {
     );
 }
 
-/// To the last digit, which the reader of JSON rounds otherwise than Rust's.
+/// Compares to the last digit, in which the JSON reader may round differently from Rust.
 fn assert_same(page: &[Vec<f64>], json: &[Vec<f64>], table: &str) {
     let [page, json] = [page, json].map(|rows| rows.iter().flatten().copied().collect::<Vec<f64>>());
     let is_same = |(a, b): (&f64, &f64)| (a - b).abs() <= b.abs() * f64::EPSILON;
@@ -83,7 +84,7 @@ fn assert_same(page: &[Vec<f64>], json: &[Vec<f64>], table: &str) {
     assert!(page.iter().zip(&json).all(is_same), "{table}: {page:?} {json:?}");
 }
 
-/// Every figure of the JSON, with all its digits, stands in the tables of the page.
+/// The tables of the page contain every figure of the JSON, with all its digits.
 #[test]
 fn the_page_has_the_figures_of_the_json() {
     let folder = folder();
@@ -116,7 +117,7 @@ fn the_page_has_the_figures_of_the_json() {
         let svg = page.split(&format!("id=\"plot-{plot}\"")).nth(1).unwrap().split("</svg>").next().unwrap();
         assert!(svg.matches("class=\"difference\"").count() > 0 && !svg.contains("NaN"), "{plot}");
     }
-    // Bold are those, and only those, whose interval has no zero in it.
+    // A change is bold if and only if its interval does not contain zero.
     let is_clear = |(_, _, interval): &(String, f64, Option<[f64; 2]>)| {
         interval.is_some_and(|[low, high]| low > 0.0 || high < 0.0)
     };
@@ -141,12 +142,13 @@ fn the_other_way_round_every_sign_is_the_other() {
     }
     assert_eq!(there["features"][0]["mean_change"], back["features"][0]["mean_change"]);
     assert_eq!(there["scores"], back["scores"]);
-    // The target moves the gap, at a price.
+    // The target narrows the gap, at some cost.
     let words = there["verdict"].as_str().unwrap();
     assert!(words.contains("spd of sex: Female moves closer to equal treatment"), "{words}");
 }
 
-/// An independent twin: from the scores that `feamoe score` writes for each model.
+/// An independent twin computes the figures from the scores that `feamoe score` writes for each
+/// model.
 #[test]
 fn the_figures_are_those_of_the_scores() {
     let folder = folder();
@@ -177,7 +179,7 @@ fn the_figures_are_those_of_the_scores() {
             changed[usize::from(female)][usize::from(b.1)] += 1;
         }
     }
-    // What the engine says of each model, apart from what is counted of both.
+    // The engine's figures for each model must agree with the changes.
     for part in ["measures", "gaps"] {
         for found in comparison[part].as_array().unwrap() {
             let [a, b] = [0, 1].map(|model| number(&found["values"][model]));
@@ -209,7 +211,7 @@ fn the_figures_are_those_of_the_scores() {
     }
 }
 
-/// 2,000 draws of 400 rows each: the interval holds the true difference in 95 % of them, and the
+/// 2,000 draws of 400 rows each. The interval contains the true difference in 95 % of them, and the
 /// pairing makes it narrower than that of two samples.
 #[test]
 fn the_intervals_hold_the_truth_as_often_as_they_say() {
@@ -221,7 +223,8 @@ fn the_intervals_hold_the_truth_as_often_as_they_say() {
         let mut groups = [Pairs::default(); 2];
         let (mut differences, mut calibrations) = (Differences::default(), Calibrations::default());
         for row in 0..400 {
-            // The second model agrees in nine rows of ten; where not, it says yes in 0.7 and 0.4.
+            // The second model agrees in nine rows of ten; otherwise it selects with the chance 0.7
+            // or 0.4, by group.
             let group = row % 2;
             let first = uniform() < 0.5;
             let second = if uniform() < 0.9 { first } else { uniform() < [0.7, 0.4][group] };
@@ -229,7 +232,7 @@ fn the_intervals_hold_the_truth_as_often_as_they_say() {
             let x = uniform();
             differences.observe([x, 0.8 * x + 0.1 * uniform()]);
             let chance = 0.35 + 0.25 * uniform();
-            // Too high by 0.35 and too low by 0.3.
+            // One model predicts 0.35 too high, the other 0.3 too low.
             calibrations.observe(uniform() < chance, [chance as f32 + 0.35, chance as f32 - 0.3]);
         }
         let [a, b] = groups.map(|pairs| pairs.change());
@@ -262,7 +265,7 @@ fn models_of_other_features_are_compared_and_of_another_outcome_refused() {
     assert_eq!((&region["mean_change"], number(&region["mean_values"][1])), (&region["mean_values"][0], 0.0));
     assert_eq!(comparison["explained_rows"], 1_000);
 
-    // Integer weights are compared too, but not explained.
+    // Models with integer weights are compared too, but not explained.
     let quantize = ["export", "lending.feamoe", "--quantize", "i16", "-o", "small.feamoe"];
     let _ = folder.run(&quantize).well();
     let comparison = compare(&folder, "lending.feamoe", "small.feamoe");
@@ -285,7 +288,7 @@ fn models_of_other_features_are_compared_and_of_another_outcome_refused() {
     assert!(refused.starts_with("target.positive: found \"yes\", expected \"no\""), "{refused}");
 }
 
-/// Who is in no group, and which gaps cannot be judged, is said as `evaluate` says it.
+/// Rows without a group, and gaps that cannot be judged, are reported as in `evaluate`.
 #[test]
 fn rows_without_a_group_and_labels_of_neither_outcome_are_counted() {
     let folder = folder();
@@ -316,7 +319,7 @@ fn rows_without_a_group_and_labels_of_neither_outcome_are_counted() {
     }
     let page = folder.text("page.html");
     assert!(page.contains("7 rows are in no group of sex") && page.contains("EOdds is the larger"), "{page}");
-    // Too few rows of a group.
+    // One group has too few rows.
     folder.write("new.csv", lines(&rows[..31]));
     let few = compare(&folder, "lending.feamoe", "fair.feamoe");
     assert!(
@@ -328,7 +331,7 @@ fn rows_without_a_group_and_labels_of_neither_outcome_are_counted() {
     );
     let text = folder.run(&[&compared[..], &["new.csv"]].concat()).well();
     assert!(text.contains("too few to judge spd"), "{text}");
-    // Nobody in any group.
+    // No row is in any group.
     rows[1..].iter_mut().for_each(|row| set(row, "sex", "other"));
     folder.write("new.csv", lines(&rows));
     let refused = folder.refusal(&[&compared[..], &["new.csv"]].concat());

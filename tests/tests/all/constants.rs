@@ -1,4 +1,5 @@
-//! Promise: `docs/constants.md` says of every tuned constant of the trainer what its neighbours do.
+//! Promise: for every tuned constant of the trainer, `docs/constants.md` states the effect of
+//! neighbouring values.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,7 +7,7 @@ use std::path::Path;
 
 use feamoe_tests::repository_file;
 
-/// Adds the tuned constants of a folder's files, named by their modules.
+/// Adds the tuned constants in the files of a folder, named by their modules.
 fn declared(folder: &Path, source: &Path, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

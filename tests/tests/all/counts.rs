@@ -1,5 +1,5 @@
-//! Counts of shards add up: the evaluation of the sum is that of all rows, to the bit, wherever the
-//! rows are cut and in whatever order the shards come.
+//! Counts of shards add up: the evaluation of their sum equals that of all rows, bit by bit,
+//! however the rows are split and ordered into shards.
 
 use std::io::Cursor;
 
@@ -15,8 +15,8 @@ use feamoe_testkit::generate::Draw;
 use serde_json::Value;
 
 const HEADER: &str = "income,town,sex,race,y";
-/// Groups of `race` are open, and make an intersection; a filter, labels of neither kind, a value
-/// without a group, cells that are no numbers.
+/// Groups of `race` are open and form an intersection. There are also a filter, labels of neither
+/// outcome, values without a group, and cells that are not numbers.
 const SCHEMA: &str = "
 [target]
 column = \"y\"
@@ -42,7 +42,7 @@ fn schema(text: &str) -> Schema {
     Schema::from_toml("schema", text).unwrap()
 }
 
-/// Rows that hold something of everything that is counted.
+/// Rows that contain every case that is counted.
 fn rows(seed: u64, count: usize) -> Vec<String> {
     let mut draw = Draw::new(seed);
     let row = |_| {
@@ -68,7 +68,7 @@ fn rows(seed: u64, count: usize) -> Vec<String> {
     (0..count).map(row).collect()
 }
 
-/// Those whose income is a number, or missing.
+/// Returns the rows whose income is a number or missing.
 fn numbers(rows: &[String]) -> Vec<String> {
     rows.iter().filter(|row| !row.starts_with(['m', 'l'])).cloned().collect()
 }
@@ -88,7 +88,7 @@ fn model(schema: &Schema, background: u16) -> AlignedBytes {
     trainer.model().unwrap().bytes
 }
 
-/// The counts of a shard, stored and read.
+/// Returns the counts of a shard after storing and reading them.
 fn counts(model: &HostModel<'_>, rows: &[String], schema: &Schema, burden: RecourseBurden) -> EvaluationCounts {
     let stream = &mut stream(rows, schema);
     let counts = EvaluationCounts::count(AnyModel::Float(model), None, stream, schema, burden).unwrap();
@@ -104,7 +104,7 @@ fn sum(shards: &[EvaluationCounts]) -> EvaluationCounts {
     sum
 }
 
-/// Everything that adds up, every digit of it. `sorted`: with groups by name.
+/// Returns every figure that adds up, with all its digits. `sorted` orders the groups by name.
 fn document(evaluation: &Evaluation, is_sorted: bool) -> Value {
     let mut evaluation = Evaluation { proxies: Vec::new(), warnings: Vec::new(), ..evaluation.clone() };
     if is_sorted {
@@ -130,7 +130,7 @@ fn shards_add_up_to_all_rows_wherever_they_are_cut() {
         let burden = draw.one_of(&[RecourseBurden::LeftOut, RecourseBurden::LeftOut, RecourseBurden::Measured]);
         let rows = if burden == RecourseBurden::Measured { &rows[..40] } else { &rows[..] };
         let whole = evaluate(AnyModel::Float(&model), None, &mut stream(rows, &schema), burden, &mut |_| ()).unwrap();
-        // Of any length, of one row, and empty ones.
+        // Shards of any length, including empty ones and single rows.
         let mut cuts: Vec<usize> = (0..draw.below(9)).map(|_| draw.below(rows.len())).collect();
         cuts.extend([0, rows.len() / 2, rows.len() / 2, rows.len() / 2 + 1, rows.len()]);
         cuts.sort_unstable();
@@ -143,13 +143,13 @@ fn shards_add_up_to_all_rows_wherever_they_are_cut() {
         assert_eq!(found.warnings[..found.warnings.len() - 1], whole.warnings[..]);
         assert!(found.warnings.last().unwrap().starts_with("proxies are left out"));
 
-        // In another order, and added up in pairs.
+        // In another order, and added in pairs.
         let mut shuffled = shards;
         (1..shuffled.len()).rev().for_each(|last| shuffled.swap(last, draw.below(last + 1)));
         let pairs: Vec<EvaluationCounts> = shuffled.chunks(2).map(sum).collect();
         let found = sum(&pairs).evaluation().unwrap();
         assert_eq!(document(&found, true), document(&whole, true), "seed {seed}");
-        // The comparison sees one row less.
+        // The comparison notices one row fewer.
         let fewer = counts(&model, &rows[1..], &schema, burden).evaluation().unwrap();
         assert_ne!(document(&fewer, true), document(&whole, true));
     }
@@ -168,7 +168,7 @@ fn what_does_not_add_up_is_left_out_by_name() {
     let burden = RecourseBurden::LeftOut;
     let of = |rows: &[String]| counts(&model, rows, &schema, burden);
     let whole = evaluate(AnyModel::Float(&model), None, &mut stream(&rows, &schema), burden, &mut |_| ()).unwrap();
-    // All rows in one shard are all rows.
+    // A single shard with all rows equals all rows.
     let one = sum(&[of(&[]), of(&rows), of(&[])]).evaluation().unwrap();
     assert_eq!(document(&one, false), document(&whole, false));
     assert!(whole.individual_unfairness > 0.0);
@@ -204,7 +204,7 @@ fn counts_of_something_else_are_refused() {
     let none = counts(&model, &[], &own, burden).evaluation().unwrap_err();
     assert!(none.to_string().contains("there are no records"), "{none}");
 
-    // Any bit and any length but its own.
+    // Any changed bit and any other length is refused.
     let stored = first.to_bytes().unwrap();
     let mut draw = Draw::new(7);
     for _ in 0..200 {

@@ -1,5 +1,5 @@
-//! Delta blobs: applied to the old model they give the very bytes of the new one, whatever the two
-//! are; anything else is an error, and never a panic.
+//! Delta blobs: applied to the old model, a delta gives exactly the bytes of the new model, for any
+//! two models. Anything else is an error and never a panic.
 
 use feamoe::model::AlignedBytes;
 use feamoe::model::{DeltaError, Width, delta, quantize};
@@ -14,14 +14,14 @@ use feamoe_tests::aligned;
 use feamoe_tests::command::Folder;
 use feamoe_tests::repository_file;
 
-/// Applies a delta in memory that held something else.
+/// Applies a delta to memory that already holds other bytes.
 fn applied(old: &AlignedBytes, delta: &[u8]) -> Result<Vec<u8>, E> {
     let mut out = vec![0xa5; 200_000];
     apply(old.as_slice(), delta, &mut out).map(<[u8]>::to_vec)
 }
 
-/// Makes the delta of two models and applies it; returns its length, `None` if it would be no
-/// smaller.
+/// Makes the delta of two models and applies it. Returns its length, or `None` if it would not be
+/// smaller than the model.
 fn round_trip(old: &Content, new: &Content) -> Option<usize> {
     let (old, new) = (aligned(&old.to_bytes(true)), aligned(&new.to_bytes(true)));
     let bytes = match delta(&old, &new) {
@@ -36,7 +36,7 @@ fn round_trip(old: &Content, new: &Content) -> Option<usize> {
     Some(bytes.len())
 }
 
-/// Numbers with and without bins, and categories.
+/// A model with categories and with numbers with and without bins.
 fn model(experts: usize, seed: u64) -> Content {
     let recipe = Recipe { experts, features: 4, gate: 20.0, outputs: 20.0 };
     recipe.content_of(seed, |index, _| match index {
@@ -47,7 +47,7 @@ fn model(experts: usize, seed: u64) -> Content {
     })
 }
 
-/// Visits every row of a model: `bias` first, lane by lane.
+/// Visits every weight of a model by weight row and lane; `bias` is weight row 0.
 fn each_weight(content: &mut Content, mut change: impl FnMut(usize, usize, &mut f32)) {
     let (stride, lanes) = (stride(content.experts), 2 * content.experts);
     let Content { bias, rows, .. } = content;
@@ -56,7 +56,7 @@ fn each_weight(content: &mut Content, mut change: impl FnMut(usize, usize, &mut 
     }
 }
 
-/// The model with other experts, each a copy of one of it; `None` for a new one.
+/// Returns the model with other experts: each is a copy of the given one, or new if `None`.
 fn with_experts(content: &Content, sources: &[Option<usize>]) -> Content {
     let (old, new) = (content.experts, sources.len());
     let mut draw = Draw::new(3);
@@ -136,7 +136,7 @@ fn experts_added_removed_and_moved_are_told_from_those_they_were() {
 fn weights_that_move_together_cost_little() {
     let old = model(12, 1);
     let mut new = old.clone();
-    // As a mean moves: by one number a feature and lane, rounded for each weight.
+    // Each feature and lane shifts by one number, as when a mean moves; each weight is rounded.
     let mut draw = Draw::new(2);
     let shifts: Vec<f64> = (0..6 * 24).map(|_| f64::from(draw.between(-1e-3, 1e-3))).collect();
     let feature = |row| [0, 1, 23, 25, 27, 91].iter().rposition(|start| row >= *start).unwrap();
@@ -146,7 +146,7 @@ fn weights_that_move_together_cost_little() {
         moved += 1;
     });
     let bytes = round_trip(&old, &new).unwrap();
-    // Told one by one they take 20 bits or so.
+    // Coded one by one, each weight would take about 20 bits.
     assert!(bytes < moved, "{bytes} bytes for {moved} weights");
 }
 
@@ -161,7 +161,7 @@ fn levels_and_bins_added_shift_the_rows_after_them() {
     new.rows.splice(20 * stride..20 * stride, [unseen.clone(), unseen].concat());
     assert!(round_trip(&old, &new).unwrap() < 400);
     assert!(round_trip(&new, &old).unwrap() < 400);
-    // A number whose values were first missing gets a bin.
+    // A number that was always missing gets a bin.
     let Kind::Number { bins, .. } = &mut new.features[1].kind else { panic!() };
     *bins = 1;
     new.rows.splice(26 * stride..26 * stride, vec![0.0; stride]);
@@ -183,7 +183,7 @@ fn a_delta_no_smaller_than_the_model_is_refused() {
     );
 }
 
-/// A small model, a later one, and their delta.
+/// Returns a small model, a later one, and their delta.
 fn small() -> (AlignedBytes, AlignedBytes, Vec<u8>) {
     let old = model(2, 1);
     let mut new = with_experts(&old, &[Some(0), Some(1), Some(1)]);
@@ -228,12 +228,12 @@ fn rejects_every_single_bit_flip() {
     }
 }
 
-/// What names a blob.
+/// Returns the checksum that identifies a blob.
 fn crc(blob: &[u8]) -> u32 {
     u32::from_le_bytes(blob[12..16].try_into().unwrap())
 }
 
-/// Puts a right header before a payload.
+/// Prepends a correct header to a payload.
 fn seal(payload: &[u8]) -> Vec<u8> {
     [&device::header(payload), payload].concat()
 }
@@ -246,7 +246,7 @@ fn rejects_every_bit_flip_and_truncation_under_a_right_checksum() {
         let mut flipped = payload.to_vec();
         flipped[bit / 8] ^= 1 << (bit % 8);
         if let Ok(out) = applied(&old, &seal(&flipped)) {
-            // Where a byte is copied from may be another place that holds the same.
+            // A copy may come from another place that holds the same byte.
             assert!(out == applied(&old, &bytes).unwrap(), "bit {bit}");
         }
     }
@@ -261,11 +261,11 @@ fn random_bytes_never_panic() {
     let (old, new, bytes) = small();
     let mut draw = Draw::new(4);
     for _ in 0..20_000 {
-        // Some of them right at the start, so that the parts behind are reached.
+        // Some payloads begin with a correct part, so that later parts are reached.
         let kept = draw.below(bytes.len());
         let mut payload = bytes[device::HEADER_BYTES.min(kept)..kept].to_vec();
         payload.extend((0..draw.below(400)).map(|_| draw.bits() as u8 & draw.one_of(&[0xff, 0x0f, 0x01])));
-        // The last bytes may come out right by chance.
+        // The last bytes may be correct by chance.
         assert!(applied(&old, &seal(&payload)).map_or(true, |out| out == new.as_slice()));
         assert!(apply(&payload, &bytes, &mut [0; 64]).is_err());
     }
@@ -343,7 +343,7 @@ fn the_command_writes_what_turns_one_model_into_the_other() {
     assert_eq!(refused.usage_refused(), "the argument '--delta <OLD>' cannot be used with '--strip-names'");
 }
 
-/// The outline's header is that of the new blob, to the byte.
+/// The header in the outline equals that of the new blob, byte by byte.
 #[test]
 fn rejects_an_outline_whose_header_has_another_length() {
     let (old, new, bytes) = small();
@@ -361,18 +361,18 @@ fn rejects_an_outline_whose_header_has_another_length() {
     }
 }
 
-/// A zero stands for what no record had: a shift leaves it.
+/// A weight of zero means that no record had the value; a shift does not change it.
 #[test]
 fn zeros_do_not_move_with_the_others() {
     let (mut old, mut draw) = (model(2, 1), Draw::new(8));
     each_weight(&mut old, |row, _, weight| {
-        // Weights and shifts that add up exactly, so that one shift serves all.
+        // Weights and shifts add up exactly, so one shift fits all weights.
         *weight = if row % 5 == 3 { 0.0 } else { 0.25 * draw.below(64) as f32 + 8.0 };
     });
     let mut new = old.clone();
     each_weight(&mut new, |_, _, weight| *weight += if *weight == 0.0 { 0.0 } else { 0.5 });
-    // One shift a run and lane, and no differences: zeros that moved would take dozens of bits
-    // each.
+    // One shift for each run and lane, and no differences: if zeros moved, each would take dozens
+    // of bits.
     let blocks = 4 * 9;
     assert!(round_trip(&old, &new).unwrap() < blocks * 38 / 8 + 160);
     assert_eq!(device::Width::F32.predicted(0, Some(0.5_f32.to_bits())), 0);
@@ -380,7 +380,7 @@ fn zeros_do_not_move_with_the_others() {
     assert_eq!((device::Width::I16.predicted(0, Some(3)), device::Width::I8.predicted(5, Some(u32::MAX))), (0, 4));
 }
 
-/// Like [`round_trip`], for models of integer weights.
+/// Like [`round_trip`], for models with integer weights.
 fn integer_round_trip(old: &AlignedBytes, new: &AlignedBytes) -> Option<usize> {
     let bytes = match delta(old, new) {
         Err(DeltaError::NoSmaller { .. }) => return None,
@@ -403,21 +403,21 @@ fn integer_models_have_deltas() {
         let old = model(12, 1);
         let bytes = integer(&old).as_slice().len();
         assert!(integer_round_trip(&integer(&old), &integer(&old)).unwrap() < 260);
-        // One expert learned on.
+        // One expert continued to learn.
         let (mut new, mut draw) = (old.clone(), Draw::new(2));
         each_weight(&mut new, |_, lane, weight| {
             *weight += if lane % 12 == 5 { draw.between(-0.01, 0.01) } else { 0.0 };
         });
         let learned = integer_round_trip(&integer(&old), &integer(&new)).unwrap();
         assert!(learned < bytes / 4, "{width:?}: {learned} of {bytes}");
-        // One more expert, copied.
+        // One more expert, as a copy.
         let copied =
             with_experts(&with_experts(&old, &[Some(0), Some(1), Some(2)]), &[Some(2), Some(0), Some(1), Some(1)]);
         let fewer = with_experts(&old, &[Some(0), Some(1), Some(2)]);
         let grown = integer_round_trip(&integer(&fewer), &integer(&copied)).unwrap();
         assert!(grown < integer(&copied).as_slice().len() / 3, "{width:?}: {grown}");
     }
-    // Any two, of any widths, floats among them.
+    // Any two models, of any widths, including floats.
     let mut smaller = 0;
     for seed in 0..200 {
         let recipe = |seed| Recipe { experts: 1 + Draw::new(seed).below(EXPERTS), ..Recipe::any(seed / 2) };
@@ -440,7 +440,7 @@ fn integer_models_have_deltas() {
     assert!(smaller > 40, "only {smaller} of 200");
 }
 
-/// Puts a right header of version 2 before a payload.
+/// Prepends a correct header of version 2 to a payload.
 fn seal_integers(payload: &[u8]) -> Vec<u8> {
     [&device::header_of_integers(payload).unwrap()[..], payload].concat()
 }
@@ -473,7 +473,7 @@ fn a_hostile_delta_of_integers_is_refused_or_gives_the_model() {
     }
 }
 
-/// Deltas as they were first written apply: version 1 of floats, version 2 of integers.
+/// Golden deltas still apply: version 1 for floats, version 2 for integers.
 #[test]
 fn golden_deltas_apply() {
     let old = AlignedBytes::read(&repository_file("engine/golden/v1.feamoe")).unwrap();
@@ -486,6 +486,6 @@ fn golden_deltas_apply() {
     let integers = std::fs::read(repository_file("engine/golden/delta-v2.delta")).unwrap();
     assert_eq!(integers[..6], *b"FEAD\x02\0");
     assert!(applied(&old, &integers).unwrap() == new.as_slice());
-    // And they are still what is written.
+    // They are also still the bytes that are written.
     assert_eq!(delta(&old, &new).unwrap(), integers);
 }

@@ -1,5 +1,5 @@
-//! The same data, options and seed give the same bytes, however the data come in and whatever else
-//! is asked for.
+//! The same data, options and seed give the same bytes, whatever form the data have and whichever
+//! other outputs are requested.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -7,23 +7,22 @@ use std::io::Write as _;
 use feamoe_tests::command::Folder;
 use feamoe_tests::{repository_file, without_card};
 
-/// CRC-32 of the model that `feamoe demo` makes. Another machine or compiler must get the same; a
-/// change of the learner, the encoder, the stream, the blob or the version changes it, on purpose.
-/// Then print the new one with `cargo run --release -- demo` and `cargo run --release -- inspect
+/// CRC-32 of the model of `feamoe demo`, which must be the same with any machine and compiler. A
+/// change of the learner, encoder, stream, blob or version changes it. Then print the new value
+/// with `cargo run --release -- demo` and `cargo run --release -- inspect
 /// feamoe-demo/lending.feamoe`.
 const DEMO_CRC32: &str = "c1d2d28b";
-/// Of its copy for the device, which is `firmware-example/demo.feamoe`.
+/// CRC-32 of its copy for the device, which is `firmware-example/demo.feamoe`.
 const DEVICE_CRC32: &str = "87a58081";
 
-/// Trains on these inputs (the last one may be `-`, which gets `pipe`) and returns the model.
+/// Trains on these inputs and returns the model. The last input may be `-`, which reads `pipe`.
 fn train(folder: &Folder, inputs: &[&str], pipe: &[u8], options: &[&str]) -> Vec<u8> {
     let fixed = ["--schema", "lending.toml", "-o", "m.feamoe"];
     let _ = folder.run_on(pipe, &[&["train"], inputs, &fixed, options].concat()).done();
     folder.read("m.feamoe")
 }
 
-/// A model's bytes without what tells which files it was trained on: the hash of the data and the
-/// checksum over it.
+/// Returns a model's bytes without the hash of its data and the checksum that covers it.
 fn without_provenance(folder: &Folder, mut model: Vec<u8>) -> Vec<u8> {
     folder.write("inspected.feamoe", &model);
     let inspected = folder.run(&["inspect", "inspected.feamoe", "--format", "json"]).json();
@@ -86,7 +85,7 @@ fn a_pipe_gives_the_bytes_that_the_file_gives() {
         assert!(train(&folder, &["-"], &text, options) == plain);
         let from_gzip = train(&folder, &["zipped.gz"], b"", options);
         assert!(train(&folder, &["-"], &zipped, options) == from_gzip);
-        // The hash is of the bytes as stored, which differ; all else is the same.
+        // The hash covers the bytes as stored, which differ; everything else is the same.
         assert!(from_gzip != plain);
         assert!(without_provenance(&folder, from_gzip) == without_provenance(&folder, plain));
     }
@@ -119,7 +118,7 @@ fn later_passes_are_learned_from_but_not_measured() {
 
 #[test]
 fn the_demo_gives_the_same_files_here_and_everywhere() {
-    // The page states the command that made it: the folders have one name.
+    // The page states the command that made it, so both folders have the same name.
     let demo = || -> (Folder, BTreeMap<String, Vec<u8>>) {
         let (folder, name) = (Folder::new(), "one");
         let text = folder.run(&["demo", "--out", name]).done();

@@ -1,6 +1,7 @@
-//! Promise: what `feamoe inspect --device` tells of a model is what it takes on the emulated board.
+//! Promise: the costs that `feamoe inspect --device` states for a model are what it takes on the
+//! emulated board.
 //!
-//! The constants behind it are counted by the test that is ignored, which writes them: see
+//! The ignored test counts the constants behind these costs and writes them: see
 //! `feamoe::model::costs`.
 
 use feamoe_testkit::content::Content;
@@ -22,8 +23,7 @@ use feamoe_tests::command::Folder;
 use feamoe_tests::firmware::{self, board};
 use feamoe_tests::repository_file;
 
-/// Features and experts of models that constants are fitted to: the capacities of the `costs`
-/// binary but for those of [`OTHERS`], each number of experts.
+/// Features and experts of the models that the constants are fitted to.
 const FITTED: [[usize; 2]; 18] = [
     [2, 1],
     [2, 2],
@@ -44,47 +44,46 @@ const FITTED: [[usize; 2]; 18] = [
     [32, 15],
     [32, 16],
 ];
-/// Of models that are compared with the prediction: other features for every number of experts that
-/// the promise names.
+/// Features and experts of the models that are compared with the prediction; they have other seeds.
 const OTHERS: [[usize; 2]; 8] = [[2, 1], [4, 1], [5, 3], [10, 8], [21, 11], [21, 12], [30, 16], [10, 7]];
-/// Models of each of [`FITTED`], and of [`OTHERS`].
+/// Number of models for each pair of [`FITTED`], and of [`OTHERS`].
 const MODELS: [u64; 2] = [12, 3];
-/// As the second, of integer models of either width.
+/// Number of integer models of either width for each pair of [`OTHERS`].
 const INTEGER_MODELS: u64 = 2;
-/// Records of each.
+/// Number of records for each model.
 const RECORDS: usize = 12;
 
-/// What may differ from the prediction: a share, and a number of instructions, which is more where
-/// a whole call takes some hundred.
+/// Allowed difference from the prediction: a share, or a number of instructions, whichever is
+/// larger. The second matters for calls of a few hundred instructions.
 const TOLERANCE: f64 = 0.05;
 const FEW: f64 = 40.0;
-/// The same share where values are set: a logarithm, and floats by software, take what the value
-/// wants.
+/// The share allowed for setting values: the cost of a logarithm, and of software floats, depends
+/// on the value.
 const SETTING_TOLERANCE: f64 = 0.1;
-/// Of integers on RISC-V and Cortex-M0, whose code differs more from one capacity to the next (on a
-/// Cortex-M0 `frozen` of 10 features and 8 experts: 6 %).
+/// The share allowed for integers on RISC-V and Cortex-M0, whose code differs more between
+/// capacities (on a Cortex-M0 `frozen` of 10 features and 8 experts: 6 %).
 const ROUGHER_INTEGERS: f64 = 0.08;
-/// With another compiler than that of the constants.
+/// The share allowed with another compiler than that of the constants.
 const OTHER_COMPILER: f64 = 0.2;
-/// Code in flash may differ by this share.
+/// The share by which code in flash may differ.
 const CODE_TOLERANCE: f64 = 0.02;
 
-/// What the `costs` binary printed: fewest and most instructions and most bytes of stack by call,
-/// and the sizes of types by capacity.
+/// The output of the `costs` binary: for each call the fewest and most instructions and the most
+/// bytes of stack, and for each capacity the sizes of types.
 struct Counted {
     capacity: [usize; 2],
     calls: Vec<[f64; 3]>,
     sizes: HashMap<[usize; 2], Vec<usize>>,
 }
 
-/// The `costs` binary of a device, for the board that counts.
+/// The `costs` binary for a device, and the board that counts.
 struct Counter {
     image: PathBuf,
     board: &'static str,
     kinds: Kinds,
 }
 
-/// Of which weights.
+/// The kind of weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kinds {
     Floats,
@@ -94,7 +93,7 @@ enum Kinds {
 impl Kinds {
     const ALL: [Self; 3] = [Self::Floats, Self::Integers(Width::I16), Self::Integers(Width::I8)];
 
-    /// Returns the blob of a content.
+    /// Returns the blob of a model with this kind of weights.
     fn blob(self, content: &Content) -> AlignedBytes {
         let blob = aligned(&content.to_bytes(true));
         match self {
@@ -113,7 +112,7 @@ impl Kinds {
 }
 
 impl Counter {
-    /// `None` if the device cannot be emulated here.
+    /// Returns `None` if the device cannot be emulated here.
     fn new(device: &Device, kinds: Kinds) -> Option<Self> {
         if !board(device.board).available() || !board(device.target).available() {
             return None;
@@ -123,14 +122,14 @@ impl Counter {
         let image = if device.board == device.target {
             own.build("costs", "release", features)
         } else {
-            // In a folder of its own: a variable that changes has everything built anew.
+            // In a separate folder: a changed variable would rebuild everything.
             let target = firmware::folder().join("target").join(format!("{}-on-{}", device.target, device.board));
             own.build_with("costs", "release", features, &target, &[("FEAMOE_BOARD", Path::new(device.board))])
         };
         Some(Self { image: image.unwrap(), board: device.board, kinds })
     }
 
-    /// Counts records of a model.
+    /// Counts the costs of scoring and explaining these records.
     fn count(&self, content: &Content, cells: &[Cell]) -> Counted {
         let kinds: Vec<Kind> = content.features.iter().map(|feature| feature.kind).collect();
         let folder = tempfile::tempdir().unwrap();
@@ -155,8 +154,8 @@ impl Counter {
     }
 }
 
-/// Draws a model and records of it. Its path needs one part only; where it is not bounded, that is
-/// by a level which no record has.
+/// Draws a model and records. The path of each record needs only one part; if the path is
+/// unbounded, that is because of a level which no record has.
 fn draw([features, experts]: [usize; 2], seed: u64) -> (Content, Vec<Cell>) {
     let mut draw = Draw::new(seed * 1_000 + (features * 64 + experts) as u64);
     let [numbers, logarithms, binned] = [0; 3].map(|_: u8| draw.below(101));
@@ -186,14 +185,14 @@ fn draw([features, experts]: [usize; 2], seed: u64) -> (Content, Vec<Cell>) {
     (content, cells)
 }
 
-/// A model whose gate switches from one expert to the next all along the path of a record, more
-/// often than the path has parts for; and that record.
+/// Returns a model whose gate switches between experts all along the path of a record, more often
+/// than the path has parts, and that record.
 fn switching([features, experts]: [usize; 2]) -> (Content, Vec<Cell>) {
     let recipe = Recipe { experts, features, gate: 1.0, outputs: 1.0 };
     let mut content = recipe.content_of(1, |_, _| Kind::Category { levels: 2 });
     let stride = stride(experts);
     content.rows.fill(0.0);
-    // Tangents of a parabola, which do not meet where a part of the path could end.
+    // Tangents of a parabola. They do not meet where a part of the path could end.
     const STEEP: f32 = 1e6;
     for expert in 0..experts {
         let touches = (0.93 * expert as f32 + 0.57) / experts as f32;
@@ -204,7 +203,7 @@ fn switching([features, experts]: [usize; 2]) -> (Content, Vec<Cell>) {
     (content, vec![Cell::Level(0); features])
 }
 
-/// The compiler of the firmware, without its build.
+/// Returns the compiler and version of the firmware, without the build.
 fn compiler() -> String {
     let printed = Command::new("rustc").arg("--version").current_dir(firmware::folder()).output().unwrap().stdout;
     String::from_utf8(printed).unwrap().split(' ').take(2).collect::<Vec<_>>().join(" ")
@@ -223,7 +222,8 @@ fn what_is_told_of_a_model_is_what_it_takes() {
         let counted = counter.count(&content, &cells).calls[3];
         let share = counted[1] / predicted.most_instructions as f64;
         println!("{}: the longest path takes {share:.3} of the prediction", device.name);
-        // Its experts do not switch, which would cut the path at as many places more.
+        // The experts do not switch; if they did, they would cut the path at as many further
+        // places.
         assert!(share <= 1.0 + tolerance() && share > 0.75, "{counted:?}, predicted {predicted:?}");
     }
 }
@@ -250,7 +250,7 @@ fn is_told(device: &Device, counter: &Counter) {
             for (index, (predicted, [fewest, most, stack])) in costs.calls.iter().zip(&counted.calls).enumerate() {
                 let name = format!("{}, {kinds:?}, {capacity:?}, seed {seed}: {}", device.name, predicted.name);
                 let instructions = predicted.instructions as f64;
-                // The parts of a path are what varies.
+                // The number of parts of a path varies, so the fewest instructions are compared.
                 let found = if predicted.name == "path_into" { *fewest } else { *most };
                 let off = instructions / found - 1.0;
                 worst[index] = if off.abs() > worst[index].abs() { off } else { worst[index] };
@@ -360,7 +360,8 @@ fn inspect_prints_what_is_told() {
     }
 }
 
-/// Counts the constants again and writes them: after the engine or the compiler changed.
+/// Counts the constants again and writes them. To be run after a change of the engine or the
+/// compiler.
 #[test]
 #[ignore = "writes trainer/src/model/costs/constants.rs"]
 fn count_the_constants() {
@@ -372,7 +373,7 @@ fn count_the_constants() {
         DEVICES.len()
     );
     for device in DEVICES {
-        // A device's constants are written as they are printed.
+        // The constants of a device are written in their debug format.
         writeln!(text, "{:?},", fitted(device)).unwrap();
     }
     let path = repository_file("trainer/src/model/costs/constants.rs");
@@ -380,7 +381,7 @@ fn count_the_constants() {
     assert!(Command::new("rustfmt").args(["--edition", "2024"]).arg(path).status().unwrap().success());
 }
 
-/// Returns a device with constants fitted to what is counted on its board.
+/// Returns the device with constants fitted to the counts on its board.
 fn fitted(mut device: Device) -> Device {
     for (index, width) in [Width::I16, Width::I8].into_iter().enumerate() {
         let counter = Counter::new(&device, Kinds::Integers(width)).unwrap();
@@ -400,7 +401,7 @@ fn fitted(mut device: Device) -> Device {
             counts.push((capacity, Kinds::Floats.shape(&content), counter.count(&content, &cells).calls));
         }
     }
-    // A build of two features has loops of its own.
+    // A build for two features has different loops.
     let some = || counts.iter().filter(|([features, _], ..)| *features > 2);
     device.setting = fit(some().map(|(_, shape, calls)| (shape.setting(), calls[0][1])));
     device.passing = [(1, 1), (2, 1), (3, 0)]
@@ -412,8 +413,8 @@ fn fitted(mut device: Device) -> Device {
         let (content, cells) = switching(capacity);
         let shape = Kinds::Floats.shape(&content);
         let in_one = sum(&device.passing[2], &shape.passing());
-        // The gate's envelope has a vertex between two experts; the experts themselves stay as they
-        // are.
+        // The gate's envelope has a vertex between each two experts; the experts themselves do not
+        // change.
         let panels = f64::from(MAX_PANELS) + 2.0 * (capacity[1] - 1) as f64;
         (shape.parting(), (counter.count(&content, &cells).calls[3][1] - in_one) / (panels - 1.0))
     }));
@@ -438,8 +439,8 @@ fn fit_integers(integers: &mut Integers, counter: &Counter, target: &str) {
     });
 }
 
-/// Returns constants that give no less than what was found, nor, by a margin, than what builds of
-/// other capacities take: on RISC-V their frames differ by more than on Arm.
+/// Returns constants that give no less than any count. A margin on RISC-V covers builds of other
+/// capacities, whose stack frames differ more than on Arm.
 fn above<const N: usize>(found: Vec<([f64; N], f64)>, target: &str) -> [f64; N] {
     let mut constants = fit(found.iter().copied());
     let above = found.iter().map(|(amounts, found)| f64::ceil(found - sum(&constants, amounts)));
@@ -448,8 +449,7 @@ fn above<const N: usize>(found: Vec<([f64; N], f64)>, target: &str) -> [f64; N] 
     constants
 }
 
-/// Returns constants by which amounts give what was found with the least squares of relative
-/// errors, rounded to hundredths.
+/// Returns the constants with the least squared relative errors.
 fn fit<const N: usize>(found: impl Iterator<Item = ([f64; N], f64)>) -> [f64; N] {
     let mut rows = [[0.0; N]; N];
     let mut sides = [0.0; N];
@@ -460,7 +460,7 @@ fn fit<const N: usize>(found: impl Iterator<Item = ([f64; N], f64)>) -> [f64; N]
             row.iter_mut().zip(amounts).for_each(|(to, other)| *to += amount * other);
         }
     }
-    // Kinds of work that always come together share their cost.
+    // Kinds of work that always occur together share their cost.
     (0..N).for_each(|index| rows[index][index] *= 1.0 + 1e-9);
     for pivot in 0..N {
         let (above, side) = (rows[pivot], sides[pivot]);

@@ -1,13 +1,13 @@
 //! Promise: drifts of the stream are reported with row, cause and size, in JSON and in text, and
-//! answered by experts within the capacity.
+//! experts are added within the capacity.
 
 use feamoe::demo::{ACCURACY_DRIFT_AT, FAIRNESS_DRIFT_AT, SCHEMA, TRAINING_ROWS};
 use feamoe_tests::command::{Folder, lending};
 use serde_json::Value;
 
-/// Rows within which the drifts of the demo's stream are found. Its new concept is the easier one,
-/// so only the lag of the long average tells of it; its fairness drift is 0.1 in the gap of the
-/// base rates, which alone takes ADWIN 3,400 rows.
+/// Rows within which the drifts of the demo's stream are found. The new concept is easier, so only
+/// the lag of the long average shows it. The fairness drift is 0.1 in the gap of the base rates,
+/// which takes ADWIN alone 3,400 rows.
 const DELAY: u64 = 3_500;
 
 const TRAIN: [&str; 6] = ["train", "demo.csv", "--schema", "lending.toml", "-o", "m.feamoe"];
@@ -19,7 +19,7 @@ fn folder() -> Folder {
     folder
 }
 
-/// The events of this name and cause, within [`DELAY`] of a row.
+/// Returns the events with this name and cause within [`DELAY`] of a row.
 fn found<'a>(events: &'a Value, event: &str, cause: &str, from: u64) -> Vec<&'a Value> {
     let is_wanted = |found: &&Value| {
         found["event"] == event
@@ -69,7 +69,7 @@ fn the_text_names_the_newest_drifts() {
         "{text}"
     );
     assert!(text.contains(" earlier events; --format json has the newest "), "{text}");
-    // Told without the policy too, but not answered.
+    // Drifts are also reported without the policy, but no expert is added for them.
     let text = folder.run(&[&TRAIN[..], &["--grow", "every=500", "--experts", "12"]].concat()).done();
     assert!(text.contains(": drift detected: ") && !text.contains("experts merged"), "{text}");
 }

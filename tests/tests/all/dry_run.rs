@@ -1,10 +1,10 @@
-//! Promise: `--dry-run` counts what the run counts, finds the same faults, and writes nothing.
+//! Promise: `--dry-run` gives the same counts and errors as the run, and writes nothing.
 
 use feamoe_tests::command::{Folder, lending};
 use serde_json::Value;
 
-/// More rows than are learned from in a dry run, income tripled on the way, odd cells, labels and
-/// groups.
+/// A folder with more rows than a dry run learns from, a tripled income in the later ones, and odd
+/// cells, labels and groups.
 fn folder() -> Folder {
     let folder = Folder::with_lending();
     let rows = lending(5, 26_000);
@@ -47,7 +47,7 @@ fn it_counts_what_the_run_counts_and_writes_nothing() {
     let dry = folder.unchanged(|| run(&folder, &format!("{train} --dry-run")));
     let real = run(&folder, train);
     same(&dry, &real);
-    // Past the rows that were learned from there was something to count.
+    // The rows after the learned ones also have something to count.
     assert_eq!((&dry["timed_rows"], &dry["passes"]), (&20_000.into(), &1.into()));
     let income = dry["features"].as_array().unwrap().iter().find(|cells| cells["feature"] == "income").unwrap();
     assert!(income["refits"].as_u64() > Some(0), "{income}");
@@ -55,9 +55,9 @@ fn it_counts_what_the_run_counts_and_writes_nothing() {
     let ratio = memory(&dry, "memory_bytes") / memory(&real, "peak_memory_bytes");
     assert!((0.5..2.0).contains(&ratio), "{ratio}");
 
-    // Passes add time, kept rows memory.
+    // More passes take more time, and rows in memory take more memory.
     let passes = folder.unchanged(|| run(&folder, &format!("{train} --dry-run --epochs 10 --shuffle")));
-    // By its own speed: another run has another one.
+    // The run's own speed applies, because it differs between runs.
     let of = |key: &str| passes[key].as_f64().unwrap();
     assert!(of("seconds") > 8.99 * of("rows") / of("rows_per_second"), "{passes}");
     let kept = memory(&passes, "rows_in_memory_bytes")

@@ -1,6 +1,6 @@
-//! Evaluation against a twin that knows nothing of it: every figure again from the list of records,
-//! in f64, by its definition. The order of records and the numbers of groups change nothing, and
-//! counting in parts is counting once.
+//! Compares the evaluation with an independent twin that computes every figure from the list of
+//! records, in f64, by its definition. The order of records and the numbers of groups change
+//! nothing, and counts of parts add up to counts of the whole.
 
 use feamoe::judge::evaluation::{Evaluation, Evaluator};
 use feamoe::judge::gaps::GroupGaps;
@@ -9,13 +9,13 @@ use feamoe::schema::Protected;
 use feamoe_engine::fairness::{Measure, Rates, WideCounts, interval};
 use feamoe_testkit::generate::Draw;
 
-/// Lists of records drawn.
+/// The number of lists of records drawn.
 const LISTS: u64 = 3_000;
-/// Rates are f32, burdens sums of 2^-24.
+/// Rates are f32, and burdens are sums of 2^-24.
 const TOLERANCE: f64 = 1e-6;
 /// Distances are summed in units of 2^-16.
 const DISTANCE_TOLERANCE: f64 = 2e-5;
-/// Scores nearer to each other may count as ties.
+/// Scores closer than this may count as ties.
 const TIE: f64 = 1e-6;
 /// Two-sided 95 % quantile of the standard normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
@@ -25,7 +25,7 @@ struct Record {
     label: bool,
     score: f32,
     groups: Vec<u8>,
-    /// Of a declined record: its distance, where a recourse was found.
+    /// The distance of a declined record for which a recourse was found.
     distance: Option<f32>,
 }
 
@@ -37,7 +37,7 @@ struct List {
 }
 
 impl List {
-    /// Draws records that sit on edges more often than real ones do.
+    /// Draws records that lie on edges more often than real ones.
     fn draw(seed: u64) -> Self {
         let mut draw = Draw::new(seed);
         let threshold = draw.one_of(&[0.5, 0.5, 0.3, 0.999, 1e-6, f32::from_bits(0.5_f32.to_bits() - 1)]);
@@ -69,7 +69,7 @@ impl List {
         Self { threshold, attributes, records }
     }
 
-    /// Groups of an attribute are named by number, the privileged one first.
+    /// Groups of an attribute are named by number; the privileged group comes first.
     fn attributes(&self) -> Vec<Attribute> {
         let attribute = |(index, groups): (usize, &usize)| {
             let name = |group: usize| format!("group {group}");
@@ -106,7 +106,7 @@ impl List {
     }
 }
 
-/// The figures of some records, each by its definition; NaN if none supports it.
+/// The figures of some records, each by its definition. NaN if no record supports a figure.
 struct Twin<'a> {
     threshold: f32,
     records: Vec<&'a Record>,
@@ -170,7 +170,7 @@ impl Twin<'_> {
         (0..10).map(in_bin).sum::<f64>() / self.records.len() as f64
     }
 
-    /// The area under the ROC curve, and how much ties may move it.
+    /// Returns the area under the ROC curve, and by how much ties may move it.
     fn auc(&self) -> [f64; 2] {
         let (mut ordered, mut near, mut pairs) = (0.0, 0.0, 0.0);
         for positive in self.records.iter().filter(|r| r.label) {
@@ -184,7 +184,7 @@ impl Twin<'_> {
         [ordered / pairs, near / pairs]
     }
 
-    /// Wilson's score interval of a share of `n`, with the share.
+    /// Returns Wilson's score interval of a share of `n`, with the share in the middle.
     fn wilson(share: f64, n: usize, z: f64) -> [f64; 3] {
         let n = n as f64;
         let centre = (share + z * z / (2.0 * n)) / (1.0 + z * z / n);
@@ -192,7 +192,7 @@ impl Twin<'_> {
         [centre - half, share, centre + half]
     }
 
-    /// Newcombe's interval of the difference of two shares.
+    /// Returns Newcombe's interval of the difference of two shares.
     fn newcombe([u_low, u, u_high]: [f64; 3], [r_low, r, r_high]: [f64; 3]) -> [f64; 2] {
         let gap = u - r;
         [gap - (u - u_low).hypot(r_high - r), gap + (u_high - u).hypot(r - r_low)]
@@ -211,14 +211,14 @@ fn assert_within(tolerance: f64, found: impl Into<f64>, expected: f64, what: &st
     assert!(is_near, "{what}: found {found}, expected {expected}");
 }
 
-/// Squared standard error of the mean.
+/// Returns the squared standard error of the mean.
 fn squared_error(values: &[f64]) -> f64 {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / (n - 1.0) / n
 }
 
-/// The intervals, each by its definition; `None` if a rate has no records.
+/// Returns the intervals, each by its definition; `None` if a rate has no records.
 fn intervals(u: &Twin<'_>, r: &Twin<'_>) -> [Option<[f64; 2]>; 7] {
     let shares_at = |twin: &Twin<'_>, label: Option<bool>, z: f64| {
         let among: Vec<&&Record> = twin.records.iter().filter(|r| label.is_none_or(|label| r.label == label)).collect();
@@ -237,7 +237,7 @@ fn intervals(u: &Twin<'_>, r: &Twin<'_>) -> [Option<[f64; 2]>; 7] {
     let folded = |[low, high]: [f64; 2]| {
         [if low * high < 0.0 { 0.0 } else { low.abs().min(high.abs()) }, low.abs().max(high.abs())]
     };
-    // The lower end at a quantile that is passed half as often.
+    // The lower end uses a quantile that is exceeded half as often.
     let rarer = (Z * Z + 2.0 * 2_f64.ln()).sqrt();
     let error = |label, z| Some(folded(Twin::newcombe(shares_at(u, Some(label), z)?, shares_at(r, Some(label), z)?)));
     let larger_at = |z| error(true, z).zip(error(false, z)).map(|(tpr, fpr)| [0, 1].map(|end| tpr[end].max(fpr[end])));
@@ -260,7 +260,7 @@ fn intervals(u: &Twin<'_>, r: &Twin<'_>) -> [Option<[f64; 2]>; 7] {
     [difference(None), halves, larger, difference(Some(true)), means(&burdens), means(&distances), ratio]
 }
 
-/// What each measure needs 30 of, as numbers of records.
+/// Returns the numbers of records of which a measure needs at least 30.
 fn needs(measure: Measure, twin: &Twin<'_>) -> Vec<usize> {
     let labelled = |label: bool| twin.records.iter().filter(|record| record.label == label).count();
     match measure {
@@ -295,7 +295,7 @@ fn assert_gaps(gaps: &GroupGaps, u: &Twin<'_>, r: &Twin<'_>, what: &str) {
                 assert!(found.is_infinite(), "{what}");
                 continue;
             }
-            // A ratio is as far off as its size.
+            // The error of a ratio is proportional to its size.
             Measure::Impact => (4e-6, if expected.is_nan() { 1.0 } else { expected.max(1.0) }),
             _ => (TOLERANCE, 1.0),
         };
@@ -384,7 +384,7 @@ fn every_figure_is_that_of_a_naive_twin() {
     assert!(judged > 5_000, "{judged}");
 }
 
-/// Bits, without those figures that are sums of f64 in the order of the records.
+/// Returns the bits of the figures, except those that are f64 sums in the order of the records.
 fn bits(evaluation: &Evaluation) -> Vec<u32> {
     let gaps = evaluation.fairness.iter().flat_map(|gaps| {
         let ends = Measure::ALL.into_iter().flat_map(|measure| [gaps.interval(measure), gaps.corrected(measure)]);
@@ -417,7 +417,7 @@ fn the_numbers_of_groups_change_no_gap() {
     for seed in 0..LISTS / 3 {
         let list = List::draw(seed);
         let Some(groups) = list.attributes.first().filter(|groups| **groups > 2) else { continue };
-        // The unprivileged groups, in turn.
+        // Rotates the unprivileged groups.
         let turned = |group: u8| match usize::from(group) {
             0 => 0,
             group if group < *groups => (1 + group % (groups - 1)) as u8,
@@ -457,7 +457,7 @@ fn counting_in_parts_is_counting_once() {
     }
 }
 
-/// What 32 bits cannot count.
+/// Counts beyond 32 bits.
 #[test]
 fn counts_past_32_bits_keep_their_rates() {
     let mut counts = [WideCounts::default(); 2];

@@ -1,5 +1,5 @@
-//! Promise: `exact` gives the Shapley values of the whole mixture, gate included: against the slow
-//! twin's enumeration, and by the axioms.
+//! Promise: `exact` gives the Shapley values of the whole mixture, gate included. They are compared
+//! with the slow twin's enumeration and tested by the axioms.
 
 use feamoe::explanation::Fastest;
 use feamoe_engine::attribution::tile::Portable;
@@ -15,15 +15,16 @@ use feamoe_testkit::{against, load};
 type TestModel<'a> = Model<'a, FEATURES, EXPERTS>;
 type TestAttribution = Attribution<FEATURES, EXPERTS>;
 
-/// How far values may be from an enumeration in f64, in probability.
+/// Allowed difference from an enumeration in f64, in probability.
 const AGREEMENT: f64 = 5e-7;
-/// In log-odds, a share of the largest of them beside it: f32 holds 24 bits of each.
+/// Allowed difference in log-odds, as a share of the largest of them: f32 holds 24 bits of each.
 const LOG_ODDS_AGREEMENT: f64 = 5e-6;
-/// How far base and values may be from adding up to the output, gate logits of 3,000 included.
+/// Allowed difference between the output and the sum of base and values, with gate logits up to
+/// 3,000.
 const RESIDUAL: f32 = 1e-6;
 
-/// Explains records against background records by each kernel, with stored factors and without:
-/// none of it may differ in a bit.
+/// Explains records against background records with each kernel, with and without stored factors.
+/// The results must not differ in any bit.
 fn explain(content: &Content, cells: &[Vec<Cell>], background: &[Vec<Cell>], game: Game<'_>) -> Vec<TestAttribution> {
     let [stored, computed] = [true, false].map(|stored| {
         against(content, background, stored, |model, set| {
@@ -53,7 +54,7 @@ fn in_space(space: Space) -> Game<'static> {
 #[test]
 fn agrees_with_an_enumeration_in_f64() {
     for seed in 0..240 {
-        // Up to ten features that differ, and up to three more that do not.
+        // At most ten features that differ, and at most three that do not.
         let recipe = Recipe { features: 1 + seed as usize % 13, ..Recipe::any(seed) };
         let content = recipe.content(seed);
         let reference = Reference::new(&content);
@@ -78,7 +79,7 @@ fn agrees_with_an_enumeration_in_f64() {
                 }
                 if space == Space::Probability {
                     assert!(found.residual.abs() <= RESIDUAL, "seed {seed}: residual {:e}", found.residual);
-                    // In f32, logits of thousands err by some thousandths.
+                    // In f32, logits of several thousand have errors of some thousandths.
                     let (output, score) = (found.output, found.score.probability);
                     let far = if recipe.gate > SHARP { 1e-4 } else { 1e-5 };
                     assert!(if recipe.is_bounded() { output == score } else { (output - score).abs() < far });
@@ -88,8 +89,8 @@ fn agrees_with_an_enumeration_in_f64() {
     }
 }
 
-/// A model of categories of two levels, `no` and `yes`: `rows` gives what `yes` of a feature adds
-/// to gate and expert logits, in natural units, of which `no` has the opposite.
+/// Returns a model of categories with two levels, `no` and `yes`. `rows` gives the contributions of
+/// `yes` to the gate and expert logits, in natural units; `no` contributes the opposite.
 fn of_two_levels(experts: usize, bias: &[f32], rows: &[&[f32]]) -> Content {
     let padded = |logits: &[f32], sign: f32| -> Vec<f32> {
         let mut row: Vec<f32> = logits.iter().map(|logit| sign * logit * std::f32::consts::LOG2_E).collect();
@@ -106,7 +107,7 @@ fn of_two_levels(experts: usize, bias: &[f32], rows: &[&[f32]]) -> Content {
         threshold: 0.5,
         features: (0..rows.len()).map(feature).collect(),
         bias: padded(bias, 1.0),
-        // Unseen and missing, which nobody uses here, add nothing.
+        // Unseen and missing values add nothing; no test uses them.
         rows: rows.iter().flat_map(|row| [-1.0, 1.0, 0.0, 0.0].map(|sign| padded(row, sign)).concat()).collect(),
         edges: Vec::new(),
         deviations: Vec::new(),
@@ -127,8 +128,8 @@ fn assert_close(found: f32, expected: f64) {
     assert!((f64::from(found) - expected).abs() < AGREEMENT, "{found} for {expected}");
 }
 
-/// Two experts that never change, 0.9 and 0.1, and a gate that one feature decides: with the gate
-/// held, no feature does anything.
+/// Two constant experts, 0.9 and 0.1, and a gate that depends on one feature. With the gate frozen
+/// no feature would have any effect.
 #[test]
 fn what_the_gate_does_is_seen() {
     let nine_tenths = 9.0_f32.ln();
@@ -144,7 +145,7 @@ fn what_the_gate_does_is_seen() {
     assert_eq!(found.gate_share, Some(1.0));
 }
 
-/// One expert: a logistic regression, whose values have closed forms.
+/// With one expert the model is a logistic regression, whose values have closed forms.
 #[test]
 fn one_expert_is_a_logistic_regression() {
     let content = of_two_levels(1, &[0.0, 0.25], &[&[0.0, 0.5], &[0.0, -1.5]]);
@@ -153,8 +154,8 @@ fn one_expert_is_a_logistic_regression() {
     assert_close(found.values[0], 0.5 * (p(1.0, -1.0) - p(-1.0, -1.0) + p(1.0, 1.0) - p(-1.0, 1.0)));
     assert_close(found.values[1], 0.5 * (p(-1.0, 1.0) - p(-1.0, -1.0) + p(1.0, 1.0) - p(1.0, -1.0)));
 
-    // In log-odds, against records whose contributions have the mean 0, as have those the model is
-    // centred on: the linear game.
+    // In log-odds, the game is linear. The contributions of these background records have the mean
+    // 0, like those of the records that a model is centred on.
     let all = [[NO, NO], [NO, YES], [YES, NO], [YES, YES]].map(Vec::from);
     let linear = explain(&content, &all, &all, in_space(Space::LogOdds));
     for (found, cells) in linear.iter().zip(&all) {
@@ -165,7 +166,7 @@ fn one_expert_is_a_logistic_regression() {
     }
 }
 
-/// Where the gate does not move, the values of the mixture are those of its experts, weighted.
+/// With a constant gate, the values of the mixture are the weighted values of its experts.
 #[test]
 fn a_constant_gate_is_linear() {
     let experts = [[0.3_f32, 1.0, -2.0, 0.7], [-0.4, 0.2, 1.5, -0.9], [1.1, -1.3, 0.4, 2.2]];
@@ -190,8 +191,8 @@ fn a_constant_gate_is_linear() {
     }
 }
 
-/// Features of the same weights and the same values share alike; one of the same value in both
-/// records, or of no weight, gets 0 exactly.
+/// Features with the same weights and the same values get the same value. A feature with the same
+/// value in both records, or without weights, gets exactly 0.
 #[test]
 fn twins_share_alike_and_null_players_get_nothing() {
     let (twin, other): (&[f32], &[f32]) = (&[0.4, -1.0, 2.0, 0.3], &[-1.0, 0.5, 0.7, -2.0]);
@@ -205,12 +206,12 @@ fn twins_share_alike_and_null_players_get_nothing() {
         assert_eq!([found.values[2], found.values[4]], [0.0; 2]);
         assert_eq!(found.evaluations, 16 + 8);
     }
-    // A record against itself: nothing to share.
+    // A record against itself: there is nothing to distribute.
     let found = explain(&content, &cells, &cells, Game::default())[0];
     assert_eq!((found.values, found.base_value), ([0.0; FEATURES], found.output));
 }
 
-/// Features of a group act together: its value is that of one player.
+/// The features of a group act together as one player.
 #[test]
 fn groups_are_players() {
     for seed in 0..20 {
@@ -221,7 +222,7 @@ fn groups_are_players() {
         let player_of = [4, 4, 1, 1, 4, 1, 4];
         let found =
             explain(&content, explained, background, Game { space: Space::Probability, player_of: Some(&player_of) });
-        // v of nobody, of player 1, of player 4, of both.
+        // v of no player, of player 1, of player 4, of both.
         let bytes = content.to_bytes(false);
         let model: TestModel = load(bytes.as_slice());
         let mut record = model.record();
@@ -240,7 +241,7 @@ fn groups_are_players() {
     }
 }
 
-/// Values against several records are the mean of those against each.
+/// The values against several records are the mean of the values against each.
 #[test]
 fn a_background_is_the_mean_of_its_records() {
     let recipe = Recipe { features: 8, ..Recipe::gentle(5) };
@@ -260,7 +261,7 @@ fn a_background_is_the_mean_of_its_records() {
     for (together, means) in together.iter().zip(means) {
         together.values.iter().zip(means).for_each(|(found, expected)| assert_close(*found, expected));
     }
-    // Named by what they are, in their order.
+    // The hash identifies the records in their order.
     let turned: Vec<_> = background.iter().rev().cloned().collect();
     let id =
         |background: &[Vec<Cell>]| explain(&content, explained, background, Game::default())[0].background.unwrap();
@@ -270,8 +271,8 @@ fn a_background_is_the_mean_of_its_records() {
     assert_eq!(id(background).rows, 5);
 }
 
-/// Logits that f32 factors do not hold, to the largest that a blob may have: none is mistaken for
-/// another, none leaves another's trace.
+/// Logits beyond the range of f32 factors, up to the largest that a blob may have: none is confused
+/// with another, and none affects another.
 #[test]
 fn logits_of_any_size_are_told_apart() {
     for size in [200.0_f32, 1e6, 1e18, 1e20, 1e28] {
@@ -282,18 +283,18 @@ fn logits_of_any_size_are_told_apart() {
         let found = of([YES, NO], [NO, NO]);
         assert_close(found.base_value, 0.0);
         assert_close(found.values[0], 1.0);
-        // What the large one adds does not hide the small one once it is gone: alone the second
-        // moves p as a logistic regression does.
+        // The contribution of the large one must not hide that of the small one after it is
+        // removed: alone, the small one moves p as in a logistic regression.
         let content = of_two_levels(1, &[0.0, 0.0], &[&[0.0, size], &[0.0, -size], &[0.0, 1.5]]);
         let found = explain(&content, &[vec![YES, YES, YES]], &[vec![NO, NO, NO]], Game::default())[0];
-        // With both large ones or neither: from sigmoid(-1.5) to sigmoid(1.5); with one, p is 0 or
-        // 1 either way. Orders with an even number of them before: 2 of 3.
+        // With both large ones or with neither, p goes from sigmoid(-1.5) to sigmoid(1.5); with one
+        // of them, p is 0 or 1 in any case. 2 of 3 orders have an even number of large ones first.
         assert_close(found.values[2], 2.0 / 3.0 * (sigmoid(1.5) - sigmoid(-1.5)));
         assert!(found.residual.abs() <= RESIDUAL, "{size}: {:e}", found.residual);
     }
 }
 
-/// Memory that served a larger model, in another space, leaves no trace.
+/// A workspace used for a larger model in another space does not affect later results.
 #[test]
 fn a_workspace_serves_one_model_after_another() {
     let (large, small) = (
@@ -350,13 +351,12 @@ fn what_cannot_be_explained_is_an_error() {
     fill(&mut all, &[YES; MANY]).unwrap();
     let many = ExplainError::TooManyPlayers { found: MANY, limit: MAX_PLAYERS };
     assert_eq!(explain(&all, &background, Game::default()), Err(many));
-    // As one player they can be.
+    // As one player they are accepted.
     let one = Game { space: Space::Probability, player_of: Some(&[0; MANY]) };
     assert_eq!(explain(&all, &background, one), Ok(()));
 }
 
-/// A list of players that is too short names players that are no one's: refused, not taken for
-/// features.
+/// A list of players that is too short is refused; missing entries do not default to features.
 #[test]
 fn a_short_list_of_players_is_an_error() {
     let content = Recipe { features: 5, ..Recipe::gentle(1) }.content(1);
@@ -376,8 +376,8 @@ fn a_short_list_of_players_is_an_error() {
     });
 }
 
-/// Stopped after any background record, exact values say so and leave nothing that looks like
-/// values; not stopped, they are the same bits.
+/// Stopped after any background record, an exact explanation says so and holds no values. If it is
+/// not stopped, it gives the same bits.
 #[test]
 fn a_stopped_game_leaves_no_values() {
     let content = Recipe { features: 6, ..Recipe::gentle(2) }.content(2);

@@ -1,9 +1,9 @@
-//! Promise: `explain --top N` sums what it leaves out; shapes are a kind of plot.
+//! Promise: `explain --top N` sums the features that it leaves out. Shapes are a kind of plot.
 
 use feamoe_tests::command::{Folder, lending};
 use serde_json::Value;
 
-/// What is left out of the features is summed, in the same order everywhere.
+/// The sum of the other features comes last, and the order is the same in every output.
 #[test]
 fn the_top_features_and_the_rest() {
     let folder = Folder::with_model();
@@ -47,16 +47,16 @@ fn the_top_features_and_the_rest() {
             }
         }
     }
-    // Means.
+    // The means of all records.
     let (whole, top) = (run("--global --format json").json(), run("--global --format json --top 4").json());
     for key in ["mean_absolute_values", "mean_values"] {
         let (all, few) = (numbers(&whole[key]), numbers(&top[key]));
         assert_eq!((few.len(), &few[..4]), (5, &all[..4]));
         assert!((few[4] - all[4..].iter().sum::<f64>()).abs() < 1e-6);
     }
-    // No more features than asked for, nothing to sum.
+    // With no more features than requested there is nothing to sum.
     assert_eq!(run("--global --format json --top 10").stdout, run("--global --format json").stdout);
-    // A record as text, by its own magnitudes; a drawing with the same rows.
+    // As text, a single record is ordered by its own values; the drawing has the same rows.
     let text = run("--row 2 --top 3").done();
     assert!(text.lines().any(|line| line.starts_with("other") && line.contains("7 features")), "{text}");
     let _ = run("--row 2 --top 3 --plot a.svg").done();

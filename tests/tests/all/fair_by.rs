@@ -1,11 +1,12 @@
-//! Promise: targets held by a threshold for each group are held on rows nobody learned from, by a
-//! model that any engine scores; where that cannot be, it is said.
+//! Promise: with a threshold for each group, targets are met on rows that were not used in
+//! training, by a model that any engine can score. If that is impossible, the run says so.
 
 use feamoe_testkit::generate::Draw;
 use feamoe_tests::command::Folder;
 use serde_json::Value;
 
-/// Rows of two numbers and three groups of other chances; from `turn` on the groups change places.
+/// Rows of two numbers and three groups with different chances. From row `turn` on the groups
+/// change places.
 fn rows(seed: u64, count: usize, turn: usize) -> String {
     let mut draw = Draw::new(seed);
     let mut text = String::from("u,v,g,y\n");
@@ -60,7 +61,7 @@ fn targets_are_held_and_probabilities_stay_honest() {
         assert!(report["blob"]["checked_rows"].as_u64() > Some(500), "the model is the learner's");
         let evaluation = evaluated(&folder);
         let found = gaps(&evaluation, measure);
-        // 5,000 records of a group: a standard error of 0.01.
+        // The group has 5,000 records: a standard error of 0.01.
         assert!(found.iter().all(|gap| gap.abs() < limit + 0.025), "{fair}: {found:?}");
         for group in evaluation["groups"].as_array().unwrap() {
             assert!(group["calibration_error"].as_f64().unwrap() < 0.045, "{fair}: {group}");
@@ -70,12 +71,12 @@ fn targets_are_held_and_probabilities_stay_honest() {
         trained(&folder, &["--fair", "impact=0.8", "--epochs", "2", "--shuffle"]);
         gaps(&evaluated(&folder), "impact")
     };
-    // The same records: a standard error of 0.02 of the ratio.
+    // On the same records the ratio has a standard error of 0.02.
     let ratios = ratio(());
     assert!(ratios.iter().all(|ratio| *ratio > 0.75), "{ratios:?}");
 }
 
-/// A wider target than the gap there is changes no decision.
+/// A target wider than the existing gap changes no decision.
 #[test]
 fn without_need_nothing_is_shifted() {
     let folder = folder();
@@ -89,7 +90,7 @@ fn without_need_nothing_is_shifted() {
     assert!(scores() == shifted);
 }
 
-/// Groups that change places are followed, by the stream and by the model.
+/// The thresholds of the stream and of the model follow groups that change places.
 #[test]
 fn thresholds_follow_the_stream() {
     let folder = folder();
@@ -147,7 +148,7 @@ fn what_cannot_be_is_refused_with_what_to_do() {
     assert!(refusal(&two, &["--fair", "spd=0.1"]).contains("has 2 protected columns"));
     assert!(refusal(SCHEMA, &["--fair", "burden=0.1"]).contains("measures of decisions"));
     assert!(refusal(SCHEMA, &[]).contains("at least one target"));
-    // Groups that are numbers have no weights of their own, until they are categories.
+    // Numeric groups have no separate weights unless they are categorical.
     folder
         .write("train.csv", folder.text("train.csv").replace(",a,", ",0,").replace(",b,", ",1,").replace(",c,", ",2,"));
     let numbers = SCHEMA.replace("[\"a\"]", "[\"0\"]");

@@ -1,11 +1,11 @@
-//! Systems that fail. The commands below run under `strace`, which shows their system calls and
-//! makes one of them fail. Left out are `sign --new-key` and `--device-key`, `tune --state`,
-//! `explain --save-background` and what Python writes:
+//! System failures. The commands below run under `strace`, which records their system calls and
+//! makes one of them fail. Not covered are `sign --new-key` and `--device-key`, `tune --state`,
+//! `explain --save-background` and the outputs of the Python package:
 //!
-//! - Every call that writes, syncs, renames or opens fails once. The command then says so, and each
-//!   output holds what it held before, or a whole new content.
-//! - Power fails after any call. A disk may have written what was not synced in any order: in each
-//!   state that it may be in, every output is whole.
+//! - Every call that writes, syncs, renames or opens fails once. The command then reports it, and
+//!   each output holds either its old content or a complete new one.
+//! - Power fails after any call. A disk may have written unsynced data in any order: in each
+//!   possible state every output is complete.
 //!
 //! Without `strace` these tests say that they are skipped.
 #![cfg(target_os = "linux")]
@@ -29,7 +29,7 @@ type Files = BTreeMap<String, Vec<u8>>;
 /// A command that writes files.
 struct Writing {
     arguments: &'static [&'static str],
-    /// The files, in the order in which they become new; empty for a command that writes many.
+    /// The files in the order in which they are replaced; empty for a command that writes many.
     outputs: &'static [&'static str],
 }
 
@@ -102,13 +102,14 @@ const USING: [Writing; 15] = [
     Writing { arguments: &["demo", "-o", "."], outputs: &[] },
 ];
 
-/// Rows, and what a run over the first of them leaves; most outputs hold something older.
+/// A folder with rows and the results of a run over the first of them; most outputs hold older
+/// content.
 fn folder() -> Folder {
     let folder = Folder::with_lending();
     folder.write("lending.csv", lending(3, 600));
     folder.write("more.csv", lending(4, 500));
     folder.write("few.csv", lending(5, 20));
-    // The encoding is fitted on the first rows.
+    // Only the first rows fit the encoding.
     folder.write("few.toml", "warmup = 300\n");
     let train = ["train", "lending.csv", "--schema", "lending.toml", "--config", "few.toml", "-o", "a.feamoe"];
     let _ = folder.run(&[&train[..], &["--checkpoint", "a.ckpt"]].concat()).well();
@@ -119,7 +120,7 @@ fn folder() -> Folder {
     folder.write("fleet.key", "07".repeat(32));
     fs::set_permissions(folder.path("fleet.key"), fs::Permissions::from_mode(0o600)).unwrap();
     folder.write("status", status());
-    // The counters are read before they are written.
+    // The file of counters is an input too, so it keeps its content.
     let is_new = |output: &&&str| !output.starts_with("a.") && **output != "seen.json";
     for output in LEARNING.iter().chain(&USING).flat_map(|writing| writing.outputs).filter(is_new) {
         folder.write(output, "older");
@@ -127,7 +128,7 @@ fn folder() -> Folder {
     folder
 }
 
-/// What a device sends home.
+/// The status that a device sends.
 fn status() -> Vec<u8> {
     type Device = Monitor<2, 2>;
     let recipe = Recipe { experts: 2, features: 2, gate: 12.0, outputs: 12.0 };
@@ -143,7 +144,7 @@ fn status() -> Vec<u8> {
     monitor.write_authenticated(&sender, &key, &mut [0; Device::SENT_STATUS_BYTES]).unwrap().to_vec()
 }
 
-/// Runs a command under `strace` with these options; returns its exit code and what it said.
+/// Runs a command under `strace` with these options. Returns its exit code and its standard error.
 fn traced(folder: &Folder, options: &[&str], arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new("strace");
     command.args(["-f", "-qq"]).args(options).arg(feamoe()).args(arguments);
@@ -164,7 +165,7 @@ fn can_trace() -> bool {
     can_trace
 }
 
-/// Puts a folder back to what it held.
+/// Restores the content of a folder.
 fn restore(folder: &Folder, files: &Files) {
     for name in folder.files().keys().filter(|name| !files.contains_key(*name)) {
         fs::remove_file(folder.path(name)).unwrap();
@@ -174,18 +175,18 @@ fn restore(folder: &Folder, files: &Files) {
     }
 }
 
-/// What a process did to the files of a folder, by their names.
+/// The changes that a process makes to the files of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Act {
     Write(String, Vec<u8>),
     Sync(String),
     Rename(String, String),
     Remove(String),
-    /// The folder itself: the names in it are on the disk.
+    /// A sync of the folder itself: the names in it are on disk.
     SyncFolder,
 }
 
-/// Reads what `strace -f -y -xx` wrote: every string and every descriptor's path in hexadecimal.
+/// Parses the log of `strace -f -y -xx`, which has all strings and paths in hexadecimal.
 fn acts(log: &str, folder: &Path) -> Vec<Act> {
     let folder = fs::canonicalize(folder).unwrap();
     let name = |path: &str| Path::new(path).strip_prefix(&folder).ok().map(|name| name.to_str().unwrap().to_owned());
@@ -230,7 +231,7 @@ fn acts(log: &str, folder: &Path) -> Vec<Act> {
     acts
 }
 
-/// Bytes as `-xx` writes them.
+/// Parses bytes as `-xx` writes them.
 fn bytes(hexadecimal: &str) -> Vec<u8> {
     hexadecimal.split("\\x").skip(1).map(|digits| u8::from_str_radix(digits, 16).unwrap()).collect()
 }
@@ -239,14 +240,16 @@ fn text(hexadecimal: &str) -> String {
     String::from_utf8(bytes(hexadecimal)).unwrap()
 }
 
-/// A disk that may write in any order what was not synced.
+/// A disk that may write unsynced data in any order.
 #[derive(Clone, Default)]
 struct Disk {
-    /// What a process sees of files in the making: whole content, and how much of it is synced.
+    /// New files before their rename: the whole content as a process sees it, and whether it is
+    /// synced.
     making: BTreeMap<String, (Vec<u8>, bool)>,
-    /// What is on the disk under each name, by a number of its own.
+    /// The content on disk under each name.
     durable: Files,
-    /// Renames that are not: to which name, with what content; `None` if it may be torn.
+    /// Renames that are not on disk yet: the new name, and the content, or `None` if it may be
+    /// torn.
     pending: Vec<(String, Option<Vec<u8>>)>,
 }
 
@@ -272,7 +275,7 @@ impl Disk {
         }
     }
 
-    /// Every state that the power may leave now: each pending rename took place or not.
+    /// Returns every state after a power failure now: each pending rename took place or not.
     fn states(&self) -> impl Iterator<Item = Files> + '_ {
         (0..1_u32 << self.pending.len()).map(|which| {
             let mut state = self.durable.clone();
@@ -286,7 +289,7 @@ impl Disk {
     }
 }
 
-/// Returns what a run puts in the place of each output, on its way and at its end.
+/// Returns the contents that a run puts in the place of each output, during the run and at its end.
 fn whole(acts: &[Act]) -> BTreeMap<String, BTreeSet<Vec<u8>>> {
     let mut whole: BTreeMap<String, BTreeSet<Vec<u8>>> = BTreeMap::new();
     let mut disk = Disk::default();
@@ -299,7 +302,7 @@ fn whole(acts: &[Act]) -> BTreeMap<String, BTreeSet<Vec<u8>>> {
     whole
 }
 
-/// Returns what is wrong with one of the states that a loss of power may leave.
+/// Returns an error found in one of the states after a power failure, if any.
 fn lost(acts: &[Act], outputs: &[String], before: &Files, after: &Files) -> Option<String> {
     let mut disk = Disk { durable: before.clone(), ..Disk::default() };
     let whole = whole(acts);
@@ -324,9 +327,9 @@ fn lost(acts: &[Act], outputs: &[String], before: &Files, after: &Files) -> Opti
     (!kept).then(|| "what was said to be done can be lost".to_owned())
 }
 
-/// Returns, for each of [`FAULTS`], the numbers of the calls that are about this folder or write
-/// anything: those of the system's loader are left out, and those that open a file once more. Each
-/// thread counts its own.
+/// Returns, for each of [`FAULTS`], the numbers of the calls to be tried: those that concern this
+/// folder or write anything. Calls of the system's loader, and repeated opens of a file, are left
+/// out. Each thread has its own numbers.
 fn numbers(log: &str, folder: &Path) -> [BTreeSet<usize>; FAULTS.len()] {
     let folder = fs::canonicalize(folder).unwrap();
     let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
@@ -343,7 +346,7 @@ fn numbers(log: &str, folder: &Path) -> [BTreeSet<usize>; FAULTS.len()] {
         let is_tried = name != "openat" || {
             let path = text(rest.split('"').nth(1).unwrap());
             let is_here = !path.starts_with('/') || Path::new(&path).starts_with(&folder);
-            // By its flags too.
+            // Opens with other flags are tried too.
             is_here && opened.insert(rest.split(" = ").next())
         };
         if is_tried {
@@ -353,17 +356,19 @@ fn numbers(log: &str, folder: &Path) -> [BTreeSet<usize>; FAULTS.len()] {
     numbers
 }
 
-/// Calls of one kind, as `strace` names them where it knows them, and the error they end with.
+/// System calls of one kind, in the syntax of `strace` (which ignores an unknown call after `?`),
+/// and the error that they return.
 const FAULTS: [(&str, &str); 4] = [
     ("write,writev", "ENOSPC"),
     ("fsync,fdatasync", "EIO"),
-    // Those without `at` are not on every architecture.
+    // The calls without `at` do not exist on every architecture.
     ("?rename,renameat,renameat2", "EIO"),
     ("openat", "EACCES"),
 ];
 const OTHER_CALLS: &str = "pwrite64,?unlink,unlinkat,ftruncate";
 
-/// Of a command that writes many files, faults of each kind that are tried: the files are alike.
+/// Number of faults of each kind that are tried for a command that writes many files, since the
+/// files are alike.
 const MOST_OF_MANY: usize = 3;
 
 fn check(writing: &[Writing]) {
@@ -394,7 +399,7 @@ fn check(writing: &[Writing]) {
         assert!(outputs.iter().all(|name| whole.contains_key(name)), "{arguments:?} writes {:?}", whole.keys());
         if !is_many {
             assert_eq!(lost(&acts, &outputs, &before, &after), None, "{arguments:?}");
-            // Without the calls that make it last, something is lost.
+            // Without each kind of sync something would be lost.
             for is_sync in [|act: &Act| matches!(act, Act::Sync(_)), |act: &Act| *act == Act::SyncFolder] {
                 let without: Vec<Act> = acts.iter().filter(|act| !is_sync(act)).cloned().collect();
                 assert!(without.len() < acts.len(), "{arguments:?}");
@@ -420,7 +425,7 @@ fn check(writing: &[Writing]) {
                 let is_last_alone = !is_many && is_new(&outputs[outputs.len() - 1]) && !is_new(&outputs[0]);
                 assert!(!is_last_alone, "the last is new alone: {what}");
                 assert!(code != Some(0) || outputs.iter().all(is_new), "it said nothing of it: {what}");
-                // A call of that number may be one of the loader's in another thread.
+                // In another thread the call of that number may belong to the loader.
                 let by_loader = calls == "openat" && code == Some(127);
                 let is_error = code == Some(2) && said.lines().any(|line| line.starts_with("error: "));
                 assert!(code == Some(0) || is_error || by_loader, "it gave no reason: {what}");

@@ -1,5 +1,6 @@
-//! Promise: experts of a finished model are merged as the formula says, two that answer alike at no
-//! cost; all else in the file stays; what changes too much is not written.
+//! Promise: experts of a finished model are merged as the formula says, and two experts with the
+//! same answers at no cost. The rest of the file stays the same, and a merge that changes too much
+//! is not written.
 
 use feamoe::model::{AlignedBytes, FewerError, HostModel, Width, fewer_experts, quantize};
 use feamoe_engine::Value;
@@ -10,14 +11,14 @@ use feamoe_testkit::reference::Reference;
 use feamoe_tests::command::{Folder, keys, lending};
 use feamoe_tests::{aligned, data_file, repository_file};
 
-/// f32 weights and sums, in two steps of rounding, against f64.
+/// Tolerance of f32 weights and sums, with two steps of rounding, against f64.
 const TOLERANCE: f64 = 2e-5;
 
 fn values(cells: &[Vec<Cell>]) -> Vec<Vec<Value>> {
     cells.iter().map(|cells| cells.iter().map(|cell| Value::from(*cell)).collect()).collect()
 }
 
-/// Scores by the engine.
+/// Scores computed by the engine.
 fn scores(blob: &AlignedBytes, cells: &[Vec<Cell>]) -> Vec<f64> {
     let model = HostModel::load(blob.as_slice()).unwrap();
     let mut record = model.record();
@@ -32,7 +33,7 @@ fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
 }
 
-/// A mixture in f64: by record, the logits of the gates and those of the experts.
+/// A mixture in f64: for each record, the logits of the gates and of the experts.
 #[derive(Clone)]
 struct Twin {
     logits: Vec<[Vec<f64>; 2]>,
@@ -63,7 +64,7 @@ impl Twin {
         self.logits.iter().map(score).collect()
     }
 
-    /// Mean gate weights of the first records.
+    /// Returns the mean gate weights over the first `measured` records.
     fn used(&self, measured: usize) -> Vec<f64> {
         let mut used = vec![0.0; self.logits[0][0].len()];
         for [gate, _] in &self.logits[..measured] {
@@ -72,7 +73,8 @@ impl Twin {
         used
     }
 
-    /// Weights by use `w`; the gate's bias gains the entropy in bits.
+    /// Merges `from` into `into` with the shares `w` and `1 - w`. The gate's bias gains the entropy
+    /// in bits.
     fn merged(&self, into: usize, from: usize, w: f64) -> Self {
         let mut twin = self.clone();
         let entropy = -w * w.log2() - (1.0 - w) * (1.0 - w).log2();
@@ -86,7 +88,7 @@ impl Twin {
         twin
     }
 
-    /// Merges the pair after which the first records' scores are the closest to `whole`.
+    /// Merges the pair that leaves the scores of the first records closest to `whole`.
     fn step(&self, whole: &[f64], measured: usize) -> Self {
         let used = self.used(measured);
         let mut best: Option<(f64, Self)> = None;
@@ -110,7 +112,7 @@ fn the_copies_score_as_a_twin_in_f64_says() {
         let recipe = Recipe { experts: 2 + (seed % 5) as usize, ..Recipe::gentle(seed) };
         let content = recipe.content(seed);
         let blob = aligned(&content.to_bytes(true));
-        // The pairs are chosen on the first records, and the others are scored too.
+        // The first records choose the pairs; the others are scored too.
         let (measured, cells) = (60, records(&content, seed, 90));
         let copies = fewer_experts(&blob, 1, &values(&cells[..measured])).unwrap();
         assert_eq!(copies.len(), recipe.experts - 1);
@@ -125,7 +127,7 @@ fn the_copies_score_as_a_twin_in_f64_says() {
     assert!(worst < TOLERANCE, "{worst}");
 }
 
-/// Expert 1 is made a copy of expert 0, and the gates of both differ by `apart`.
+/// Makes expert 1 a copy of expert 0; `apart` is the difference of their gates.
 fn with_a_double(seed: u64, apart: f32) -> Content {
     let mut content = Recipe { experts: 4, ..Recipe::gentle(seed) }.content(seed);
     let double = |row: &mut [f32]| {
@@ -236,7 +238,7 @@ fn the_command_measures_and_keeps_the_file_whole() {
     assert_eq!(merging["bytes_before"], report["bytes_before"]);
     assert!(bytes < report["bytes_before"].as_u64().unwrap());
 
-    // What it says of the rows is what evaluate says.
+    // The comparison on the rows equals that of `evaluate`.
     let evaluate = |model: &str| {
         folder
             .run(&["evaluate", model, "later.csv", "--schema", "lending.toml", "--no-recourse", "--format", "json"])
@@ -266,10 +268,10 @@ fn the_command_measures_and_keeps_the_file_whole() {
     assert_eq!(after["card"]["schema"], before["card"]["schema"]);
     let text = folder.run(&["inspect", "small.feamoe"]).done();
     assert!(text.contains("its threshold or its experts were changed since"), "{text}");
-    // Explanations need the background.
+    // Explanations work, because the background is kept.
     let _ = folder.run(&["explain", "small.feamoe", "later.csv", "--row", "1"]).well();
 
-    // An option for a device makes a device's copy, and integers come after.
+    // An option for a device also makes a copy for a device; quantising comes last.
     let whole = folder.read("small.feamoe").len();
     let _ = run(&folder, &["--experts", &fewer, "--tolerance", "0.5", "--background", "0"]).done();
     assert!(folder.read("small.feamoe").len() < whole / 2);
@@ -292,7 +294,7 @@ fn the_command_refuses_what_changes_too_much() {
     assert!(ran.stderr.contains(", tolerated 0.000001 (--tolerance); no number of experts below "));
     assert!(ran.stdout.contains("did not write small.feamoe"), "{}", ran.stdout);
 
-    // The number that it names is the smallest that passes.
+    // The number of experts in the message is the smallest that passes.
     let all = [&["--experts", "1", "--tolerance", "0", "--format", "json"][..], &data].concat();
     let ran = folder.unchanged(|| run(&folder, &all));
     let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
@@ -349,7 +351,7 @@ fn the_command_says_what_it_needs() {
     assert!(message.contains("the model has only one expert"), "{message}");
 }
 
-/// COMPAS: experts that hardly differ are merged, all of them are not.
+/// COMPAS: experts that hardly differ are merged, but not all of them.
 #[test]
 fn compas_keeps_its_loss_with_fewer_experts() {
     let Some(data) = data_file("compas-scores-two-years.csv") else { return };

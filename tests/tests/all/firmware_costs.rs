@@ -1,10 +1,10 @@
-//! Promise: what scoring, explaining and a recourse cost on a Cortex-M4F stays within budgets, for
-//! scoring does not depend on the record, and is what `engine/costs.md` says, the one page that
-//! tells of costs.
+//! Promise: the costs of a score, an explanation and a recourse on a Cortex-M4F stay within
+//! budgets. The cost of a score does not depend on the record. All are as stated in
+//! `engine/costs.md`, the one page with costs.
 //!
-//! Instructions are counted exactly and are the same in every run; another compiler gives other
-//! figures, so a budget leaves some per cent, and so does the page.
-//! `FEAMOE_OVERWRITE_COSTS=1 cargo test -p feamoe-tests firmware_costs::` writes it anew.
+//! Instruction counts are exact and equal in every run. Another compiler gives other counts, so a
+//! budget and the page allow a difference of a few per cent. `FEAMOE_OVERWRITE_COSTS=1 cargo test
+//! -p feamoe-tests firmware_costs::` writes the page again.
 
 use std::collections::HashMap;
 use std::fs;
@@ -19,25 +19,25 @@ use feamoe_testkit::generate::{Recipe, records};
 use feamoe_tests::aligned;
 use feamoe_tests::{firmware, repository_file};
 
-/// UCI Adult's shape: six numbers, and eight categories of these levels.
+/// The shape of UCI Adult: six numbers, and eight categories with these numbers of levels.
 const NUMBERS: usize = 6;
 const LEVELS: [u16; 8] = [8, 16, 7, 14, 6, 5, 2, 41];
 const EXPERTS: usize = 11;
-/// Bins of a number, in the shape with bins, whose linear rows are zero: four comparisons.
+/// Bins of a number, in the shape with bins: four comparisons. Its linear weight rows are zero.
 const BINS: u16 = 16;
 
-/// Name of a cost, instructions, bytes of stack, where to look when it grows.
+/// Name of a cost, instructions, bytes of stack, and the functions to check if it grows.
 type Budget = (&'static str, u32, u32, &'static str);
-/// Of Adult's shape without logarithms and bins. An explanation includes its score; setting the
-/// values is a cost of its own.
+/// Budgets for Adult's shape without logarithms and bins. An explanation includes its score;
+/// setting the values is separate.
 const BUDGETS: [Budget; 4] = [
     ("set", 660, 205, "Record::resolve_from, resolve"),
     ("score", 1_520, 330, "mixture::whole_rows: 22 sums in registers? mixture::combine, Model::forward"),
     ("frozen", 2_940, 520, "frozen_into, project_block, and those of score"),
-    // 320 of them look for places to cut the path.
+    // 320 of these instructions search for places to cut the path.
     ("path", 8_850, 1_260, "integrate, next_cut, mixture_at, project_block, and those of score"),
 ];
-/// The same with the loop over the terms in assembly.
+/// The same, with the loop over the terms in assembly.
 const ASSEMBLY_BUDGETS: [Budget; 3] = [
     ("score", 1_250, 340, "feamoe_sum_rows, mixture::combine, Model::forward"),
     ("frozen", 2_670, 540, "frozen_into, project_block, and those of score"),
@@ -50,22 +50,22 @@ const SMALL_BUDGETS: [Budget; 4] = [
     ("frozen", 9_080, 910, "frozen_into, project, and those of score"),
     ("path", 18_000, 1_330, "integrate, next_cut, mixture_at, project, and those of score"),
 ];
-/// The same with two log1p, where a search takes its way through them. Answers are two, by rules.
+/// The same with two log1p, with a search over the numbers. `answers` are two answers under rules.
 const SEARCH_BUDGETS: [Budget; 3] = [
     ("recourse", 1_900_000, 3_000, "the search's evaluations"),
     ("answers", 2_000_000, 4_800, "the search's evaluations"),
     // 2^12 coalitions: one value in ten is missing, as in the background record.
     ("exact", 1_600_000, 2_600, "the walk over coalitions"),
 ];
-/// What a stepped number adds to a cost over one without bins; to `frozen` beside what it adds to
-/// the score, which has no term more.
+/// What a number with bins adds to a cost, compared with one without bins. For `frozen`, what it
+/// adds beyond the score, which has the same number of terms.
 const BIN_BUDGETS: [(&str, u32); 3] = [("set", 60), ("score", 0), ("frozen", 6)];
-/// Setting a value takes as long whatever it is, except for a few instructions by its kind:
-/// missing, unseen or usual.
+/// The cost of setting a value differs by a few instructions between missing, unseen and usual
+/// values.
 const SET_SPREAD: u32 = 45;
-/// Budgets of Adult's shape in integers on a Cortex-M3, by the weights' width, as [`BUDGETS`]. A
-/// weight takes two instructions at least, and a record has 14 terms of 24 lanes; the rest of a sum
-/// moves what 13 registers do not hold.
+/// Budgets for Adult's shape in integers on a Cortex-M3, by the width of the weights, as in
+/// [`BUDGETS`]. A weight takes at least two instructions, and a record has 14 terms of 24 lanes.
+/// The rest of a sum moves what does not fit into 13 registers.
 const INTEGER_BUDGETS: [(Width, [Budget; 3]); 2] = [
     (
         Width::I16,
@@ -84,15 +84,16 @@ const INTEGER_BUDGETS: [(Width, [Budget; 3]); 2] = [
         ],
     ),
 ];
-/// A score in integers takes so many instructions more or fewer by the record: which gate is the
-/// largest.
+/// By how many instructions the cost of a score in integers may depend on the record: it depends on
+/// which gate is the largest.
 const INTEGER_SPREAD: u32 = 8;
 /// Budget in flash for an image that loads, sets, scores and explains in integers, at opt-level s
-/// on a Cortex-M0: start-up and the reading of files too.
+/// on a Cortex-M0. It includes start-up and reading files.
 const INTEGER_FLASH_BYTES: usize = 26 << 10;
-/// Budgets in flash, at opt-level 3 and s: load, set values by index, score; then each thing
-/// besides, alone with these; the explanations share code. That no name stands twice takes 0.8 kB
-/// of each, the solver of a logistic model, single changes and pairs 11 and 7 kB of `recourse`.
+/// Budgets in flash, at opt-level 3 and s. The first is for loading, setting values by index and
+/// scoring; each other row adds one feature set to that. The explanations share code. Rejecting
+/// duplicate names takes 0.8 kB of each. In `recourse` the solver for a logistic model, single
+/// changes and pairs takes 11 and 7 kB.
 const FLASH_BYTES: [(&str, [usize; 2]); 18] = [
     ("", [19_100, 12_600]),
     ("names", [20_600, 13_900]),
@@ -115,9 +116,10 @@ const FLASH_BYTES: [(&str, [usize; 2]); 18] = [
 ];
 const PROFILES: [&str; 2] = ["release", "os"];
 
-/// With this set, the page of costs is written anew instead of compared: review the difference.
+/// If this variable is set, the page of costs is written instead of compared: review the
+/// difference.
 const OVERWRITE: &str = "FEAMOE_OVERWRITE_COSTS";
-/// A figure of the page may differ from the counted one by this share: of another compiler.
+/// The share by which a count may differ from the page, to allow another compiler.
 const PAGE_TOLERANCE: f64 = 0.03;
 
 #[test]
@@ -251,31 +253,31 @@ fn integers_fit_a_small_device() {
     assert!(bytes <= INTEGER_FLASH_BYTES && bytes > INTEGER_FLASH_BYTES / 4, "{bytes} bytes");
 }
 
-/// What the firmware printed of one cost.
+/// One cost as the firmware printed it.
 struct Cost {
     fewest: u32,
     most: u32,
     stack: u32,
-    /// Instructions on average, where the firmware printed them.
+    /// Mean number of instructions, if the firmware printed it.
     mean: Option<u32>,
 }
 
 impl Cost {
-    /// The fewest and most instructions, or the one figure where they are the same.
+    /// Returns the fewest and most instructions, or one figure if they are equal.
     fn instructions(&self) -> String {
         let Self { fewest, most, .. } = *self;
         if fewest == most { with_commas(most) } else { format!("{} to {}", with_commas(fewest), with_commas(most)) }
     }
 }
 
-/// Returns a number as it is read.
+/// Returns a number with commas between its thousands.
 fn with_commas(number: u32) -> String {
     let digits = number.to_string();
     let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|group| str::from_utf8(group).unwrap()).collect();
     groups.join(",")
 }
 
-/// Compares a table of `engine/costs.md`, under this heading, with what was counted; or writes it.
+/// Compares a table of `engine/costs.md`, under this heading, with the counts, or writes it.
 fn assert_page(heading: &str, table: &str) {
     static PAGE: Mutex<()> = Mutex::new(());
     let _one_at_a_time = PAGE.lock();
@@ -303,8 +305,8 @@ fn assert_page(heading: &str, table: &str) {
     );
 }
 
-/// Runs the firmware, built with these features, on records of a drawn model of Adult's shape,
-/// whose numbers have these transforms and bins; prints and returns the costs by name.
+/// Builds the firmware with these features and runs it on records of a drawn model of Adult's
+/// shape, whose numbers have these transforms and bins. Prints and returns the costs by name.
 fn costs(
     shape: &str,
     profile: &str,
@@ -317,7 +319,7 @@ fn costs(
     run(shape, &image, &content, &aligned(&content.to_bytes(true)), count)
 }
 
-/// Draws a model of Adult's shape, whose numbers have these transforms and bins.
+/// Draws a model of Adult's shape whose numbers have these transforms and bins.
 fn content(number: impl Fn(usize) -> (Transform, u16)) -> Content {
     let recipe = Recipe { experts: EXPERTS, features: NUMBERS + LEVELS.len(), gate: 12.0, outputs: 12.0 };
     let mut content = recipe.content_of(1, |index, _| match (index.checked_sub(NUMBERS), number(index)) {
@@ -332,7 +334,7 @@ fn content(number: impl Fn(usize) -> (Transform, u16)) -> Content {
     content
 }
 
-/// Runs an image on records drawn for a model; prints and returns the costs by name.
+/// Runs an image on records drawn for a model. Prints and returns the costs by name.
 fn run(shape: &str, image: &Path, content: &Content, blob: &AlignedBytes, count: usize) -> HashMap<String, Cost> {
     let kinds: Vec<Kind> = content.features.iter().map(|feature| feature.kind).collect();
     let words = firmware::words(&kinds, &records(content, 1, count).concat());
@@ -341,7 +343,7 @@ fn run(shape: &str, image: &Path, content: &Content, blob: &AlignedBytes, count:
     read(&printed)
 }
 
-/// Reads the costs that a binary printed, by name.
+/// Reads the costs from the output of a binary, by name.
 fn read(printed: &str) -> HashMap<String, Cost> {
     printed
         .lines()

@@ -1,4 +1,4 @@
-//! Promise: the example loads its model from flash and prints the bits that the host computes; a
+//! Promise: the example loads its model from flash and prints the same bits as the host computes. A
 //! damaged model is refused with exit code 1.
 
 use std::fs;
@@ -8,7 +8,7 @@ use feamoe_engine::schema::Kind;
 use feamoe_tests::firmware::vectors::Capacity;
 use feamoe_tests::{firmware, repository_file};
 
-/// Records that the example shows.
+/// Number of records in the example.
 const RECORDS: usize = 3;
 
 #[test]
@@ -55,14 +55,14 @@ fn assert_prints_the_bits_of_the_host(printed: &str) {
     assert_eq!(shown, RECORDS);
 }
 
-/// Two integer models in slots, a monitor, power cuts at every word, a failed trial:
+/// Two integer models in slots, a monitor, power cuts at every word, and a failed trial:
 /// `engine/examples/field/device.rs` checks itself. The small board has too little RAM for a
 /// monitor of two groups and its stored state.
 #[test]
 fn a_device_in_the_field_lives_through_cuts_and_a_failed_trial_on_every_board() {
     for board in firmware::boards().filter(|board| board.bare && board.capacity != Capacity::SMALL && board.available())
     {
-        // Signatures are verified on one board: its dependencies are built for it anyway.
+        // Signatures are verified on one board only, for which the dependencies are built anyway.
         let features = if board.target == "thumbv7em-none-eabihf" { "signed" } else { "" };
         let image = board.build("field", "release", features).unwrap();
         let printed = firmware::run(&image, &firmware::folder()).unwrap();
@@ -81,7 +81,7 @@ fn example_refuses_a_damaged_model() {
     if !firmware::available() {
         return;
     }
-    // A folder of its own for what is built: the other test runs the example that loads.
+    // A separate build folder, because the other test runs the example with the good model.
     let target = firmware::folder().join("target/damaged");
     fs::create_dir_all(&target).unwrap();
     let damaged = target.join("damaged.feamoe");

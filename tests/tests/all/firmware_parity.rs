@@ -1,5 +1,5 @@
-//! Promise: every board gives the bits of the host, for scores, gates, explanations and recourse;
-//! and none can panic.
+//! Promise: every board gives the same bits as the host for scores, gates, explanations and
+//! recourse, and no board can panic.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -15,15 +15,16 @@ use feamoe_tests::firmware::vectors::{Capacity, RECOURSE_EVERY, Raw};
 use feamoe_tests::firmware::{self, Board, board, boards, vectors};
 use feamoe_tests::repository_file;
 
-/// Of another capacity than the device's: bits do not depend on it.
+/// A capacity other than the device's, which must not change the bits.
 type OtherModel<'a> = Model<'a, 64, 64>;
 
-/// Drawn models, records of each, and records of the trained model, on the first board: every
-/// feature kind, every number of experts, bounded and not.
+/// On the first board: the number of drawn models, of records for each, and of records for the
+/// trained model. They include every kind of feature, every number of experts, and bounded and
+/// unbounded models.
 const MANY: [usize; 3] = [24, 250, 2000];
-/// On the others: of the same models and records the first, as far as they fit. Without a
-/// floating-point unit an answer takes ten to thirty times as long; the recourse and the exact
-/// values of the first record and the recourse of one more are among them.
+/// On the other boards: the first of the same models and records, as far as they fit. Without a
+/// floating-point unit an answer takes ten to thirty times as long. The records include the
+/// recourse and the exact values of the first record and the recourse of one more.
 const FEW: [usize; 3] = [8, RECOURSE_EVERY + 1, RECOURSE_EVERY + 1];
 
 #[test]
@@ -45,7 +46,7 @@ fn every_board_gives_the_bits_of_the_host() {
     });
 }
 
-/// The engine's loop in assembly gives the same bits, on the only board that has it.
+/// The engine's loop in assembly gives the same bits on the only board that has it.
 #[test]
 fn assembly_gives_the_bits_of_the_host() {
     let board = board("thumbv7em-none-eabihf");
@@ -58,12 +59,12 @@ fn assembly_gives_the_bits_of_the_host() {
     }
 }
 
-/// Compares answers for drawn models that fit the board; returns their number.
+/// Compares answers for drawn models that fit the board. Returns the number of records.
 fn assert_drawn_models(board: &Board, image: &Path, [models, count, _]: [usize; 3]) -> usize {
     let mut scores = HashSet::new();
     let capacity = board.capacity;
     let drawn = (0..).map(|seed| {
-        // Eleven and twelve experts are the most whose lanes a device sums at once.
+        // Eleven and twelve experts are the most whose lanes a device sums in one pass.
         let recipe = Recipe::any(seed);
         let experts = match seed % 6 {
             0 => 11,
@@ -82,13 +83,13 @@ fn assert_drawn_models(board: &Board, image: &Path, [models, count, _]: [usize; 
         let answers = assert_same_bits(&format!("{}, seed {seed}", board.target), image, &blob, &cells);
         scores.extend(answers.chunks(answers.len() / count).map(|answer| answer[0]));
     }
-    // Not a comparison of nothing with nothing: models that saturate repeat their scores, most do
-    // not.
+    // The scores must vary for the comparison to mean something. Saturated models repeat their
+    // scores; most models do not.
     assert!(scores.len() > models * count / 4, "{}: {} different scores", board.target, scores.len());
     models * count
 }
 
-/// Compares answers for a trained model where it fits the board; returns their number.
+/// Compares answers for a trained model if it fits the board. Returns the number of records.
 fn assert_trained_model(board: &Board, image: &Path, [_, _, count]: [usize; 3]) -> usize {
     let blob = AlignedBytes::read(&repository_file("firmware-example/demo.feamoe")).unwrap();
     if blob.as_slice().len() > board.capacity.blob_bytes {
@@ -104,7 +105,7 @@ fn assert_trained_model(board: &Board, image: &Path, [_, _, count]: [usize; 3]) 
     count
 }
 
-/// Compares the answers of the device to those of this machine, at another capacity; returns them.
+/// Compares the answers of the device with those of this machine at another capacity. Returns them.
 fn assert_same_bits(name: &str, image: &Path, blob: &AlignedBytes, cells: &[Cell]) -> Vec<u32> {
     let model = OtherModel::load(blob.as_slice()).unwrap();
     let features = model.schema().features();
@@ -114,7 +115,7 @@ fn assert_same_bits(name: &str, image: &Path, blob: &AlignedBytes, cells: &[Cell
     let (mut expected, mut memory) = (Vec::new(), Box::new(vectors::Memory::new()));
     for (number, values) in words.chunks(features.len()).enumerate() {
         for (index, (kind, word)) in kinds.iter().zip(values).enumerate() {
-            // One by one, what the device sets at once.
+            // Sets the values one by one; the device sets all at once.
             _ = record.set_value(FeatureIndex(index), vectors::value(*kind, *word)).unwrap();
         }
         let word = |word| expected.push(word);
@@ -124,7 +125,7 @@ fn assert_same_bits(name: &str, image: &Path, blob: &AlignedBytes, cells: &[Cell
     expected
 }
 
-/// Lets the device answer so many records, and compares.
+/// Asks the device for `count` answers and compares them.
 fn assert_answers(name: &str, image: &Path, blob: &AlignedBytes, words: &[u32], count: usize, expected: &[u32]) {
     let found = firmware::answer(image, blob.as_slice(), words);
     assert!(found.printed.contains(&format!("records {count}\n")), "{name}: {}", found.printed);
@@ -141,7 +142,7 @@ fn assert_answers(name: &str, image: &Path, blob: &AlignedBytes, words: &[u32], 
     }
 }
 
-/// Drawn integer models and records of each, on every board.
+/// Numbers of drawn integer models and of records for each, on every board.
 const INTEGERS: [usize; 2] = [12, 40];
 
 #[test]
@@ -150,7 +151,7 @@ fn every_board_gives_the_integers_of_the_host() {
     let [models, count] = INTEGERS;
     let drawn = (0..).filter_map(|seed| {
         let recipe = Recipe::any(seed);
-        // Eleven experts fill the rows that the device has code of its own for.
+        // Eleven experts fill the weight rows for which the device has special code.
         let content = Recipe { experts: if seed % 3 == 0 { 11 } else { recipe.experts }, ..recipe }.content(seed);
         let width = if seed % 2 == 0 { Width::I16 } else { Width::I8 };
         let blob = quantize(&aligned(&content.to_bytes(true)), width).unwrap();
@@ -179,7 +180,7 @@ fn every_board_gives_the_integers_of_the_host() {
     }
 }
 
-/// Compares the answers of the device to those of this machine, at another capacity; returns the
+/// Compares the answers of the device with those of this machine at another capacity. Returns the
 /// scores.
 fn assert_same_integers(name: &str, image: &Path, blob: &AlignedBytes, cells: &[Cell]) -> Vec<u32> {
     let model: integer::Model<'_, 64, 64> = integer::Model::load(blob.as_slice()).unwrap();
@@ -206,8 +207,8 @@ fn assert_same_integers(name: &str, image: &Path, blob: &AlignedBytes, cells: &[
     scores
 }
 
-/// On a core with floating-point unit and on the smallest one, whose floats and divisions are
-/// calls.
+/// On a core with a floating-point unit and on the smallest one, which calls functions for floats
+/// and divisions.
 #[test]
 fn no_panic_is_reachable_at_any_opt_level() {
     for target in ["thumbv7em-none-eabihf", "thumbv6m-none-eabi"] {
@@ -215,8 +216,8 @@ fn no_panic_is_reachable_at_any_opt_level() {
         if !board.available() {
             continue;
         }
-        // At level 1 a check of lengths in sha2 stands that never fails; all of it at level 3 is
-        // more than the smallest board's flash.
+        // At level 1 a length check in sha2 that never fails remains in the code. At level 3
+        // everything together exceeds the flash of the smallest board.
         let apart = [("o1", "all"), ("release", "all"), ("release", "mac,signed"), ("os", "all-signed")];
         for (profile, all) in apart {
             board.build("panic-free", profile, all).unwrap_or_else(|error| panic!("{target}, {profile}: {error}"));

@@ -1,5 +1,5 @@
-//! Promise: nobody without a device's key adds to what its fleet is judged by, no status counts
-//! twice, and a device that stands out or decides a verdict alone is shown.
+//! Promise: a status counts only if it has the key of its device, and only once. Devices that stand
+//! out, or that decide a verdict alone, are shown.
 
 use std::path::Path;
 
@@ -24,13 +24,13 @@ type Device = Monitor<2, FEATURES>;
 
 const KEY: [u8; 32] = *b"a key of thirty-two bytes, or so";
 
-/// A monitor of this many records; the second group gets the favourable decision less often by
+/// A monitor of this many records. The second group gets the favourable outcome less often by
 /// `bias`.
 fn monitor(seed: u64, records: usize, bias: f32) -> Device {
     monitor_of(1, seed, records, bias)
 }
 
-/// Likewise, of the model of this seed.
+/// Like [`monitor`], for the model of this seed.
 fn monitor_of(model: u64, seed: u64, records: usize, bias: f32) -> Device {
     let recipe = Recipe { experts: 2, features: FEATURES, gate: 12.0, outputs: 12.0 };
     let bytes = aligned(&recipe.content(model).to_bytes(true));
@@ -50,14 +50,14 @@ fn sender(device: &str, counter: u64) -> Sender {
     Sender { device: DeviceId::new(device.as_bytes()).unwrap(), counter }
 }
 
-/// The status of a device, by its own key.
+/// Returns the status of a device, authenticated with its own key.
 fn authenticated(monitor: &Device, device: &str, counter: u64) -> Vec<u8> {
     let sender = sender(device, counter);
     let key = Key::new(KEY).of_device(&sender.device);
     monitor.write_authenticated(&sender, &key, &mut [0; Device::SENT_STATUS_BYTES]).unwrap().to_vec()
 }
 
-/// A status that was changed, with the checksum mended.
+/// Returns a changed status with a correct length and checksum.
 fn mended(mut bytes: Vec<u8>, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     change(&mut bytes);
     let length = u32::try_from(bytes.len() - HEADER_BYTES).unwrap();
@@ -91,7 +91,8 @@ fn hostile_statuses_are_named_and_decide_nothing() {
     }
     let liar = monitor(99, 4_000, 0.5);
     let mut buffer = [0; Device::SENT_STATUS_BYTES];
-    // By another key; by the key of the fleet itself, and of another device.
+    // Authenticated with another key: an unknown one, the key of the fleet, the key of another
+    // device.
     let wrong = |key: &Key| {
         let mut buffer = [0; Device::SENT_STATUS_BYTES];
         liar.write_authenticated(&sender("pump-1", 11), key, &mut buffer).unwrap().to_vec()
@@ -101,7 +102,7 @@ fn hostile_statuses_are_named_and_decide_nothing() {
     folder.write("others-key", wrong(&Key::new(KEY).of_device(&sender("pump-2", 0).device)));
     let of_pump = folder.read("pump-1.status");
     let sender_at = of_pump.len() - 40;
-    // A MAC that was right: a newer counter, other counts, the MAC cut off.
+    // A correct MAC with other content: a newer counter, other counts, the MAC cut off.
     folder.write("counter", mended(of_pump.clone(), |bytes| bytes[sender_at + 16] = 11));
     folder.write("device", mended(of_pump.clone(), |bytes| bytes[sender_at + 5] = b'7'));
     folder.write(
@@ -147,10 +148,10 @@ fn hostile_statuses_are_named_and_decide_nothing() {
         json!({"file": file, "device": device, "counter": counter, "why": why, "found": null})
     });
     assert_eq!(among["refused"].take(), json!(refused));
-    // Nothing else differs.
+    // Nothing else may differ.
     among["refused"] = json!([]);
     assert_eq!(among, alone);
-    // In any order: of two that are the same, the first counts.
+    // The order does not matter, except that the first of two equal statuses counts.
     let reversed: Vec<&str> = [&honest[..], &hostile].concat().into_iter().rev().collect();
     let reversed = run(&folder, &reversed, &[]);
     assert_eq!((&reversed["fairness"], &reversed["rows"]), (&alone["fairness"], &alone["rows"]));
@@ -208,13 +209,13 @@ fn what_was_seen_before_counts_no_more() {
     assert_eq!(rows(&["0", "1"]), (100, 0));
     let first = "{\n  \"61000000000000000000000000000000\": 5,\n  \"62000000000000000000000000000000\": 1\n}\n";
     assert_eq!(folder.text("seen.json"), first);
-    // All were seen: an error, and the list stays.
+    // If all statuses were seen before, the command fails and the list stays the same.
     let again = ["monitor", "--key-file", "fleet.key", "--seen", "seen.json", "--status", "0", "1", "3"];
     let refusal = folder.refusal(&again);
     assert_eq!(refusal, "found no status that counts: 3 replayed: seen before; the first is 0");
     assert_eq!(folder.text("seen.json"), first);
     assert_eq!(rows(&["0", "1", "2", "3"]), (50, 3));
-    // 0 is a counter too, and is seen once.
+    // A counter of 0 is valid, and counts once.
     assert_eq!(rows(&["4", "2"]), (50, 1));
     assert!(folder.text("seen.json").contains("\"63000000000000000000000000000000\": 0"));
     for damaged in ["", "[]", "{\"a\": 1}", "{\"61000000000000000000000000000000\": -1}", "\u{fffd}"] {
@@ -231,7 +232,8 @@ fn what_was_seen_before_counts_no_more() {
     }
 }
 
-/// Devices with keys of their own that send what does not add up end nobody else's report.
+/// A device with a valid key may send inconsistent counts: its status is left out and shown, and
+/// the others still count.
 #[test]
 fn what_does_not_add_up_is_left_out_and_shown() {
     let folder = with_key();
@@ -247,8 +249,8 @@ fn what_does_not_add_up_is_left_out_and_shown() {
     three.start(&load::<FEATURES, 4>(bytes.as_slice()), 0).unwrap();
     let key = Key::new(KEY).of_device(&sender("e", 0).device);
     folder.write("three", three.write_authenticated(&sender("e", 1), &key, &mut [0; 4_000]).unwrap());
-    // Devices that count as far as a counter goes: decisions; of few decisions labels and
-    // distances.
+    // Devices with counts near the largest counter: of decisions, or of labels or distances for few
+    // decisions.
     let like = monitor(1, 200, 0.0);
     let mut counts = [0; 14];
     counts[FALSE_POSITIVE] = u32::MAX - 100;
@@ -260,7 +262,8 @@ fn what_does_not_add_up_is_left_out_and_shown() {
         counts[cell] = u32::MAX - less;
         folder.write(file, counting(&like, &sender(file, 1), 60, counts));
     }
-    // First on the line: neither the first nor the largest decides whose report it is.
+    // The liars come first: neither the first nor the largest status decides which model and groups
+    // the report is about.
     let liars = ["full", "labels", "found", "nearly", "without", "three", "other"];
     let mut among = run(&folder, &[&liars[..], &honest].concat(), &[]);
     let refused: Vec<(String, String)> = among["refused"]
@@ -279,16 +282,17 @@ fn what_does_not_add_up_is_left_out_and_shown() {
     assert_eq!(refused, expected);
     among["refused"] = json!([]);
     assert_eq!(among, alone);
-    // By itself it is shown as it counted.
+    // Alone, its counts are reported as they are.
     assert_eq!(run(&folder, &["full"], &[])["refused"], json!([]));
 }
 
-/// Places of counts in a tally: of favourable decisions, of the labelled records, of distances.
+/// Indices of counts in a tally: favourable decisions, labelled records, distances.
 const FALSE_POSITIVE: usize = 1;
 const LABELLED: usize = 5;
 const FOUND: usize = 11;
 
-/// The status, by its own key, of a device of the model of `like` that counted this in group 0.
+/// Returns the authenticated status of a device that has the model of `like` and these counts in
+/// group 0.
 fn counting(like: &Device, sender: &Sender, observed: u32, group: [u32; 14]) -> Vec<u8> {
     let varint = |mut number: u32| {
         let mut bytes = Vec::new();
@@ -302,8 +306,9 @@ fn counting(like: &Device, sender: &Sender, observed: u32, group: [u32; 14]) -> 
     let written = like.write_from(sender, &mut [0; Device::SENT_STATUS_BYTES]).unwrap().to_vec();
     let model = Status::read(&written).unwrap().model_crc32();
     let start = varint(model).len();
-    // Model and threshold; groups, features, events, events left out, since; observed, inputs; the
-    // counts without a group, of group 0 and of group 1; two features.
+    // Model and threshold; the numbers of groups, features, events and dropped events, `since`;
+    // observed records, input notes; the counts without a group, of group 0 and of group 1; two
+    // features.
     let payload = [
         &written[HEADER_BYTES..][..start + 4],
         &[2, 2, 0, 0, 0],
@@ -322,7 +327,7 @@ fn counting(like: &Device, sender: &Sender, observed: u32, group: [u32; 14]) -> 
         bytes[6] = 1;
         let (end, length) = (bytes.len() - 16, bytes.len() - HEADER_BYTES);
         bytes[8..12].copy_from_slice(&u32::try_from(length).unwrap().to_le_bytes());
-        // RFC 2104.
+        // HMAC (RFC 2104).
         let key = Key::new(KEY).of_device(&sender.device);
         let block = |pad: u8| -> Vec<u8> { (0..64).map(|at| key.as_bytes().get(at).unwrap_or(&0) ^ pad).collect() };
         let inner = Sha256::digest([&block(0x36)[..], &bytes[..12], &bytes[HEADER_BYTES..end]].concat());
@@ -331,7 +336,7 @@ fn counting(like: &Device, sender: &Sender, observed: u32, group: [u32; 14]) -> 
     })
 }
 
-/// A status that was withheld or damaged is missed by the list of devices that were heard of.
+/// A device whose status is withheld or damaged is listed as silent, if an earlier run has seen it.
 #[test]
 fn devices_that_fall_silent_are_listed() {
     let folder = with_key();
@@ -352,9 +357,9 @@ fn devices_that_fall_silent_are_listed() {
         first.stdout
     );
     let begun = folder.text("seen.json");
-    // By hand, or by a tool that writes other digits.
+    // The list may have been edited by hand, or written with other digits.
     folder.write("seen.json", begun.replace("61", "6A").replace("6A", "61").to_uppercase());
-    // One is withheld; of one the old status is sent again; one is damaged.
+    // Of the three devices, a sends a new status, b the old one again, and c a damaged one.
     let mut damaged = folder.read("c2");
     damaged[30] ^= 1;
     folder.write("damaged", damaged);
@@ -376,12 +381,12 @@ fn devices_that_fall_silent_are_listed() {
     let report: Value = serde_json::from_str(&strict.stdout).unwrap();
     assert_eq!(report["silent"], json!([{"device": "b", "counter": 1}, {"device": "c", "counter": 1}]));
     assert_eq!((&report["authenticated"], &report["replays_excluded"]), (&json!(true), &json!(true)));
-    // Another run has the list.
+    // Another run holds the lock of the list.
     let lock = Lock::beside(&folder.path("seen.json")).unwrap();
     let refused = command(&["a2", "b2"], &[]).refused();
     assert!(refused.contains("seen.json: another process is writing this file"), "{refused}");
     drop(lock);
-    // A link to a status that is there already is that status sent twice.
+    // A link to a status in the same run is that status again, so it is refused as replayed.
     #[cfg(unix)]
     std::os::unix::fs::symlink("c2", folder.path("link")).unwrap();
     folder.write("seen.json", &begun);
@@ -391,7 +396,7 @@ fn devices_that_fall_silent_are_listed() {
     assert_eq!(report["refused"][0]["why"], json!("replayed"));
 }
 
-/// Nor is a device heard of whose only status is refused, and that it is refused is no success.
+/// A device whose only status is refused is also silent, and the run reports a failure.
 #[test]
 fn authentic_statuses_that_are_refused_are_no_success() {
     let folder = with_key();
@@ -424,7 +429,7 @@ fn authentic_statuses_that_are_refused_are_no_success() {
     for refused in [&["other"][..], &["full"], &["d2", "twin"], &["d2", "other"]] {
         folder.write("seen.json", &begun);
         assert_eq!(command(&[&["a2", "b2", "c2"], refused].concat()), (Some(1), "d".to_owned(), true), "{refused:?}");
-        // Of a device that nobody has heard of too.
+        // The run also fails for a device that was never seen before.
         std::fs::remove_file(folder.path("seen.json")).unwrap();
         assert_eq!(command(&[&["a2", "b2", "c2"], refused].concat()), (Some(1), String::new(), false));
     }
@@ -432,8 +437,8 @@ fn authentic_statuses_that_are_refused_are_no_success() {
     assert_eq!(command(&["a2", "b2", "c2", "d", "d2"]), (Some(0), String::new(), true));
 }
 
-/// A status that was superseded or in conflict once does not count when it comes alone; one of
-/// another model still counts where that model is asked for.
+/// A status that was superseded or in conflict does not count in a later run either. A status of
+/// another model still counts in a run for that model.
 #[test]
 fn what_was_refused_for_good_counts_in_no_later_run() {
     let folder = with_key();
@@ -457,14 +462,14 @@ fn what_was_refused_for_good_counts_in_no_later_run() {
     assert_eq!(first, ["conflicting", "conflicting", "other_model", "superseded"]);
     assert_eq!(whys(&["a2", "c10", "d", "twin"]), ["replayed"; 3]);
     assert_eq!(whys(&["c11"]), [""; 0]);
-    // Also where nothing at all counted.
+    // A conflict is remembered even if no status counted.
     std::fs::remove_file(folder.path("seen.json")).unwrap();
     let none = folder.run(&["monitor", "--key-file", "fleet.key", "--seen", "seen.json", "--status", "d", "twin"]);
     assert!(none.stderr.contains("error: found no status that counts: 2 one of several"), "{}", none.stderr);
     assert_eq!(whys(&["a", "d"]), ["replayed"]);
 }
 
-/// The command derives what the engine does; keys are their owner's alone.
+/// The command derives the same keys as the engine, and only the owner can read the key files.
 #[test]
 fn the_command_derives_the_keys_of_devices() {
     let folder = with_key();
@@ -515,7 +520,7 @@ fn the_command_derives_the_keys_of_devices() {
     }
 }
 
-/// The report on files of a folder, by the library.
+/// Returns the library's report on these files.
 fn judged(files: &[Vec<u8>], folder: &Path) -> Report {
     let mut inbox = Inbox::new(Some(Key::new(KEY)));
     for (at, bytes) in files.iter().enumerate() {
@@ -526,7 +531,7 @@ fn judged(files: &[Vec<u8>], folder: &Path) -> Report {
     report(&inbox.settle(None, &Names::default()), &Names::default(), &[(Measure::Spd, 0.1)]).unwrap()
 }
 
-/// A device with a key that lies: it has as many records as all others together.
+/// A lying device with a valid key, and with as many records as all the others together.
 #[test]
 fn one_liar_among_a_thousand_devices_is_shown() {
     let folder = tempfile::tempdir().unwrap();
@@ -548,8 +553,8 @@ fn one_liar_among_a_thousand_devices_is_shown() {
     assert!(first.interval[1] < -0.3, "{first:?}");
 }
 
-/// Of fleets of devices alike, few have an outlier; one that decides otherwise, with as many
-/// records as the others, is found.
+/// Few fleets of similar devices have an outlier. A device that decides differently is found, even
+/// with as many records as each of the others.
 #[test]
 fn outliers_are_beyond_chance() {
     let folder = tempfile::tempdir().unwrap();
@@ -563,6 +568,6 @@ fn outliers_are_beyond_chance() {
         let outliers = judged(&files, folder.path()).outliers;
         found += usize::from(outliers.first().is_some_and(|first| first.device.as_deref() == Some("3")));
     }
-    // 2 of 40 by chance; more than 6 once in 300.
+    // About 2 of 40 false alarms by chance; more than 6 occur once in 300 runs.
     assert!(alarms <= 6 && found >= 36, "{alarms} false alarms, {found} found");
 }

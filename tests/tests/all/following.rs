@@ -1,6 +1,6 @@
-//! Promise: the encoding follows the stream. A number that moves, a column that is empty at first
-//! and levels that are replaced cost no accuracy in the long run. Where nothing moves, nothing
-//! changes. Noise gets little credit, experts and passes end where they do not pay.
+//! Promise: the encoding follows the stream. A number that shifts, a column that is empty at first,
+//! and levels that are replaced cost no accuracy in the long run. Without a change the encoding
+//! stays the same. Noise gets little credit, and experts and passes end when they do not help.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 const SCHEMA: &str = "[target]\ncolumn = \"y\"\npositive = [\"1\"]\nnegative = [\"0\"]\n";
 const ROWS: u32 = 18_000;
-/// Row at which something changes.
+/// The row at which something changes.
 const CHANGE: u32 = 7_300;
 const TRAIN: [&str; 8] = ["train", "s.csv", "--schema", "s.toml", "-o", "m.feamoe", "--format", "json"];
 
@@ -30,12 +30,12 @@ impl Random {
     }
 }
 
-/// Uniform in [0, 1).
+/// Returns a uniform number in [0, 1).
 fn uniform(random: &mut Random) -> f64 {
     (random.bits() >> 11) as f64 / 9_007_199_254_740_992.0
 }
 
-/// The sum of twelve uniform numbers: nearly normal.
+/// Returns the sum of twelve uniform numbers, which is nearly normal.
 fn normal(random: &mut Random) -> f64 {
     (0..12).map(|_| uniform(random)).sum::<f64>() - 6.0
 }
@@ -44,8 +44,8 @@ fn says(random: &mut Random, log_odds: f64) -> u8 {
     u8::from(uniform(random) < 1.0 / (1.0 + libm::exp(-log_odds)))
 }
 
-/// A stream of one feature, written by `cell` from its row and a normal number that the label
-/// follows.
+/// A stream with one feature. `cell` writes it from the row's number and a normal number that
+/// determines the label.
 fn numbers(cell: impl Fn(u32, f64) -> String) -> String {
     let mut random = Random(5);
     (0..ROWS).fold("x,y\n".to_owned(), |mut text, row| {
@@ -55,7 +55,8 @@ fn numbers(cell: impl Fn(u32, f64) -> String) -> String {
     })
 }
 
-/// Accuracy of the windows of 1,000 rows that begin at least 3,000 rows after the change.
+/// Returns the accuracy of the windows of 1,000 rows that begin at least 3,000 rows after the
+/// change.
 fn settled(report: &Value) -> f64 {
     let windows = report["prequential"]["windows"].as_array().unwrap();
     let late = windows.iter().filter(|window| window["from"].as_u64() > Some(u64::from(CHANGE) + 3_000));
@@ -92,7 +93,7 @@ fn what_moves_is_fitted_again_and_costs_no_accuracy() {
         assert!(found > undisturbed - 0.03, "{name}: {found} for {undisturbed}");
         assert!(fits.iter().all(|event| event["cause"] == cause && event["feature"] == "x"), "{name}: {fits:?}");
         assert_eq!(report["features"][0]["refits"], fits.len(), "{name}");
-        // The stream is at most three windows ahead of the first fit; a trend moves all the time.
+        // The first fit is at most 1,500 rows after the change; a trend shifts all the time.
         let first = fits[0]["row"].as_u64().unwrap();
         let expected = u64::from(CHANGE)..u64::from(CHANGE) + 1_500;
         assert!(name == "trend" || (fits.len() < 4 && expected.contains(&first)), "{name}: {fits:?}");
@@ -101,8 +102,8 @@ fn what_moves_is_fitted_again_and_costs_no_accuracy() {
     assert!(text.contains(": encoding fitted: x, first values: a number"), "{text}");
 }
 
-/// Sorted halves of a stream in any order, and runs of one row, after some rows at random: one
-/// feature decides, and its number moves all the time.
+/// After some random rows, the stream has sorted halves in any order and long runs of the same row.
+/// One feature decides alone, and its number shifts all the time.
 #[test]
 fn weights_stay_small_where_a_feature_decides_alone() {
     let schema = Schema::from_toml("schema", SCHEMA).unwrap();
@@ -167,7 +168,7 @@ fn a_run_that_is_resumed_follows_to_the_same_bytes() {
     folder.write("s.csv", &whole);
     let _ = folder.run(&[&TRAIN[..], &["--checkpoint", "whole.ckpt"]].concat()).json();
     let lines: Vec<&str> = whole.lines().collect();
-    // Before the change, amid the window that shows it, and after the fit.
+    // Before the change, within the window that shows it, and after the fit.
     for cut in [6_000, CHANGE as usize + 130, CHANGE as usize + 700] {
         folder.write("a.csv", format!("{}\n", lines[..cut].join("\n")));
         folder.write("b.csv", format!("x,y\n{}\n", lines[cut..].join("\n")));
@@ -182,7 +183,7 @@ fn a_run_that_is_resumed_follows_to_the_same_bytes() {
     }
 }
 
-/// Two numbers that matter and ten of noise.
+/// Rows with two useful numbers and ten that are noise.
 fn noisy(rows: u32, seed: u64) -> String {
     let mut random = Random(seed);
     let names: Vec<String> = (1..=12).map(|column| format!("x{column}")).collect();
@@ -220,7 +221,8 @@ fn experts_and_passes_end_where_they_do_not_pay() {
     let most = folder.run(&[&TRAIN[..], &["--experts", "12"]].concat()).json();
     let experts = |report: &Value| report["experts"].as_u64().unwrap();
     assert!(experts(&auto) < 7 && experts(&most) > 7, "{} and {}", experts(&auto), experts(&most));
-    // Noise is learned by heart in many passes: they end early, and the card says with how many.
+    // Many passes would fit the noise, so training ends early, and the card states the number of
+    // passes.
     let passes = || {
         let text = folder.run(&["inspect", "m.feamoe", "--format", "json"]).json();
         text["card"]["options"]["epochs"].as_str().unwrap().parse::<u32>().unwrap()

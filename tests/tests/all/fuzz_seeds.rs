@@ -1,4 +1,4 @@
-//! The fuzz targets, by any compiler: every committed seed, and some thousand mutations of them,
+//! Runs the fuzz targets with any compiler: every committed seed and several thousand mutations,
 //! the same on every machine.
 
 use std::fs;
@@ -9,18 +9,18 @@ use feamoe_testkit::generate::Draw;
 use feamoe_tests::fuzz::{TARGETS, Target, mutate};
 use feamoe_tests::repository_file;
 
-/// Mutated inputs of each target.
+/// Number of mutated inputs for each target.
 const MUTATIONS: usize = 4_000;
 
 fn files(folder: PathBuf) -> Vec<(PathBuf, Vec<u8>)> {
     let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = paths.map(|path| (path.clone(), fs::read(path).unwrap())).collect();
-    // A folder has no order of its own.
+    // A folder has no defined order.
     files.sort();
     files
 }
 
-/// Runs a target; says which input it was where it panics.
+/// Runs a target, and names the input if it panics.
 fn run(target: Target, bytes: &[u8], from: &str) {
     let done = catch_unwind(|| (target.run)(bytes));
     assert!(done.is_ok(), "{} fails on {from}: {bytes:02x?}", target.name);
@@ -107,7 +107,7 @@ fn arrow() {
     replay("arrow");
 }
 
-/// No target is left out here.
+/// Every target has a test here.
 #[test]
 fn every_target_is_replayed() {
     let code = include_str!("fuzz_seeds.rs");

@@ -1,10 +1,11 @@
-//! Blobs of released format versions load forever and score to the same bits on every machine.
+//! Blobs of released format versions load forever, and their scores have the same bits on every
+//! machine.
 //!
-//! `engine/golden/v1.feamoe`, the same model with a background, `v1-background.feamoe`, with
-//! integer weights, `v1-i16.feamoe`, and signed, `v1-signed.feamoe`, and what must come out of
-//! each, `.txt`, are committed and never made again once a release reads them. Until then, or for a
-//! new version: `FEAMOE_OVERWRITE_GOLDEN=1 cargo test -p feamoe-tests golden_blob::`, and review
-//! the difference.
+//! The blobs are `engine/golden/v1.feamoe` and the same model with a background
+//! (`v1-background.feamoe`), with integer weights (`v1-i16.feamoe`) and signed
+//! (`v1-signed.feamoe`). Each has its expected output in `.txt`. They are committed and never
+//! regenerated once a release reads them. Until then, or for a new version, run
+//! `FEAMOE_OVERWRITE_GOLDEN=1 cargo test -p feamoe-tests golden_blob::` and review the difference.
 
 use feamoe_testkit::content::{Content, FeatureContent};
 use feamoe_tests::aligned;
@@ -26,14 +27,14 @@ use feamoe_testkit::generate::{Cell, Draw, fill};
 
 const OVERWRITE: &str = "FEAMOE_OVERWRITE_GOLDEN";
 
-/// A capacity above the model's: bits do not depend on it.
+/// A larger capacity than the model needs, which must not change the bits.
 type GoldenModel<'a> = Model<'a, 8, 6>;
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/golden").join(name)
 }
 
-/// Every kind of feature, an odd number of experts, names.
+/// A model with every kind of feature, an odd number of experts, and names.
 fn content() -> Content {
     const EXPERTS: usize = 3;
     let number = |transform, low, high, centre, bins| Kind::Number { transform, low, high, centre, bins };
@@ -83,7 +84,7 @@ fn content() -> Content {
     }
 }
 
-/// Usual values, edges, clamped and infinite ones, missing and unseen.
+/// Usual values, edges, clamped and infinite values, missing and unseen ones.
 const RECORDS: [[Cell; 4]; 6] = [
     [Cell::Number(39.0), Cell::Number(40.0), Cell::Number(2174.0), Cell::Level(0)],
     [Cell::Number(17.0), Cell::Number(39.5), Cell::Number(0.0), Cell::Level(2)],
@@ -93,7 +94,7 @@ const RECORDS: [[Cell; 4]; 6] = [
     [Cell::Missing; 4],
 ];
 
-/// Everything that is read from a blob, floats as their bits.
+/// Renders everything that is read from a blob, with floats as their bits.
 fn rendered(blob: &AlignedBytes) -> String {
     let model = GoldenModel::load(blob.as_slice()).unwrap();
     let mut text = String::new();
@@ -168,21 +169,21 @@ fn with_integers() -> AlignedBytes {
     quantize(&aligned(&content().to_bytes(true)), Width::I16).unwrap()
 }
 
-/// The model signed by a key that anyone can have.
+/// The model signed with a public test key.
 fn with_signature() -> AlignedBytes {
     let plain = aligned(&content().to_bytes(true));
     let key = ed25519_dalek::SigningKey::from_bytes(&[1; 32]);
     sign(&plain, GoldenModel::load(plain.as_slice()).unwrap().schema(), &key, "golden", 7).unwrap()
 }
 
-/// Everything that is read from a signed blob; what it scores is that of the model.
+/// Renders everything that is read from a signed blob; its scores are those of the model.
 fn rendered_signed(blob: &AlignedBytes) -> String {
     let claimed = Signature::claimed(blob.as_slice()).unwrap();
     assert!(claimed.holds_for(blob.as_slice()));
     format!("{claimed:02x?}\n{}", rendered(blob))
 }
 
-/// Everything that is read from a blob with integer weights.
+/// Renders everything that is read from a blob with integer weights.
 fn rendered_integers(blob: &AlignedBytes) -> String {
     let model: integer::Model<'_, 8, 6> = integer::Model::load(blob.as_slice()).unwrap();
     let (experts, count) = (model.experts(), model.schema().features().len());
@@ -208,10 +209,10 @@ fn rendered_integers(blob: &AlignedBytes) -> String {
     text
 }
 
-/// A committed blob, its text, and what renders it.
+/// A committed blob, its text, and the function that renders it.
 type Golden = (AlignedBytes, String, fn(&AlignedBytes) -> String);
 
-/// Reads a golden blob; made anew where the environment says so.
+/// Reads a golden blob; first writes it if the environment says so.
 fn committed(name: &str, made: &AlignedBytes, render: fn(&AlignedBytes) -> String) -> Golden {
     let [blob, text] = ["feamoe", "txt"].map(|kind| golden(&format!("{name}.{kind}")));
     if std::env::var_os(OVERWRITE).is_some() {
@@ -227,7 +228,7 @@ static WITH_BACKGROUND: LazyLock<Golden> =
 static WITH_INTEGERS: LazyLock<Golden> = LazyLock::new(|| committed("v1-i16", &with_integers(), rendered_integers));
 static WITH_SIGNATURE: LazyLock<Golden> = LazyLock::new(|| committed("v1-signed", &with_signature(), rendered_signed));
 
-/// What `engine/examples/field` takes: two models of integer weights, signed as versions 1 and 2.
+/// `engine/examples/field` uses two models with integer weights, signed as versions 1 and 2.
 #[test]
 fn the_field_example_has_signed_models() {
     for (name, of, version) in [("field-v1", "v1-i16", 1), ("field-v2", "delta-v2", 2)] {
@@ -255,8 +256,8 @@ fn version_1_gives_its_recorded_bits() {
     }
 }
 
-/// A background changes nothing but itself: the text of the model with it goes on where that of the
-/// model without ends.
+/// A background adds its records and changes nothing else: the text of the model with it begins
+/// with that of the model without.
 #[test]
 fn the_background_is_the_records() {
     let without_size = |text: &'static str| text.split_once('\n').unwrap().1;
@@ -269,7 +270,7 @@ fn the_background_is_the_records() {
     assert_eq!(scores(plain), of_the_background);
 }
 
-/// What stands in the blob is what was written, so that a change of the writer is seen too.
+/// The exporter still writes these bytes, so a change of the writer is noticed.
 #[test]
 fn version_1_is_still_what_the_exporter_writes() {
     assert_eq!(aligned(&content().to_bytes(true)), VERSION_1.0);

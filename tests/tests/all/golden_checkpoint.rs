@@ -1,6 +1,6 @@
-//! Promise: a checkpoint of a version that this build reads can be resumed forever: the golden file
-//! gives the model that it gave when it was written, and learns on. It is never written again; a
-//! version that replaces this one gets a file of its own.
+//! Promise: a checkpoint of a version that this build reads can be resumed forever. The golden file
+//! gives the same model as when it was written, and continues to learn. It is never written again;
+//! a new version gets a new file.
 
 use feamoe::demo::{LendingStream, SCHEMA, write_csv};
 use feamoe::rows::{Records, Source};
@@ -8,8 +8,8 @@ use feamoe::schema::Schema;
 use feamoe::training::Trainer;
 use feamoe_tests::{repository_file, without_card};
 
-/// Rows of the demo's stream that it has learned from, and how many of them its encoder was fitted
-/// on.
+/// The rows of the demo's stream that the run has learned from. The encoder was fitted on a part of
+/// them.
 const ROWS: usize = 400;
 
 fn rows(from: usize, count: usize) -> Records {
@@ -24,7 +24,7 @@ fn the_golden_checkpoint_gives_its_model_and_learns_on() {
     let read = |name: &str| std::fs::read(repository_file(&format!("tests/golden/{name}"))).unwrap();
     let mut trainer = Trainer::from_bytes(&read("run-v12.ckpt")).unwrap();
     assert_eq!((trainer.rows(), trainer.counts().read), (ROWS as u64, ROWS as u64));
-    // The card says what this version measures.
+    // The card states what this version measures, so it is not compared.
     assert!(without_card(trainer.model().unwrap().bytes.as_slice()) == without_card(&read("run-v12.feamoe")));
 
     trainer.learn_all(&mut rows(ROWS, 300)).unwrap();
@@ -33,7 +33,7 @@ fn the_golden_checkpoint_gives_its_model_and_learns_on() {
     trainer.model().unwrap();
 }
 
-/// What an earlier version wrote stands for a state that this one does not have.
+/// A checkpoint of an earlier version describes a state that this version does not have.
 #[test]
 fn a_checkpoint_of_an_earlier_version_is_refused_by_its_number() {
     for version in 4..12 {
@@ -48,8 +48,8 @@ fn a_checkpoint_of_an_earlier_version_is_refused_by_its_number() {
     }
 }
 
-/// How the golden files were made: `cargo test -p feamoe-tests golden_checkpoint:: -- --ignored`
-/// writes those of a new version, and refuses to replace any.
+/// Writes the golden files of a new version, and refuses to replace any: `cargo test -p
+/// feamoe-tests golden_checkpoint:: -- --ignored`.
 #[test]
 #[ignore = "writes the golden files of a new version"]
 fn write_the_files_of_a_new_version() {

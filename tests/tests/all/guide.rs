@@ -1,22 +1,22 @@
-//! The guide: every command in it works, and prints what stands there.
+//! Every command in the guide works and prints the output shown there.
 //!
-//! The pages run in the order of `docs/SUMMARY.md`, in one folder. `$ feamoe ... | head -3` takes
-//! the first lines, `| tail -3` the last. `FEAMOE_OVERWRITE_GUIDE=1` writes what the commands print
-//! into the pages.
+//! The pages run in the order of `docs/SUMMARY.md`, in one folder. `$ feamoe ... | head -3` shows
+//! the first lines, `| tail -3` the last. `FEAMOE_OVERWRITE_GUIDE=1` writes the output of the
+//! commands into the pages.
 
 use std::fmt::Write as _;
 
 use feamoe_tests::command::Folder;
 use feamoe_tests::repository_file;
 
-/// What begins a block of commands with their output.
+/// The line that begins a block of commands with their output.
 const BEGIN: &str = "```console\n";
 const END: &str = "```\n";
 
-/// The picture of the front page is what the guide's explanation draws.
+/// The picture on the front page, which the guide's explanation draws.
 const PICTURE: &str = "docs/images/why.svg";
 
-/// Returns the pages of the guide, in their order.
+/// Returns the pages of the guide in order.
 fn pages() -> Vec<String> {
     let summary = std::fs::read_to_string(repository_file("docs/SUMMARY.md")).unwrap();
     let links = summary.lines().filter_map(|line| line.split_once("](")?.1.strip_suffix(')'));
@@ -26,7 +26,7 @@ fn pages() -> Vec<String> {
     pages
 }
 
-/// Runs a command line of the guide and returns what it prints, with the errors of one that fails.
+/// Runs a command line of the guide. Returns its output, followed by its errors if it fails.
 fn output(folder: &Folder, line: &str) -> String {
     let (command, filter) = line.split_once(" | ").map_or((line, None), |(command, filter)| (command, Some(filter)));
     let words: Vec<&str> = command.split_whitespace().collect();
@@ -49,7 +49,7 @@ fn output(folder: &Folder, line: &str) -> String {
     })
 }
 
-/// Leaves out what differs from run to run: speed, memory, and what a new key brings about.
+/// Removes what differs between runs: speed, memory, and hashes of new keys.
 fn masked(text: &str) -> String {
     let is_number = |word: &str| word.trim_start_matches('(').trim_end_matches(',').parse::<f64>().is_ok();
     let is_hash = |word: &str| {
@@ -106,7 +106,7 @@ fn every_command_of_the_guide_prints_what_stands_there() {
     assert!(different.is_empty(), "(now, page), FEAMOE_OVERWRITE_GUIDE=1 writes the pages: {different:#?}");
 }
 
-/// Every link of the guide, of the front page and of what it leads to is of a file that is there.
+/// Every link of the guide, of the front page and of the pages it links to names an existing file.
 #[test]
 fn links_lead_somewhere() {
     let others =

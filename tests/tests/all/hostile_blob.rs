@@ -1,4 +1,4 @@
-//! Whatever the bytes, `load` returns a model or an error; what loads can score and explain any
+//! `load` returns a model or an error for any bytes, and a loaded model can score and explain any
 //! record.
 
 use feamoe_engine::error::{FrameError as F, LoadError, LoadErrorKind as K};
@@ -13,7 +13,7 @@ use feamoe_testkit::content::{Content, FeatureContent};
 use feamoe_testkit::explain_into;
 use feamoe_testkit::generate::{Cell, Draw, Recipe, draw_cell, fill};
 
-/// The capacity of this file's build.
+/// The capacity of the models in this file.
 const FEATURES: usize = 4;
 const EXPERTS: usize = 4;
 
@@ -21,8 +21,8 @@ fn load(bytes: &[u8]) -> Result<Model<'_, FEATURES, EXPERTS>, LoadError> {
     Model::load(bytes)
 }
 
-/// Returns why a blob is refused, the same whether its values are used in place or copied from an
-/// odd address.
+/// Returns why a blob is refused. The reason is the same if the values are used in place and if
+/// they are copied from an odd address.
 #[track_caller]
 fn refusal(bytes: &Bytes) -> LoadError {
     let found = load(bytes.as_slice());
@@ -33,12 +33,12 @@ fn refusal(bytes: &Bytes) -> LoadError {
     error
 }
 
-/// The blob, `shift` bytes from the start.
+/// Returns the blob at an offset of `shift` bytes.
 fn at_an_odd_address(bytes: &Bytes, shift: usize) -> Bytes {
     Bytes::new(&[&[0; 4][..shift], bytes.as_slice()].concat())
 }
 
-/// CRC-32 (ISO-HDLC), bit by bit: the specification, not the engine's code.
+/// CRC-32 (ISO-HDLC) bit by bit, written from the specification and not from the engine's code.
 fn crc32(bytes: impl IntoIterator<Item = u8>) -> u32 {
     let step = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
     !bytes.into_iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(byte), |crc, _| step(crc)))
@@ -63,7 +63,7 @@ fn floats(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-/// A blob written by hand from the drawing in `feamoe_engine::format`, each part free to be wrong.
+/// A blob written by hand from the drawing in `feamoe_engine::format`. Each part can be wrong.
 #[derive(Clone)]
 struct Draft {
     magic: [u8; 4],
@@ -73,7 +73,7 @@ struct Draft {
     kinds: Vec<u8>,
     /// Encoded, in the order of the flags.
     sections: Vec<u8>,
-    /// `None`: as many zeros as it takes.
+    /// `None` adds as many zeros as needed.
     padding: Option<Vec<u8>>,
     values: Vec<u8>,
     after: Vec<u8>,
@@ -121,7 +121,7 @@ impl Draft {
     }
 }
 
-/// Puts a right header before a payload.
+/// Prepends a correct header to a payload.
 fn seal(magic: [u8; 4], version: u16, flags: u16, payload: &[u8]) -> Bytes {
     let mut bytes = magic.to_vec();
     bytes.extend(version.to_le_bytes());
@@ -144,8 +144,8 @@ fn kind(kind: Kind) -> Vec<u8> {
 
 const NUMBER: Kind = Kind::Number { transform: Transform::Identity, low: -1.0, high: 3.0, centre: 0.5, bins: 3 };
 
-/// Three experts (so that rows have padding lanes), a number of three bins, a category of two
-/// levels.
+/// Three experts (so that weight rows have padding lanes), a number with three bins, and a category
+/// with two levels.
 fn small() -> Content {
     let feature = |name: &str, kind, levels: &[&str]| FeatureContent {
         name: name.to_owned(),
@@ -169,26 +169,26 @@ fn small() -> Content {
     }
 }
 
-/// Encodes a changed small model.
+/// Encodes the small model after a change.
 fn changed(change: impl FnOnce(&mut Content)) -> Bytes {
     let mut content = small();
     change(&mut content);
     content.to_bytes(false)
 }
 
-/// Encodes a changed draft of the small model.
+/// Encodes the draft of the small model after a change.
 fn redrafted(change: impl FnOnce(&mut Draft)) -> Bytes {
     let mut draft = Draft::of(&small());
     change(&mut draft);
     draft.seal()
 }
 
-/// Where the values of the small model's draft start.
+/// Returns where the values of the small model's draft start.
 fn values_at(bytes: &Bytes) -> usize {
     bytes.as_slice().len() - 4 * (10 * stride(3) + 2)
 }
 
-/// Where the small model's first kind starts.
+/// Returns where the small model's first kind starts.
 fn first_kind() -> usize {
     HEADER_BYTES + Draft::of(&small()).description.len()
 }
@@ -218,7 +218,7 @@ fn accepts_what_is_right() {
     assert_eq!(kinds, [NUMBER, Kind::Category { levels: 2 }]);
 }
 
-/// The small model, as it is or with every section there is.
+/// The small model as it is, or with every optional section.
 fn with_all_sections(all: bool) -> Bytes {
     let mut content = small();
     if all {
@@ -380,7 +380,7 @@ fn rejects_a_calibration_of_other_rows_or_out_of_range() {
     }
 }
 
-/// Records of the small model: an age and a code.
+/// Encodes records of the small model: an age and a code.
 fn background(records: &[(f32, u16)]) -> Vec<u8> {
     records.iter().flat_map(|(age, code)| [&age.to_le_bytes()[..], &code.to_le_bytes()].concat()).collect()
 }
@@ -393,7 +393,7 @@ fn with_background(section: &[u8]) -> Bytes {
     })
 }
 
-/// Where the section's bytes start, in a small model of up to 127 bytes of it.
+/// Where the bytes of the section start, in a small model whose section has at most 127 bytes.
 fn section_at() -> usize {
     first_kind() + Draft::of(&small()).kinds.len() + 1
 }
@@ -413,7 +413,7 @@ fn a_background_is_read_as_it_was_written() {
         fill(&mut expected, &[Cell::Number(age), level]).unwrap();
         assert_eq!((found.terms(), found.notes()), (expected.terms(), expected.notes()), "{row}");
     }
-    // Past the end the record is left alone, and so is another model's.
+    // A row past the end, or a background record of another model, leaves the record unchanged.
     let other = load(bytes.as_slice()).unwrap();
     for row in [5, 6, usize::MAX / 2, usize::MAX] {
         let error = RecordError::NoBackgroundRow { found: row, rows: 5 };
@@ -526,7 +526,7 @@ fn a_misaligned_blob_is_copied() {
     let count = Model::<FEATURES, EXPERTS>::values_needed(bytes.as_slice()).unwrap();
     for shift in 0..4 {
         let shifted = at_an_odd_address(&bytes, shift);
-        // Longer than needed: what is past the values is left alone.
+        // A memory longer than needed: the part after the values is unchanged.
         let mut memory = vec![7.0; count + 1];
         let copied = Model::<FEATURES, EXPERTS>::load_into(&shifted.as_slice()[shift..], &mut memory).unwrap();
         assert_eq!(copied.score(&copied.record()), in_place.score(&record));
@@ -646,7 +646,8 @@ fn rejects_a_name_that_stands_twice() {
         })
     };
     assert!(load(named(["yes", "age", "sex", "f", "m"]).as_slice()).is_ok());
-    // The outcome, a feature and a level may share a name: nothing looks one up among the others.
+    // The outcome, a feature and a level may share a name: each is looked up only among its own
+    // kind.
     assert!(load(named(["f", "f", "m", "f", "m"]).as_slice()).is_ok());
     assert_eq!(refusal(&named(["yes", "age", "age", "f", "m"])).kind, K::DuplicateFeature);
     assert_eq!(refusal(&named(["yes", "age", "sex", "m", "m"])).kind, K::DuplicateLevel { feature: 1 });
@@ -736,7 +737,7 @@ fn rejects_values_that_are_not_finite_and_says_where() {
 
 #[test]
 fn rejects_padding_that_is_not_zero() {
-    // Lanes 6 and 7 of each row, one negative zero among them.
+    // Lanes 6 and 7 of each weight row; one value is negative zero.
     for row in 0..10 {
         for (lane, value) in [(6, 1.0_f32), (7, -0.0)] {
             let index = row * stride(3) + lane;
@@ -768,13 +769,14 @@ fn rejects_logits_that_could_overflow() {
     for bytes in [
         changed(|content| content.bias[0] = past),
         changed(|content| content.rows[5 * stride(3)] = -past),
-        // A linear row on a range of no width: its scale is always 0, its dot products are not.
+        // A linear weight row on a range of width 0: its scale is always 0, its dot products are
+        // not.
         changed(|content| {
             content.features[0].kind = range(1.0, 1.0, 1.0);
             content.rows[0] = past;
         }),
         changed(|content| content.features[0].kind = range(0.0, 1e30, 0.0)),
-        // No weight on an infinite scale: 0 * infinity.
+        // Zero weights on an infinite scale: 0 * infinity.
         changed(|content| {
             content.features[0].kind = range(f32::MIN, 0.0, f32::MAX);
             content.rows[..stride(3)].fill(0.0);
@@ -785,7 +787,8 @@ fn rejects_logits_that_could_overflow() {
     assert!(load(changed(|content| content.bias[0] = 0.5 * MAX_REACH).as_slice()).is_ok());
 }
 
-/// Loads bytes that may be anything; what loads must score and explain records of every sort.
+/// Loads arbitrary bytes. If they load, the model must score and explain all sorts of records.
+/// Returns whether they load.
 fn attack(bytes: &Bytes, draw: &mut Draw) -> bool {
     let Ok(model) = load(bytes.as_slice()) else { return false };
     let mut attribution = Attribution::new();
@@ -825,8 +828,8 @@ fn survives_random_bytes() {
     }
 }
 
-/// Payloads damaged and sealed again, so that the decoder and what comes after it are attacked, not
-/// the checksum.
+/// Damaged payloads get a correct checksum, so that the decoder and the checks after it are
+/// attacked.
 #[test]
 fn survives_damaged_payloads_under_a_right_checksum() {
     let mut draw = Draw::new(12);
@@ -865,7 +868,7 @@ fn survives_damaged_payloads_under_a_right_checksum() {
     assert!(loaded > 1_000, "too few of the damaged blobs get past the reader to attack what follows: {loaded}");
 }
 
-/// Numbers as large, as small and as odd as an f32 can be, in every place that holds one.
+/// Every place that holds a number takes the largest, smallest and oddest f32.
 #[test]
 fn survives_extreme_numbers() {
     const EXTREMES: [f32; 12] =

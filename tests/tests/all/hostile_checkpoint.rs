@@ -1,5 +1,5 @@
-//! Whatever the bytes, reading a checkpoint gives a run that can be resumed, or an error that
-//! says what is wrong and what to do.
+//! Reading a checkpoint, whatever its bytes, gives a run that can be resumed, or an error that says
+//! what is wrong and what to do.
 
 use std::borrow::Cow;
 use std::fs;
@@ -39,7 +39,7 @@ fn options(warmup: usize) -> Options {
     Options { encoder: encoder::Options { warmup, bins: 3 }, window: 4, ..Options::new(learner.check().unwrap()) }
 }
 
-/// A checkpoint of 24 rows: of a run still at its start, or learning.
+/// A checkpoint of 24 rows; depending on `warmup`, the run is still at its start or learning.
 fn small(warmup: usize) -> Vec<u8> {
     of_rows(24, warmup)
 }
@@ -60,7 +60,8 @@ fn of_schema(schema: &str, rows: u32, options: &Options) -> Vec<u8> {
     run.checkpoint().to_bytes().unwrap()
 }
 
-/// Of the three stages: before the first draft, with one, and once the model learns.
+/// Checkpoints of the three stages: before the first draft, with a draft, and once the model
+/// learns.
 fn all_stages() -> [Vec<u8>; 3] {
     [small(100), of_rows(110, 1_000), small(20)]
 }
@@ -70,12 +71,12 @@ fn refusal(bytes: &[u8]) -> E {
     Checkpoint::from_bytes(bytes).err().expect("a hostile checkpoint was read")
 }
 
-/// Places in a payload, spread over all of it where there are many.
+/// Returns positions in a payload, at most about 1,000 and spread over all of it.
 fn places(payload: &[u8]) -> impl Iterator<Item = usize> + use<> {
     (0..payload.len()).step_by((payload.len() / 1_000).max(1))
 }
 
-/// Goes on with whatever was read; errors are fine.
+/// Resumes a checkpoint; errors are fine.
 fn resume(checkpoint: Checkpoint<'_>, input: &Input) {
     let run =
         training::resume(checkpoint, std::slice::from_ref(input), ResumeFrom::Same, None, &mut training::unwatched);
@@ -85,7 +86,7 @@ fn resume(checkpoint: Checkpoint<'_>, input: &Input) {
     }
 }
 
-/// With itself, and with the state that it was made of, on either side.
+/// Merges a damaged state with itself, and with the state it was made from, in either order.
 #[test]
 fn whatever_is_read_is_merged_or_refused() {
     let first = small(20);
@@ -106,7 +107,7 @@ fn whatever_is_read_is_merged_or_refused() {
                     let shards = shards.map(Clone::clone);
                     let Ok(united) = Checkpoint::merge(&shards, &merging) else { continue };
                     merged += 1;
-                    // Counts that are at their limit add up to more.
+                    // The sum of counts near their limit may be too large.
                     match united.to_bytes() {
                         Ok(bytes) => assert!(Checkpoint::from_bytes(&bytes).is_ok()),
                         Err(error) => assert!(matches!(error, E::Number { .. }), "{error}"),
@@ -145,7 +146,7 @@ fn rejects_every_truncation() {
 #[test]
 fn rejects_every_flipped_bit() {
     for mut bytes in all_stages() {
-        // Each bit of a small one.
+        // Each bit of a small checkpoint.
         let in_header = 0..8 * HEADER_BYTES;
         let in_payload = (8 * HEADER_BYTES..8 * bytes.len()).step_by((bytes.len() / 4_000).max(1));
         for bit in in_header.chain(in_payload) {
@@ -199,17 +200,18 @@ fn content_with_the_right_hash_is_refused_or_can_be_gone_on_with() {
 
 #[test]
 fn lengths_are_never_trusted_with_memory() {
-    // The largest number, as postcard writes it, in the place of each byte: wherever a length
-    // stands, it is enormous.
+    // The largest number, in postcard's encoding, replaces each byte: every length becomes
+    // enormous.
     let largest = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
-    // As much as fits twice into the memory of no machine, but once into that of some.
+    // A terabyte: some machines can reserve it once, none can twice.
     let terabyte = [0x80, 0x80, 0x80, 0x80, 0x80, 0x20];
     for bytes in all_stages() {
         let payload = &bytes[HEADER_BYTES..];
         for at in places(payload) {
             for length in [&largest[..], &terabyte] {
                 let hostile = [&payload[..at], length, &payload[at + 1..]].concat();
-                // Where it was no length it may be read; what matters is that this returns.
+                // If the byte was no length, the checkpoint may be readable; the call only has to
+                // return.
                 let _ = Checkpoint::from_bytes(&sealed(&hostile));
             }
         }
@@ -229,7 +231,7 @@ fn rejects_parts_of_different_runs() {
         let bytes = small(20);
         let mut checkpoint = Checkpoint::from_bytes(&bytes).unwrap();
         change(&mut checkpoint);
-        // What could not be read is not written.
+        // Anything that could not be read is not written either.
         match checkpoint.to_bytes() {
             Err(E::Contradictory { part }) => part,
             other => unreachable!("{other:?}"),
@@ -298,7 +300,7 @@ fn the_command_says_which_file_what_and_what_to_do() {
     assert!(endless.starts_with("/dev/zero: found the first bytes [00, 00, 00, 00], expected"), "{endless}");
     let missing = folder.refusal(&["update", "none", "lending.csv", "-o", "m.feamoe"]);
     assert_eq!(missing, "cannot read none: No such file or directory (os error 2)");
-    // A model's reader says what a checkpoint is.
+    // A command that expects a model names a checkpoint as one.
     folder.write("run.ckpt", &good);
     for command in [&["inspect", "run.ckpt"][..], &["compare", "run.ckpt", "run.ckpt", "lending.csv"]] {
         let refused = folder.refusal(command);
@@ -309,7 +311,7 @@ fn the_command_says_which_file_what_and_what_to_do() {
     }
 }
 
-/// States of runs with all that a run can have, at small sizes.
+/// States of runs with every optional part, at small sizes.
 fn varied() -> Vec<Vec<u8>> {
     let learner = || LearnerOptions::default().experts(2).growth(Growth { every: 10, ..Growth::NONE });
     let all = Measure::ALL.into_iter().fold(learner(), |options, measure| options.target(measure, 0.1));
@@ -327,7 +329,7 @@ fn varied() -> Vec<Vec<u8>> {
     states
 }
 
-/// Puts what a reader would not expect in one place of a payload: a count, or a float.
+/// Writes an unexpected count or float into one place of a payload.
 fn damage(draw: &mut Draw, payload: &mut Vec<u8>) {
     let at = draw.below(payload.len());
     let count = [
@@ -359,7 +361,7 @@ fn damage(draw: &mut Draw, payload: &mut Vec<u8>) {
     payload.splice(at..(at + old).min(payload.len()), new);
 }
 
-/// Resumes damaged states, goes on with those that can be read; returns how many these are.
+/// Resumes damaged states, continues those that can be read, and returns their number.
 fn resume_damaged(mutants: u64) -> u64 {
     let states = varied();
     let mut draw = Draw::new(18);
@@ -383,7 +385,7 @@ fn damage_with_the_right_hash_never_panics() {
     assert!(read > 1_000, "{read}");
 }
 
-/// `cargo test --workspace --test all -- --ignored hostile_checkpoint::many`: 4 minutes.
+/// Takes 4 minutes: `cargo test --workspace --test all -- --ignored hostile_checkpoint::many`.
 #[test]
 #[ignore = "minutes"]
 fn many_damaged_states_never_panic() {

@@ -1,5 +1,5 @@
-//! Individual unfairness is what scoring the changed records tells: checked against files in which
-//! the protected column was rewritten.
+//! Individual unfairness equals what scoring changed records shows: it is checked with files in
+//! which the protected column was rewritten.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use serde_json::Value;
 const ROWS: usize = 6_000;
 const COLUMNS: [&str; 4] = ["sex", "race", "zone", "income"];
 
-/// A listed attribute, an open one with two privileged values, and one coded as numbers.
+/// A listed attribute, an open one with two privileged values, and one coded with numbers.
 const SCHEMA: &str = "
 [target]
 column = \"approved\"
@@ -37,7 +37,7 @@ columns = [\"sex\", \"race\"]
 /// The privileged values of each protected column, in the order of the schema.
 const PRIVILEGED: [&[&str]; 3] = [&["m"], &["w", "v"], &["1"]];
 
-/// Records that differ in their chances by each protected column; some values are missing.
+/// Records whose chances depend on each protected column; some values are missing.
 fn records(seed: u64) -> Vec<[String; 5]> {
     let mut draw = Draw::new(seed);
     (0..ROWS)
@@ -62,14 +62,14 @@ fn csv(records: &[[String; 5]]) -> String {
     text
 }
 
-/// Decisions on the records, as `feamoe score` writes them.
+/// The decisions that `feamoe score` writes for the records.
 fn decisions(folder: &Folder, records: &[[String; 5]]) -> Vec<bool> {
     folder.write("rewritten.csv", csv(records));
     let scores = folder.run(&["score", "m.feamoe", "rewritten.csv"]).done();
     scores.lines().skip(1).map(|line| line.split(',').nth(2) == Some("1")).collect()
 }
 
-/// The records behind a share.
+/// Returns the number of records behind a share.
 fn count(share: &Value, rows: usize) -> usize {
     (share.as_f64().unwrap() * rows as f64).round() as usize
 }
@@ -118,7 +118,7 @@ fn the_share_is_that_of_decisions_that_change_in_a_rewritten_file() {
     }
     let expected = unfair.iter().filter(|unfair| **unfair).count();
     assert_eq!(count(&report["individual_unfairness"], ROWS), expected);
-    // The intersection has gaps, but no column to change.
+    // The intersection has gaps but no column that could be changed.
     let [.., intersection] = &report["attributes"].as_array().unwrap()[..] else { unreachable!() };
     assert!(intersection["attribute"].as_str().unwrap().contains(" & "), "{intersection}");
     assert!(intersection.get("individual_unfairness").is_none(), "{intersection}");
@@ -130,7 +130,7 @@ fn the_order_of_the_rows_does_not_matter() {
     folder.write("train.csv", csv(&records(1)));
     folder.write("s.toml", SCHEMA);
     let _ = folder.run(&["train", "train.csv", "--schema", "s.toml", "-o", "m.feamoe"]).done();
-    // One group comes last, or first; of the numbers too.
+    // One group comes last, or first, and so does one of the numbers.
     let mut sorted = records(2);
     sorted.sort_by_key(|record| (record[1] == "a", record[2] == "3"));
     let shares = |records: &[[String; 5]]| {
@@ -161,8 +161,8 @@ fn a_column_that_the_model_does_not_see_changes_no_decision() {
     assert!(text.contains("rows: not a feature, so no decision depends on it directly"), "{text}");
 }
 
-/// The price that the paper names, against none: fewer decisions depend on a protected column, at
-/// hardly any accuracy.
+/// The weight that the paper names makes fewer decisions depend on a protected column, at hardly
+/// any loss of accuracy.
 #[test]
 fn a_price_on_unfair_decisions_makes_them_rarer() {
     let folder = Folder::new();
@@ -183,8 +183,8 @@ fn a_price_on_unfair_decisions_makes_them_rarer() {
     let (priced, priced_seen, accuracy) = judged("0.4");
     assert!(priced < 0.7 * free, "{priced}, free {free}");
     assert!(accuracy > free_accuracy - 0.03, "{accuracy}, free {free_accuracy}");
-    // What was seen while learning is what the model then does: the last 1,000 rows, by the
-    // deciding average.
+    // The share in the last 1,000 rows of training, by the averaged weights that decide, is close
+    // to the share of the final model.
     assert!((free_seen - free).abs() < 0.08 && (priced_seen - priced).abs() < 0.08, "{free_seen} {priced_seen}");
 
     let train = |options: &[&str]| {
@@ -195,14 +195,14 @@ fn a_price_on_unfair_decisions_makes_them_rarer() {
     let (not_asked, plain) = train(&[]);
     assert_eq!(not_asked, None);
     assert!(train(&["--individual", "0"]).1 == plain, "counting changes nothing");
-    // Over rows in memory the flips are found anew from what is kept of them.
+    // With rows in memory, the changed records are computed again from the stored ones.
     let shuffled = ["--shuffle", "--epochs", "2"];
     let (counted, model) = train(&[&shuffled[..], &["--individual", "0"]].concat());
     assert!(counted.unwrap() > 0.1 && model == train(&shuffled).1);
 }
 
-/// FEAMOE, A.10: an expert after so many unfair records, each M of them, and none where no decision
-/// can depend on a protected column.
+/// FEAMOE, A.10: after every M unfair records an expert is added, and none if no decision can
+/// depend on a protected column.
 #[test]
 fn unfair_records_call_for_an_expert() {
     const EVERY: f64 = 200.0;
@@ -218,7 +218,7 @@ fn unfair_records_call_for_an_expert() {
     let added: Vec<&Value> =
         report["events"].as_array().unwrap().iter().filter(|event| event["event"] == "expert added").collect();
     assert!(added.iter().all(|event| event["cause"] == "unfair"), "{added:?}");
-    // The last unfair records may not have come to so many.
+    // The last unfair records may be fewer than M.
     let unfair = report["prequential"]["individual_unfairness"].as_f64().unwrap() * ROWS as f64;
     assert_eq!(added.len(), (unfair / EVERY) as usize, "{unfair} unfair records");
     assert!(added.len() > 2);

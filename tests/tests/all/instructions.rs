@@ -1,11 +1,12 @@
-//! Promise: no workload takes over 3 % more instructions than `tests/instructions.toml` says, nor
-//! as many fewer: then the file is written anew, and the next change is measured from there.
+//! Promise: the instructions of each workload differ by at most 3 % from `tests/instructions.toml`.
+//! A larger saving also fails: the file is then written again, so that the next change is measured
+//! from there.
 //!
-//! `cargo test --workspace --test all -- --ignored instructions:: --show-output`; callgrind counts
-//! what runs in the release build. Only the program's own instructions count: those of the C
-//! library, such as its copying, differ between processors. One thread, no environment. With
-//! another compiler or processor than the file's, or without valgrind, it says that it is skipped.
-//! `FEAMOE_OVERWRITE_INSTRUCTIONS=1` writes the file.
+//! Run with `cargo test --workspace --test all -- --ignored instructions:: --show-output`.
+//! callgrind counts the release build on one thread with an empty environment. Only the program's
+//! own instructions count: those of the C library, such as copying, differ between processors. With
+//! another compiler or processor than the file's, or without valgrind, the test says that it is
+//! skipped. `FEAMOE_OVERWRITE_INSTRUCTIONS=1` writes the file.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -21,12 +22,12 @@ use serde::{Deserialize, Serialize};
 
 const OVERWRITE: &str = "FEAMOE_OVERWRITE_INSTRUCTIONS";
 const FILE: &str = "tests/instructions.toml";
-/// Largest change of a count, as a share of the baseline's.
+/// Largest change of a count, as a share of the baseline.
 const TOLERANCE: f64 = 0.03;
 
 /// Workloads of the engine: see `tests/testkit/examples/instructions.rs`.
 const ENGINE: [&str; 7] = ["load", "score", "integer-score", "frozen", "path", "exact", "recourse"];
-/// Commands of the trainer, which read and write files of one folder, in this order.
+/// Commands of the trainer, which read and write files in one folder, in this order.
 const TRAINER: [(&str, &[&str]); 4] = [
     ("one-expert", &["train", "rows.csv", "--schema", "schema.toml", "--experts", "1", "-o", "one.feamoe"]),
     ("mixture", &["train", "rows.csv", "--schema", "schema.toml", "-o", "mixture.feamoe"]),
@@ -35,7 +36,7 @@ const TRAINER: [(&str, &[&str]); 4] = [
 ];
 const ROWS: usize = 6_000;
 
-/// The committed counts, and what they depend on beside the code.
+/// The committed counts, with everything they depend on except the code.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Baseline {
@@ -74,7 +75,7 @@ fn no_workload_takes_more_instructions() {
     );
 }
 
-/// Returns why nothing can be counted and compared here.
+/// Returns the reason why counts cannot be compared here, if any.
 fn obstacle(baseline: Option<&Baseline>, rustc: &str, cpu: &str) -> Option<String> {
     if !Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success()) {
         return Some("instructions are not counted: no valgrind (setup.sh --all brings it)".to_owned());
@@ -89,7 +90,7 @@ fn rustc() -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// What code is chosen by, when compiled and when run.
+/// Returns what selects the code when compiling and when running.
 fn cpu() -> String {
     #[cfg(target_arch = "x86_64")]
     let more = if std::arch::is_x86_feature_detected!("avx2") { " with AVX2" } else { " without AVX2" };
@@ -101,7 +102,7 @@ fn cpu() -> String {
 fn count_all() -> BTreeMap<String, u64> {
     let built = |build: CargoBuild, name| executable(build.arg("--locked").release(), name);
     let engine = built(CargoBuild::new().package("feamoe-testkit").example("instructions"), "instructions");
-    // As other checks build it, which then find it built.
+    // Built as in other checks, so that the build is reused.
     let trainer = built(CargoBuild::new().package("feamoe"), "feamoe");
     let folder = Folder::new();
     folder.write("rows.csv", lending(1, ROWS));
@@ -112,7 +113,7 @@ fn count_all() -> BTreeMap<String, u64> {
     of_engine.into_iter().chain(of_trainer).collect()
 }
 
-/// Runs a program under callgrind; returns the number of its own instructions.
+/// Runs a program under callgrind. Returns the number of its own instructions.
 fn count(folder: &Folder, options: &[&str], program: &Path, arguments: &[&str]) -> u64 {
     let mut command = Command::new("valgrind");
     command.args(["--quiet", "--tool=callgrind", "--callgrind-out-file=counts", "--compress-strings=no"]);
@@ -126,7 +127,7 @@ fn count(folder: &Folder, options: &[&str], program: &Path, arguments: &[&str]) 
 }
 
 /// Returns the sum of the costs that callgrind's profile states for the functions of a program,
-/// without what they call in other objects.
+/// without their calls into other objects.
 fn own_instructions(profile: &str, program: &Path) -> u64 {
     let (mut sum, mut is_own) = (0, false);
     let mut lines = profile.lines();
@@ -134,7 +135,7 @@ fn own_instructions(profile: &str, program: &Path) -> u64 {
         if let Some(object) = line.strip_prefix("ob=") {
             is_own = Path::new(object) == program;
         } else if line.starts_with("calls=") {
-            // What the callee costs in all.
+            // Skips the total cost of the callee.
             lines.next();
         } else if is_own && line.starts_with(|c: char| c.is_ascii_digit()) {
             sum += line.split(' ').nth(1).map_or(0, |cost| cost.parse::<u64>().unwrap());
@@ -143,7 +144,7 @@ fn own_instructions(profile: &str, program: &Path) -> u64 {
     sum
 }
 
-/// Returns a table of all workloads, and a line for each that is off.
+/// Returns a table of all workloads, and a line for each that differs too much.
 #[allow(clippy::cast_precision_loss)] // far below 2^53
 fn compare(baseline: &BTreeMap<String, u64>, found: &BTreeMap<String, u64>) -> (String, Vec<String>) {
     let mut table = String::new();

@@ -1,5 +1,5 @@
-//! Integer weights against the model they come from, and against their own slow twin in f64:
-//! scores, explanations, numbers without floats; and what the reader refuses.
+//! Compares integer weights with the model they come from and with their own slow twin in f64:
+//! scores, explanations and numbers without floats. Also what the reader refuses.
 
 use feamoe::judge::loss::loss_on_data;
 use feamoe::model::{AlignedBytes, HostIntegerModel, HostModel};
@@ -19,7 +19,7 @@ use feamoe_tests::{data_file, repository_file};
 
 const MODELS: u64 = 300;
 const RECORDS: usize = 60;
-/// Units of p, of gates and log-odds.
+/// Units of p, and of gates and log-odds.
 const P: f64 = 4_294_967_296.0;
 const ONE: f64 = 65_536.0;
 
@@ -32,8 +32,8 @@ fn set<const N: usize>(record: &mut Record<'_, N>, cells: &[Cell]) {
     }
 }
 
-/// Draws records whose numbers a fixed-point unit tells from the bin edges beside them: others may
-/// take the neighbouring bin.
+/// Draws records whose numbers differ in fixed point from the nearest bin edges; otherwise they
+/// might fall into the neighbouring bin. Replaces other numbers by missing values.
 fn told_apart(content: &Content, seed: u64, count: usize) -> Vec<Vec<Cell>> {
     let mut drawn = records(content, seed, count);
     for cells in &mut drawn {
@@ -52,7 +52,7 @@ fn told_apart(content: &Content, seed: u64, count: usize) -> Vec<Vec<Cell>> {
     drawn
 }
 
-/// Reads an integer blob back to the weights that it stands for.
+/// Returns the model with the float weights that an integer blob represents.
 fn dequantized(float: &Content, blob: &AlignedBytes, model: &Integer<'_>) -> Content {
     let format = model.format();
     let stride = float.bias.len();
@@ -99,7 +99,7 @@ fn dequantized(float: &Content, blob: &AlignedBytes, model: &Integer<'_>) -> Con
     content
 }
 
-/// What a model of a seed and its integer copy are compared on.
+/// Compares the model of a seed with its integer copy on records drawn for it.
 fn compare(recipe: Recipe, seed: u64, width: Width, mut check: impl FnMut(&Content, &Content, &[Cell], &Why)) {
     let content = recipe.content(seed);
     let bytes = quantize(&aligned(&content.to_bytes(true)), width).unwrap();
@@ -115,11 +115,11 @@ fn compare(recipe: Recipe, seed: u64, width: Width, mut check: impl FnMut(&Conte
     }
 }
 
-/// The tables err by 4e-5 of a gate weight or an expert at most; the rest is for roundings of sums
-/// and of the numbers' scales.
+/// The tables have an error of at most 4e-5 in a gate weight or an expert; the rest is for rounding
+/// in sums and in the scales of numbers.
 const KERNEL: f64 = 1e-4;
-/// Integer weights against the floats they come from, logits within 12: what rounding weights to
-/// 16, and to 8 bits, adds.
+/// Error of integer weights compared with the floats they come from, for logits within 12: what
+/// rounding to 16 and to 8 bits adds.
 const LOSS: [(Width, f64, f64); 2] = [(Width::I16, 1e-4, 1e-3), (Width::I8, 1e-2, 5e-2)];
 
 #[test]
@@ -136,7 +136,7 @@ fn scores_and_explanations_agree_with_the_floats_and_the_slow_twin() {
                     let pairs = [(why.base_value, frozen.base_value), (why.output, frozen.output)];
                     for (found, expected) in pairs.into_iter().chain(why.values.into_iter().zip(frozen.values)) {
                         let error = (f64::from(found) / ONE - expected).abs();
-                        // The output is the sum of up to 16 values.
+                        // The output is the sum of at most 16 values.
                         assert!(error <= 4.0 * log_odds_allowed, "seed {seed}, {width:?}: log-odds err by {error:e}");
                     }
                 }
@@ -152,8 +152,8 @@ fn scores_and_explanations_agree_with_the_floats_and_the_slow_twin() {
     }
 }
 
-/// Models of any reach err in proportion to it, for the sums' bits are shared over it; what is too
-/// large for them is refused.
+/// The error is proportional to the reach of the model, because the bits of a sum cover that reach.
+/// Logits too large for them are refused.
 #[test]
 fn any_model_is_near_its_twin_or_refused() {
     for seed in 0..MODELS {
@@ -179,7 +179,8 @@ fn two_numbers_and_a_category() -> Content {
     })
 }
 
-/// Features that act alike have the same value, and one without weights has none.
+/// Features with the same effect have the same value, and a feature without weights has the value
+/// 0.
 #[test]
 fn values_are_symmetric_and_nothing_adds_nothing() {
     let mut content = two_numbers_and_a_category();
@@ -229,7 +230,7 @@ fn numbers_come_in_without_floats() {
     assert_eq!(other.score(&fixed_point), Err(PredictError::OtherModel));
 }
 
-/// The same integers whatever the build's capacity: by the kernel of whole rows and by that of any.
+/// The build's capacity does not change the integers, although it selects the kernel.
 #[test]
 fn capacity_does_not_change_a_bit() {
     for seed in 0..20 {
@@ -264,7 +265,7 @@ fn refusal(bytes: &[u8]) -> LoadErrorKind {
     Integer::load(AlignedBytes::new(bytes).as_slice()).unwrap_err().kind
 }
 
-/// Changes a blob from the end (values) or at its section, under a right checksum.
+/// Returns a blob changed at its end (the values) or in its section, with a correct checksum.
 fn changed(change: impl FnOnce(&mut [u8], usize)) -> Vec<u8> {
     let mut bytes = small();
     let mut rest = &bytes[HEADER_BYTES..];
@@ -272,7 +273,7 @@ fn changed(change: impl FnOnce(&mut [u8], usize)) -> Vec<u8> {
     for _ in 0..3 {
         rest = postcard::take_from_bytes::<Kind>(rest).unwrap().1;
     }
-    // Past the length of the section.
+    // Skips the length of the section.
     let section = bytes.len() - rest.len() + 1;
     change(&mut bytes, section);
     let header = header(FLAG_INTEGER, &bytes[HEADER_BYTES..]).unwrap();
@@ -299,8 +300,8 @@ fn rejects_what_is_no_integer_weights() {
     for (index, wrong) in [(0, 0), (0, 12), (0, 32), (1, 0), (1, 23), (2, 32)] {
         assert_eq!(refusal(&changed(|bytes, section| bytes[section + index] = wrong)), LoadErrorKind::InvalidFormat);
     }
-    // 3 experts: half a row is 4 lanes, whose last is padding. Behind the bias rows of 8 lanes
-    // follow 6 edges.
+    // With 3 experts half a weight row has 4 lanes, and the last is padding. The bias rows of 8
+    // lanes are followed by 6 edges.
     let rows = 2 * 8 * (6 + 6 + 5);
     let (scales, edges, bias) = (rows + 16, rows + 16 + 24, rows + 16 + 24 + 32);
     for at in [scales - 6, scales - 14, rows - 6, 2, bias - 12] {
@@ -358,8 +359,8 @@ fn weights_of_16_bits_need_an_even_address_and_those_of_8_any() {
     }
 }
 
-/// Memory is part of the contract: a model of the common size, its record, score and attribution
-/// are 3 kB in all on a 32-bit target.
+/// Memory is part of the contract: a model of the common size with its record, score and
+/// attribution takes 3 kB on a 32-bit target.
 #[test]
 fn sizes_are_as_stated() {
     assert_eq!(size_of::<integer::Model<32, 12>>() - size_of::<integer::Model<16, 12>>(), 48 * 16);
@@ -368,7 +369,7 @@ fn sizes_are_as_stated() {
     assert_eq!(size_of::<Attribution<16, 12>>(), size_of::<integer::Score<12>>() + 8 + 4 * 16);
 }
 
-/// On real rows: difference in p, decisions and gaps.
+/// Measures the differences in p, decisions and gaps on real rows.
 #[test]
 fn adult_loses_next_to_nothing() {
     let Some(data) = data_file("adult.test") else { return };

@@ -1,4 +1,4 @@
-//! A target holds for an intersection too: a stream whose labels treat each sex and each race
+//! A target also holds for an intersection. In this stream the labels treat each sex and each race
 //! alike, but not their combinations.
 
 use std::fmt::Write as _;
@@ -9,10 +9,10 @@ use serde_json::Value;
 
 const TRAINING_ROWS: usize = 30_000;
 const TEST_ROWS: usize = 20_000;
-/// The gap asked for.
+/// The target for the gap.
 const TARGET: f64 = 0.05;
-/// A rate of a group of a tenth of the test rows has a standard error of 0.01; so has the learner's
-/// hold on it.
+/// The rate of a group with a tenth of the test rows has a standard error of 0.01, and so has the
+/// learner's control of it.
 const NOISE: f64 = 0.025;
 
 const SCHEMA: &str = "
@@ -30,8 +30,8 @@ as_feature = true
 ";
 const INTERSECTION: &str = "[[intersection]]\ncolumns = [\"sex\", \"race\"]\n";
 
-/// Applications: approval favours men who are w and women who are b, by way of the district they
-/// live in.
+/// Applications. Approval favours men who are w and women who are b, through the district where
+/// they live.
 fn applications(seed: u64, rows: usize) -> String {
     let mut draw = Draw::new(seed);
     let mut uniform = move || draw.between(0.0, 1.0);
@@ -50,7 +50,7 @@ fn applications(seed: u64, rows: usize) -> String {
     text
 }
 
-/// Largest SPD of the attribute.
+/// Returns the largest SPD of the attribute.
 fn largest_spd(evaluation: &Value, attribute: &str) -> f64 {
     let gaps = evaluation["fairness"].as_array().unwrap().iter().filter(|gap| gap["attribute"] == attribute);
     gaps.map(|gap| gap["spd"].as_f64().unwrap().abs()).fold(f64::NAN, f64::max)
@@ -66,7 +66,7 @@ fn a_target_is_held_for_the_groups_of_an_intersection() {
     let judged = |schema: &str| {
         let train = ["train", "train.csv", "--schema", schema, "--fair", &format!("spd={TARGET}"), "-o", "m.feamoe"];
         let report = folder.run(&[&train[..], &["--format", "json"]].concat()).json();
-        // Two attributes of one gap each; the intersection has three.
+        // Two attributes have one gap each, and the intersection has three.
         let evaluate = ["evaluate", "m.feamoe", "test.csv", "--schema", "both.toml", "--format", "json"];
         let evaluation = folder.run(&evaluate).json();
         assert_eq!(evaluation["fairness"].as_array().unwrap().len(), 5);
@@ -90,14 +90,14 @@ fn a_target_is_held_for_the_groups_of_an_intersection() {
     assert!(largest_spd(&both, "sex") < TARGET + NOISE && largest_spd(&both, "race") < TARGET + NOISE, "{both:#}");
 }
 
-/// Combinations are numbered by first appearance: a resumed run must know which came first.
+/// Combinations are numbered by first appearance, so a resumed run must know their order.
 #[test]
 fn a_run_that_goes_on_keeps_the_combinations() {
     let folder = Folder::new();
     let text = applications(3, 10_000);
     let (header, rows) = text.split_once('\n').unwrap();
-    // The first part is longer than what the encoder is fitted on, and has one combination less
-    // than the rest.
+    // The first part is longer than the rows that the encoder is fitted on, and lacks one
+    // combination.
     let (first, rest) = rows.split_at(rows.match_indices('\n').nth(8_000).unwrap().0 + 1);
     let first: Vec<&str> = first.lines().filter(|row| !row.starts_with("f,b")).collect();
     assert!(first.len() > 5_000);

@@ -1,6 +1,6 @@
-//! Promise: an interval of 95 % holds the true value in 95 % of samples, and corrected intervals of
-//! many groups hold all true values in 95 % of samples: simulated, on groups whose true rates are
-//! known.
+//! Promise: a 95 % interval contains the true value in 95 % of samples, and the corrected intervals
+//! of many groups contain all true values in 95 % of samples. Tested by simulation on groups with
+//! known rates.
 
 use feamoe::judge::evaluation::Evaluator;
 use feamoe::rows::Attribute;
@@ -8,17 +8,18 @@ use feamoe::schema::Protected;
 use feamoe_engine::fairness::{Measure, Rates};
 use feamoe_testkit::generate::Draw;
 
-/// Samples for each setting.
+/// Number of samples for each setting.
 const SAMPLES: u64 = 2_000;
 const THRESHOLD: f32 = 0.5;
 
-/// How the records of a group come: decisions by label, and how far the declined ones are away.
+/// How records of a group are drawn: decisions by label, and distances of the declined ones from
+/// the threshold.
 #[derive(Clone, Copy)]
 struct Population {
     base_rate: f32,
     tpr: f32,
     fpr: f32,
-    /// Burdens are uniform from 0 to twice this, distances ten times as large.
+    /// Burdens are uniform from 0 to twice this value; distances are ten times as large.
     burden: f32,
 }
 
@@ -41,7 +42,7 @@ impl Population {
                 evaluator.observe(label, 0.75, &[group]);
             } else {
                 let burden = draw.between(0.0, 2.0 * self.burden);
-                // Below the threshold: what is at it is selected.
+                // Below the threshold, because a score at the threshold is selected.
                 evaluator.observe(label, (THRESHOLD - burden).min(0.499_999), &[group]);
                 evaluator.observe_distance(Some(10.0 * burden), &[group]);
             }
@@ -87,16 +88,17 @@ fn intervals_hold_the_true_value_in_95_percent_of_samples() {
         }
         for (measure, held) in Measure::ALL.iter().zip(held) {
             let coverage = f64::from(held) / SAMPLES as f64;
-            // 2,000 samples are 0.005 off. An interval of a magnitude that is 0 in truth is too
-            // wide: its lower end cannot miss.
+            // The coverage in 2,000 samples has an error of 0.005. An interval of a magnitude whose
+            // true value is 0 is too wide: its lower end cannot miss.
             let most = if *measure == Measure::Eodds { 1.0 } else { 0.967 };
             assert!(coverage > 0.935 && coverage <= most, "{measure:?}, {rows} rows: {coverage}");
         }
     }
 }
 
-/// Nine groups of 100 records like the reference: their plain intervals of one measure exclude
-/// equal treatment in a third of the samples, all corrected ones together in 5 %.
+/// Nine groups of 100 records with the same rates as the reference. Their plain intervals of one
+/// measure exclude equal treatment in a third of the samples, and all corrected ones together in 5
+/// %.
 #[test]
 fn corrected_intervals_hold_all_true_values_at_once() {
     let attribute = attribute(10);

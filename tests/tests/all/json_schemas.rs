@@ -1,5 +1,5 @@
-//! Promise: `feamoe json-schema COMMAND` describes what a command prints as JSON, every key of it
-//! and no other.
+//! Promise: `feamoe json-schema COMMAND` describes every key of the JSON that a command prints, and
+//! no other.
 
 use boon::{Compiler, SchemaIndex, Schemas};
 use feamoe::model::{AlignedBytes, HostModel};
@@ -9,7 +9,7 @@ use feamoe_testkit::generate::Draw;
 use feamoe_tests::command::{Folder, finished, lending};
 use serde_json::{Map, Value};
 
-/// Commands with options that change the keys; each prints JSON.
+/// Commands that print JSON, with options that change the keys.
 const RUNS: [&str; 53] = [
     "train lending.csv --schema lending.toml -o a.feamoe --checkpoint a.ckpt --fair spd=0.05,aod=0.1 --individual 0.4 --grow every=500 --threshold auto:balanced",
     "train moved.csv --schema lending.toml -o b.feamoe --shuffle --epochs 2 --experts 2",
@@ -66,7 +66,7 @@ const RUNS: [&str; 53] = [
     "study --data . --only shapes --runs 1",
 ];
 
-/// Keys whose objects hold what the data name, such as columns: there is no list of their keys.
+/// Keys whose objects have keys taken from the data, such as columns; the schema cannot list them.
 const MAPS: [&str; 10] =
     ["kept", "notes", "gaps", "options", "measures", "ranges", "costs", "steps", "missing_in", "monotone"];
 
@@ -90,12 +90,13 @@ impl Described {
         self.schemas.validate(document, self.index).map_err(|error| format!("{error:#}"))
     }
 
-    /// The document fits; with a key more in any of its objects it does not.
+    /// Asserts that the document fits, and that it does not fit with an additional key in any
+    /// object.
     fn describes(&self, document: &Value, run: &str) {
         self.fits(document).unwrap_or_else(|error| panic!("{run}: {error}"));
         let mut objects = Vec::new();
         find_objects(document, "", &mut objects);
-        // A list has hundreds of objects of one kind.
+        // A list has hundreds of objects with the same keys.
         for kind in objects.chunk_by(|(_, a), (_, b)| a == b) {
             let mut planted = document.clone();
             let (pointer, _) = &kind[0];
@@ -106,7 +107,7 @@ impl Described {
     }
 }
 
-/// Collects the objects with described keys: where they are, and which keys they have.
+/// Collects the objects whose keys are listed in the schema, with their pointers and keys.
 fn find_objects(value: &Value, pointer: &str, found: &mut Vec<(String, Vec<String>)>) {
     match value {
         Value::Object(object) => {
@@ -126,7 +127,7 @@ fn find_objects(value: &Value, pointer: &str, found: &mut Vec<(String, Vec<Strin
     }
 }
 
-/// A folder with what the runs need: rows that move, odd cells, labels and groups, few rows.
+/// A folder with what the runs need: drifting rows, odd cells, labels and groups, few rows.
 fn folder() -> Folder {
     let folder = Folder::with_model();
     let rows = lending(3, 3_000);
@@ -178,7 +179,7 @@ fn folder() -> Folder {
     folder
 }
 
-/// What a device that watched itself sends home: its labels come to be worse.
+/// Returns the status of a device with a monitor; its labels become worse over time.
 fn status(folder: &Folder, seed: u64) -> Vec<u8> {
     let blob = AlignedBytes::read(&folder.path("lending.feamoe")).unwrap();
     let model = HostModel::load(blob.as_slice()).unwrap();
@@ -206,7 +207,7 @@ fn every_key_is_described_and_no_other() {
         let ran = folder.run(&[&run.split(' ').collect::<Vec<_>>(), ["--format", "json"].as_slice()].concat());
         assert!(matches!(ran.code, Some(0 | 1)), "{run}: {}", ran.stderr);
         let schema = described.last().unwrap();
-        // Of rows, monitor prints a document on each line.
+        // For rows, monitor prints a document on each line.
         let is_lines = command == "monitor" && !run.contains("--status");
         let documents: Vec<&str> = if is_lines { ran.stdout.lines().collect() } else { vec![&ran.stdout] };
         for document in documents {

@@ -1,6 +1,6 @@
-//! Promise: where labels are late by N rows, each row is scored by the model that knows no label
-//! from there on, and learned from N rows later, in order; a run that stops anywhere resumes to the
-//! same bits.
+//! Promise: with labels that are late by N rows, each row is scored by a model that knows no label
+//! from that row on, and is learned N rows later, in order. A run that stops anywhere resumes to
+//! the same bits.
 
 use std::collections::VecDeque;
 
@@ -43,8 +43,8 @@ fn bits(learner: &Learner) -> Vec<u32> {
     weights.bias.iter().chain(weights.rows).map(|weight| weight.to_bits()).collect()
 }
 
-/// Delays by hand: rows, encoder and learner, and a queue of what was said; of the rows that the
-/// encoder is fitted on, `first` was said.
+/// Implements the delay by hand: rows, an encoder, a learner, and a queue of predictions. `first`
+/// holds the predictions of the rows that the encoder is fitted on.
 fn by_hand(learner: LearnerOptions, delay: usize, first: &[Prediction]) -> (Learner, Prequential) {
     let mut stream =
         Stream::from_reader("lending", std::io::Cursor::new(text_of(ROWS)), &schema(), Use::Learn).unwrap();
@@ -89,8 +89,8 @@ fn it_is_what_a_queue_by_hand_gives() {
     }
 }
 
-/// Without detectors, which see the scores of arrival, the model is that of the rows whose labels
-/// are known.
+/// Without detectors, which see the scores at arrival, the model is that of the rows with known
+/// labels.
 #[test]
 fn the_model_is_that_of_the_rows_whose_labels_are_known() {
     let plain = || LearnerOptions::default().growth(Growth { every: 300, ..Growth::NONE });
@@ -100,13 +100,13 @@ fn the_model_is_that_of_the_rows_whose_labels_are_known() {
         assert!(bits(late.learner()) == bits(known.learner()), "{delay}");
         let lines = |trainer: &Trainer| trainer.reservoir().rows().map(|row| row.position.line).collect::<Vec<_>>();
         assert_eq!(lines(&late), lines(&known));
-        // Measured later, it looks worse.
+        // With delayed labels the measured loss is larger.
         let loss = |trainer: &Trainer| trainer.prequential().summary().total.log_loss;
         assert!(delay == 1 || loss(&late) > loss(&known), "{delay}: {} {}", loss(&late), loss(&known));
     }
 }
 
-/// The score that a row is answered with does not depend on labels that are not known yet.
+/// The score of a row does not depend on labels that are not known yet.
 #[test]
 fn no_score_knows_a_late_label() {
     let delay = 200;
@@ -132,8 +132,8 @@ fn no_score_knows_a_late_label() {
     };
     let [known, turned] = [original, turned.join("\n")].map(predictions);
     let differs = known.iter().zip(&turned).position(|(a, b)| a != b).unwrap();
-    // Row 1,001 is the first of another label, learned from once row 1,201 is scored. The averages
-    // that score follow some rows later.
+    // Row 1,001 is the first with another label, which is learned after row 1,201 is scored. The
+    // averaged weights that score follow some rows later.
     let row = 1 + differs;
     assert!((1_202..1_250).contains(&row), "{row}");
 }

@@ -1,5 +1,5 @@
-//! Promise: whatever the blob, `load` takes time in proportion to its bytes: what a blob declares
-//! without holding it costs nothing.
+//! Promise: for any blob, `load` takes time in proportion to its bytes. Content that a blob
+//! declares but does not hold takes no time.
 
 use feamoe_testkit::content::{Content, FeatureContent};
 use std::time::{Duration, Instant};
@@ -11,16 +11,16 @@ use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Transform};
 use feamoe_engine::{Aligned, Model};
 
-/// The largest number of that a load, or a refusal, may take, in passes of a checksum over the same
-/// bytes that takes a byte at a time ([`pass`]). The dearest are logarithms: a number takes two a
-/// lane, for two rows of weights.
+/// The most time that a load, or a refusal, may take, in passes of a byte-wise checksum over the
+/// same bytes ([`pass`]). Logarithms are the most expensive part: a number takes two for each lane,
+/// for two weight rows.
 const MOST_PASSES: f64 = 20.0;
-/// Best of some: others use the machine too.
+/// Number of runs, of which the fastest counts, since other programs use the machine too.
 const RUNS: usize = 5;
 
 type Largest<'a> = Model<'a, MAX_FEATURES, MAX_EXPERTS>;
 
-/// The CRC-32 of some bytes by one table, a byte at a time: the unit of time.
+/// The unit of time: the CRC-32 of some bytes with one table, a byte at a time.
 fn pass(bytes: &[u8]) -> u32 {
     const TABLE: [u32; 256] = {
         let mut table = [0; 256];
@@ -48,7 +48,7 @@ fn best<R>(mut run: impl FnMut() -> R) -> Duration {
     timed.min().unwrap()
 }
 
-/// A model of features of one kind, with as many rows, edges and names as that takes.
+/// A model with features of one kind, with as many weight rows, edges and names as they need.
 fn content(experts: usize, features: usize, kind: Kind) -> Content {
     let name = |feature| FeatureContent {
         name: format!("{feature}"),
@@ -83,7 +83,7 @@ const fn category(levels: usize) -> Kind {
     Kind::Category { levels: levels as u16 }
 }
 
-/// Blobs of some megabytes each, which are dear in different ways.
+/// Blobs of several megabytes, each expensive in a different way.
 #[test]
 fn a_load_takes_time_in_proportion_to_the_bytes() {
     let long_name = Content { positive_name: "n".repeat(4 << 20), ..content(1, 1, number(0)) };
@@ -108,12 +108,12 @@ fn a_load_takes_time_in_proportion_to_the_bytes() {
     }
 }
 
-/// Rows that are declared and not there: 268 million of them, in 16 kB.
+/// Weight rows that are declared but absent: 268 million of them, in 16 kB.
 #[test]
 fn what_is_declared_and_not_there_is_refused_at_once() {
     let few = content(1, 1, category(0)).to_bytes(false);
-    // Of the description's bytes the last is the number of features; the kind of one follows, its
-    // levels, the padding and the values.
+    // The last byte of the description is the number of features. Then come the kind of the only
+    // one, its levels, the padding and the values.
     let values = 4 * 3 * stride(1);
     let kind_at = few.as_slice().len() - values - 1 - 1 - 2;
     let kind_at =
@@ -125,7 +125,7 @@ fn what_is_declared_and_not_there_is_refused_at_once() {
         payload.push(1);
         payload.extend(varint(MAX_LEVELS));
     }
-    // No padding; values of no length, on a multiple of 4.
+    // The padding ends at a multiple of 4; there are no values.
     let padding = (HEADER_BYTES + payload.len() + 2).next_multiple_of(4) - (HEADER_BYTES + payload.len() + 2);
     payload.push(padding as u8);
     payload.extend(vec![0; padding]);

@@ -1,23 +1,23 @@
-//! Promise: all commands behave alike: what `--quiet` leaves out and `--verbose` adds, where `-`
-//! puts a file, no colour where none is wanted, lines as long as the terminal is wide.
+//! Promise: all commands behave alike. `--quiet` omits and `--verbose` adds the same things, `-`
+//! means standard output, there is no colour if none is wanted, and lines fit the terminal.
 
 use std::process::Command;
 
 use feamoe_tests::command::{Folder, Ran, feamoe, finished, lending};
 
-/// A folder with a model, and few rows to explain.
+/// A folder with a model and a few rows to explain.
 fn folder() -> Folder {
     let folder = Folder::with_model();
     folder.write("few.csv", lending(2, 40));
     folder
 }
 
-/// Runs a command, its words apart by blanks.
+/// Runs a command given as words separated by blanks.
 fn run(folder: &Folder, command: &str) -> Ran {
     folder.run(&command.split(' ').collect::<Vec<_>>())
 }
 
-/// What each of them says on standard error is nothing that one has to know.
+/// Commands whose output on standard error is only informative.
 const WITH_NOTES: [&str; 4] = [
     "schema lending.csv --target approved --positive yes",
     "explain lending.feamoe few.csv --global --sample 20",
@@ -35,7 +35,7 @@ fn quiet_leaves_out_what_nobody_has_to_know() {
         assert!(!said.stderr.is_empty(), "{command}");
         assert_eq!((quiet.stderr.as_str(), quiet.stdout, quiet.code), ("", said.stdout, said.code), "{command}");
     }
-    // Errors, and checks that are not met, stay.
+    // Errors and unmet requirements are still printed.
     for (command, code) in
         [("evaluate lending.feamoe none.csv", 2), ("evaluate lending.feamoe lending.csv --require spd=0.0001", 1)]
     {
@@ -70,7 +70,7 @@ fn verbose_adds_what_was_done_and_changes_no_result() {
     assert!(refused.contains("--quiet") && refused.contains("--verbose"), "{refused}");
 }
 
-/// The same bytes as in a file, and nothing between them; what is said of them stands elsewhere.
+/// Standard output gets exactly the bytes of the file; messages go to standard error.
 #[test]
 fn every_output_can_be_standard_output() {
     let folder = folder();
@@ -98,7 +98,7 @@ fn every_output_can_be_standard_output() {
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(stderr.contains(said), "{to_pipe}: {stderr}");
         assert!(!folder.path("-").exists(), "{to_pipe}");
-        // In JSON too.
+        // Also with JSON.
         if said.starts_with("wrote") {
             arguments.extend(["--format", "json"]);
             let output = folder.command(&arguments).output().unwrap();
@@ -119,12 +119,12 @@ fn every_output_can_be_standard_output() {
     }
 }
 
-/// Returns what a command prints on a terminal, except for its messages.
+/// Returns what a command prints on a terminal, without its messages.
 fn on_terminal(folder: &Folder, columns: u16, variables: &str, command: &str) -> String {
     all_on_terminal(folder, columns, variables, &format!("{command} 2> /dev/null"))
 }
 
-/// Runs a command on a terminal of `script`, which util-linux has.
+/// Runs a command on a terminal provided by `script` (util-linux).
 fn all_on_terminal(folder: &Folder, columns: u16, variables: &str, command: &str) -> String {
     let line = format!("stty cols {columns} rows 40; {variables} {} {command}", feamoe().display());
     let mut script = Command::new("script");
@@ -155,7 +155,7 @@ fn lines_fit_the_terminal() {
             let text = on_terminal(&folder, columns, "", command);
             let long = text.lines().find(|line| line.chars().count() > columns.into());
             assert!(long.is_none() && text.lines().count() > 3, "{command}, {columns} columns: {long:?} in\n{text}");
-            // Nothing is left out for want of room; rates and bars differ.
+            // No word is omitted to save space; rates and bars differ.
             let shown = words(&text);
             let is_stable = |word: &&String| !command.starts_with("train") && !word.contains(['█', '▌', '▐', '│']);
             let lost: Vec<&String> = piped.iter().filter(is_stable).filter(|word| !shown.contains(word)).collect();
@@ -164,7 +164,7 @@ fn lines_fit_the_terminal() {
     }
 }
 
-/// What is in a file does not depend on the terminal that it was made on.
+/// A file does not depend on the terminal.
 #[test]
 fn a_file_fits_no_terminal() {
     let folder = folder();
@@ -193,7 +193,7 @@ fn colours_are_for_terminals_that_want_them() {
     assert!(!piped(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]));
 }
 
-/// Names of any length and with line ends in them break no line and no column.
+/// Names that are long or contain line ends do not break lines or columns.
 #[test]
 fn names_break_no_line() {
     let folder = Folder::new();
@@ -218,7 +218,7 @@ fn names_break_no_line() {
     assert!(too_long.is_none() && text.contains("xxxx"), "{too_long:?} in\n{text}");
 }
 
-/// Pages are where they are said to be; help that cannot be written is a failure.
+/// Pages are where the messages say. Help that cannot be written is an error.
 #[test]
 fn what_is_said_of_outputs_is_true() {
     let folder = folder();
@@ -243,8 +243,8 @@ fn what_is_said_of_outputs_is_true() {
     }
 }
 
-/// Names, cells, files and words of the command line that would write to a terminal's title or move
-/// its cursor: in control characters of 7 bits, of 8, and turned about.
+/// Names, cells, files and arguments that try to change the terminal's title or to move its cursor,
+/// with control characters of 7 and 8 bits and with changes of direction.
 #[test]
 fn no_control_character_reaches_a_terminal() {
     const MARK: &str = "\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}\u{7f}";
@@ -279,7 +279,7 @@ fn no_control_character_reaches_a_terminal() {
         "monitor m.feamoe rows.csv --format json".into(),
         "export m.feamoe --constants rust -o -".into(),
         "report m.ckpt --data rows.csv -o -".into(),
-        // What is wrong, with the words of whoever it came from.
+        // Errors that quote these texts.
         format!("explain m.feamoe rows.csv --row 'x{MARK}'"),
         format!("score m.feamoe 'r{MARK}.csv' --keep 'none{MARK}'"),
         format!("score m.feamoe 'none{MARK}.csv'"),
@@ -296,7 +296,7 @@ fn no_control_character_reaches_a_terminal() {
     }
 }
 
-/// As TOML writes it in a string.
+/// Escapes a text for a TOML string.
 fn toml(text: &str) -> String {
     text.chars().map(|c| format!("\\u{:04X}", u32::from(c))).collect()
 }

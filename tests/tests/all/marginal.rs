@@ -1,7 +1,7 @@
-//! Promise: bits that a power cut left to chance lose no model: what was confirmed is found at
-//! every later start, whatever such bits read, until a newer one is confirmed.
+//! Promise: bits that a power cut leaves marginal lose no model. Every later start finds the
+//! confirmed model, whatever such bits read, until a newer one is confirmed.
 //!
-//! `FEAMOE_CUTS=600000 cargo test -p feamoe-tests marginal::` cuts as often as that.
+//! `FEAMOE_CUTS=600000 cargo test -p feamoe-tests marginal::` sets the number of cuts.
 
 use std::collections::HashSet;
 
@@ -16,28 +16,28 @@ type M<'a> = Model<'a, 4, 4>;
 const WORD: usize = 8;
 const PAGE: usize = 512;
 const SLOT_BYTES: usize = 2 * PAGE;
-/// Power cuts where `FEAMOE_CUTS` does not say.
+/// Number of power cuts unless `FEAMOE_CUTS` gives one.
 const CUTS: u32 = 6_000;
 
-/// A driver that keeps the order of steps, and two that do not: the simulation finds what that
-/// costs.
+/// A driver that keeps the order of the steps, and two that do not, whose losses the simulation
+/// finds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Driver {
     Right,
     /// Seals the header before it is written.
     SealsFirst,
-    /// Erases the other slot though the model in use is not settled.
+    /// Erases the other slot before the model in use is settled.
     ErasesEarly,
 }
 
 struct Flash {
-    /// What bits read that are certain, and which are not.
+    /// The bits as stored, and a mask of those that read at random.
     bytes: [u8; 2 * SLOT_BYTES],
     weak: [u8; 2 * SLOT_BYTES],
-    /// Of 64 reads of a weak bit, how many give what is here.
+    /// Of 64 reads of a weak bit, the number that give the stored bit.
     leaning: usize,
     draw: Draw,
-    /// Words to write and pages to erase until the cut.
+    /// Words to write and pages to erase until the power fails.
     power: usize,
     cuts: u32,
 }
@@ -48,7 +48,7 @@ impl Flash {
         Self { bytes, weak, leaning: 32, draw: Draw::new(seed), power: usize::MAX, cuts: 0 }
     }
 
-    /// What a reading gives: each weak bit by chance.
+    /// Returns the result of a read: each weak bit is random.
     fn read(&mut self) -> Aligned<[u8; 2 * SLOT_BYTES]> {
         let mut read = Aligned(self.bytes);
         for (byte, weak) in read.0.iter_mut().zip(&self.weak).filter(|(_, weak)| **weak != 0) {
@@ -61,11 +61,12 @@ impl Flash {
         read
     }
 
-    /// Changes a word or a page; where the power ends, its bits become old, new or weak.
+    /// Changes a word or a page. If the power fails, its bits become old, new or weak. Returns
+    /// whether the power lasted.
     fn change(&mut self, at: usize, to: &[u8]) -> bool {
         let is_cut = self.power == 0;
         self.power = self.power.saturating_sub(1);
-        // How far it had come, and how many bits are weak: from all to one in some hundred.
+        // How far the change had come, and how many bits are weak: from all to very few.
         let (done, certain) = (self.draw.below(5), self.draw.one_of(&[0, 32, 62, 64]));
         for (index, to) in to.iter().enumerate() {
             let (byte, weak) = (&mut self.bytes[at + index], &mut self.weak[at + index]);
@@ -102,7 +103,7 @@ impl Flash {
         }
     }
 
-    /// Writes a blob and seals it; returns whether the power lasted.
+    /// Writes a blob and seals it. Returns whether the power lasted.
     fn update(&mut self, target: Target, blob: &[u8], driver: Driver) -> bool {
         let mut update = Update::<WORD>::new(target, SLOT_BYTES as u32, 0xff, blob.len() as u32).unwrap();
         if !update.erase().all(|step| self.step(target.slot, step)) {
@@ -129,7 +130,7 @@ impl Flash {
     }
 }
 
-/// The model of each update; which one it is stands in its threshold.
+/// Returns the model of each update; its threshold encodes its number.
 fn blobs() -> Vec<AlignedBytes> {
     let recipe = Recipe { experts: 1, features: 1, gate: 5.0, outputs: 5.0 };
     let blob = |id: u32| {
@@ -142,11 +143,12 @@ fn blobs() -> Vec<AlignedBytes> {
     (0..1000).map(blob).collect()
 }
 
-/// A life of updates and that many cuts. Returns after how many of them a start found no model, one
-/// older than the last confirmed one, or one that had failed, if ever.
+/// Simulates updates with that many cuts. Returns the number of cuts after which a start first
+/// found no model, a model older than the last confirmed one, or a failed one; `None` if that never
+/// happened.
 fn first_loss(driver: Driver, cuts: u32) -> Option<u32> {
     let (blobs, mut flash) = (blobs(), Flash::new(7));
-    // Numbers of updates: the last one written, the last one that is certain to be kept.
+    // Numbers of updates: the last written one, and the last one that must be kept.
     let (mut newest, mut kept) = (0_usize, 0_usize);
     let mut failed = HashSet::new();
     let first = Target { slot: 0, sequence: 0, least_version: 0, failed_at: None };
@@ -211,7 +213,7 @@ fn chance_bits_lose_no_model() {
     assert_eq!(first_loss(Driver::Right, cuts), None);
 }
 
-/// The simulation would see it.
+/// The simulation detects wrong orders.
 #[test]
 fn drivers_that_change_the_order_lose_models() {
     for driver in [Driver::SealsFirst, Driver::ErasesEarly] {

@@ -1,6 +1,6 @@
-//! Promise: runs over parts of the data that share one encoding become one run: what they learned
-//! is joined or averaged as documented, what they counted adds up by the names of the groups, the
-//! same shards in the same order give the same bytes, and shards that do not belong together are
+//! Promise: runs over parts of the data that share one encoding can be merged into one run. What
+//! they learned is joined or averaged as documented, and their counts add up by group name. The
+//! same shards in the same order give the same bytes. Shards that do not belong together are
 //! refused.
 
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ fn schema() -> Schema {
     Schema::from_toml("s.toml", SCHEMA).unwrap()
 }
 
-/// Numbers below a bound, drawn by a seed (SplitMix64).
+/// Random numbers below a bound (SplitMix64).
 struct Draws(u64);
 
 impl Draws {
@@ -41,7 +41,7 @@ impl Draws {
     }
 }
 
-/// Rows of two numbers, a category and a group, drawn by a seed; `groups`: those that occur.
+/// Draws rows of two numbers, a category and a group; `groups` lists the groups that occur.
 fn text(seed: u64, rows: usize, groups: &[&str]) -> String {
     let mut draws = Draws(seed);
     let mut below = |n| draws.below(n);
@@ -72,13 +72,13 @@ fn learned(options: &Options, text: &str) -> Trainer {
     trainer
 }
 
-/// The options of runs that share one encoding.
+/// Options for runs that share one encoding.
 fn shared() -> Options {
     let first = learned(&options(), &text(99, 600, &["m", "f"]));
     Options { encoding: Some(Arc::new(Encoding::of(&first.checkpoint()).unwrap())), ..options() }
 }
 
-/// Shards of these lengths.
+/// Trains one shard for each length.
 fn shards(options: &Options, lengths: &[usize]) -> Vec<Trainer> {
     let of = |(seed, rows): (u64, &usize)| learned(options, &text(seed, *rows, &["m", "f"]));
     (1..).zip(lengths).map(of).collect()
@@ -96,7 +96,7 @@ fn bytes(trainer: &Trainer) -> Vec<u8> {
     trainer.checkpoint().to_bytes().unwrap()
 }
 
-/// Both scores of every record.
+/// Returns both scores of every record.
 fn scores(trainer: &mut Trainer, text: &str) -> Vec<[f32; 2]> {
     let (mut source, mut scores) = (source(text), Vec::new());
     while source.advance().unwrap() {
@@ -121,7 +121,7 @@ fn the_same_shards_in_the_same_order_give_the_same_bytes() {
     let stored: Vec<Trainer> = shards.iter().map(|shard| Trainer::from_bytes(&bytes(shard)).unwrap()).collect();
     assert!(bytes(&one) == bytes(&merged(&stored, &JOIN).unwrap()));
     assert!(bytes(&one) != bytes(&merge(&[c, b, a])));
-    // It is a state like any other: stored, resumed, exported, merged again.
+    // The result can be stored, resumed, exported and merged again, as any run.
     let mut again = Trainer::from_bytes(&bytes(&one)).unwrap();
     assert!(again.model().unwrap().bytes.as_slice() == one.model().unwrap().bytes.as_slice());
     again.learn_all(&mut source(&text(8, 600, &["m", "f"]))).unwrap();
@@ -147,7 +147,7 @@ fn merging_alike_changes_no_score() {
     }
 }
 
-/// But for the sample of the rows that each part gets its share over, which is another one.
+/// The order changes only the sample of rows that determines the share of each part.
 #[test]
 fn the_order_of_shards_hardly_changes_a_score() {
     let (shards, rows) = (shards(&shared(), &[2_000, 700, 1_100]), text(7, 400, &["m", "f"]));
@@ -157,7 +157,7 @@ fn the_order_of_shards_hardly_changes_a_score() {
     assert!(farthest < 0.01, "{farthest}");
 }
 
-/// Where all records are one.
+/// All records are the same here, so each is the mean record.
 #[test]
 fn at_the_mean_record_the_joined_score_is_the_mean_by_records() {
     let one_record = |seed: u64, rows: usize, likely: u32| {
@@ -185,7 +185,7 @@ fn at_the_mean_record_the_joined_score_is_the_mean_by_records() {
     }
 }
 
-/// Rows whose outcome has this chance, whatever their features; with a column of sample weights.
+/// Rows whose outcome has this chance, whatever their features, with a column of sample weights.
 fn by_chance(seed: u64, rows: usize, percent: u32, weight: u32) -> String {
     let mut draws = Draws(seed);
     let mut text = String::from("a,b,c,s,w,y\n");
@@ -202,7 +202,8 @@ fn mean_score(trainer: &mut Trainer, text: &str) -> [f32; 2] {
     [0, 1].map(|which: usize| scores.iter().map(|score| score[which]).sum::<f32>() / scores.len() as f32)
 }
 
-/// However many experts a shard has, and however much its records weigh beside those of others.
+/// A shard's share does not depend on its number of experts; it grows with the weight of its
+/// records.
 #[test]
 fn each_shard_has_its_share_of_the_say() {
     let learner = LearnerOptions::default().experts(8).growth(Growth { every: 300, ..Growth::NONE }).check().unwrap();
@@ -228,8 +229,8 @@ fn each_shard_has_its_share_of_the_say() {
     }
 }
 
-/// What is chosen by the scores is chosen by those of the merged model, though each part has seen
-/// one end of a feature only.
+/// Thresholds are chosen by the scores of the merged model, even if each shard has seen only one
+/// end of a feature.
 #[test]
 fn thresholds_are_chosen_by_the_merged_scores() {
     let all = text(1, 6_000, &["m", "f"]);
@@ -275,8 +276,8 @@ fn thresholds_are_chosen_by_the_merged_scores() {
     assert!((men(true) - men(false)).abs() > 0.12, "{} {}", men(true), men(false));
 }
 
-/// Decisions of the shards say nothing of the model that they became, and those on rows that
-/// polished it are its own.
+/// Decisions of the shards do not count as decisions of the merged model; its decisions on the rows
+/// that polish it do.
 #[test]
 fn no_target_is_judged_by_the_decisions_of_the_shards() {
     let shards = shards(&shared(), &[3_000, 2_500]);
@@ -300,8 +301,7 @@ fn no_target_is_judged_by_the_decisions_of_the_shards() {
     assert!(many.from.is_some_and(|from| from > 5_500));
 }
 
-/// Rows that nobody wanted in a model are in none, and those of the sample are as many as the
-/// smallest has.
+/// The merged background is as large as the smallest of the shards, and absent if a shard has none.
 #[test]
 fn the_smallest_background_is_that_of_all() {
     let shared = shared();
@@ -316,7 +316,7 @@ fn the_smallest_background_is_that_of_all() {
     }
 }
 
-/// A value may be called as the values of the privileged group, joined.
+/// A value may have the same name as the joined values of the privileged group.
 #[test]
 fn the_privileged_group_is_known_by_its_place() {
     let schema = || Schema::from_toml("s.toml", &SCHEMA.replace("[\"m\"]", "[\"m\", \"n\"]")).unwrap();
@@ -343,8 +343,8 @@ fn the_privileged_group_is_known_by_its_place() {
     assert_eq!(rows(&merged(&shards, &JOIN).unwrap()), expected);
 }
 
-/// Shards of files: what is strange about their rows is said, and what polishes them has to have
-/// the groups that they lack.
+/// Shards that may have learned from the same rows are named, and the rows to polish with must
+/// contain the groups that a shard lacks.
 #[test]
 fn rows_that_count_twice_are_named_and_rows_that_polish_are_checked() {
     let folder = Folder::new();
@@ -366,7 +366,7 @@ fn rows_that_count_twice_are_named_and_rows_that_polish_are_checked() {
         merge::run(&shards, &JOIN, polish, None, &mut unwatched)
     };
     let says = |result: Result<feamoe::training::Run, MergeError>| result.err().unwrap().to_string();
-    // One row of a group is none.
+    // A group with a single row counts as missing.
     assert!(says(merge(&[&women, &men], &[])).starts_with("shard 1 has 1 rows of group \"m\""));
     assert_eq!(
         says(merge(&[&men, &women], &[write("p.csv", text(3, 300, &["m"]))])),
@@ -386,12 +386,13 @@ fn rows_that_count_twice_are_named_and_rows_that_polish_are_checked() {
         again,
         ["the rows to polish with start like rows that a shard has learned from, so their measures are too favourable"]
     );
-    // A group of a single row in all shards cannot be judged: nothing is asked of it.
+    // A group with a single row in all shards cannot be judged, so no rows to polish with are
+    // needed.
     let other = shard("other.csv", text(6, 900, &["m", "f"]) + "1,1,p,x,1\n");
     merge(&[&one, &other], &[]).unwrap();
 }
 
-/// Rows by group, by name; those of the prequential measures too.
+/// Rows by group name: those of the attribute and those of the prequential measures.
 fn by_name(trainer: &Trainer) -> BTreeMap<String, [u64; 2]> {
     let total = trainer.prequential().total();
     let attribute = trainer.attributes().next().unwrap();
@@ -403,7 +404,8 @@ fn by_name(trainer: &Trainer) -> BTreeMap<String, [u64; 2]> {
 #[test]
 fn groups_are_united_by_name_whatever_their_order() {
     let options = shared();
-    // Open groups get their numbers as they come: f, x, z; z, f; x alone beside m.
+    // New groups are numbered in the order in which they occur: f, x, z; then z, f; then x alone
+    // beside m.
     let first = |name: &str, rest: String| rest.replacen('\n', &format!("\n1,1,p,{name},0\n"), 1);
     let shards = [
         learned(&options, &first("f", text(1, 900, &["m", "f", "x", "z"]))),
@@ -429,7 +431,7 @@ fn groups_are_united_by_name_whatever_their_order() {
             checked += 1;
         }
         assert_eq!(checked, 1_000);
-        // A model knows its groups, and learns on.
+        // The merged model knows its groups and continues to learn.
         merged.model().unwrap();
         merged.learn_all(&mut source(&text(5, 300, &["z", "m", "w"]))).unwrap();
         assert_eq!(
@@ -465,7 +467,8 @@ fn what_was_counted_adds_up_and_the_sample_is_of_all() {
         let sum: f64 = shards.iter().map(|shard| shard.encoder().unwrap().mass()[row]).sum();
         assert!((mass - sum).abs() < 1e-9);
     }
-    // 400 of the second shard among 4,000: of 1,000 drawn, 100 with a standard deviation of 8.
+    // The second shard has 400 of the 4,000 rows: of 1,000 drawn, 100 are expected from it, with a
+    // standard deviation of 8.
     let texts = [text(1, 3_600, &["m", "f"]), text(2, 400, &["m", "f"])];
     let lines: Vec<std::collections::HashSet<&str>> = texts.iter().map(|text| text.lines().skip(1).collect()).collect();
     let line = |row: &feamoe::rows::Row<'_>| {
@@ -501,7 +504,7 @@ fn a_shard_without_a_group_of_a_target_is_refused_unless_it_is_polished() {
         .take(10)
         .fold(0.0, |sum, window| sum + window.worst(Measure::Spd).unwrap_or(0.0) / 10.0);
     assert!(gap.abs() < 0.15, "{gap}");
-    // Nothing to hold, nothing to refuse.
+    // Without a target no shard is refused.
     let free = LearnerOptions::default().experts(3).check().unwrap();
     let options = Options { learner: free, ..options };
     let shards = [learned(&options, &text(1, 900, &["m"])), learned(&options, &text(2, 900, &["f"]))];
@@ -541,7 +544,7 @@ fn shards_that_do_not_belong_together_are_refused() {
             "shard 2 has {found} experts and the first has {expected}, but averaging needs equal numbers; join them instead"
         )
     );
-    // An encoding that is not held would not stay the same.
+    // An encoding that is not held would change.
     let free = learned(&options(), &rows(1));
     let own = "shard 1 has its own encoding, but all shards must share the encoding of one earlier run";
     assert_eq!(refused(&[free.clone(), free.clone()], &JOIN), own);
@@ -586,7 +589,7 @@ fn experts_are_merged_down_to_the_number_asked_for() {
     }
 }
 
-/// Whatever comes: a level that is new, values that moved.
+/// A held encoding stays the same when a level is new and when values shift.
 #[test]
 fn a_held_encoding_stays_as_it_is() {
     let options = shared();
@@ -627,7 +630,7 @@ fn a_held_encoding_stays_as_it_is() {
     assert!(error.starts_with("the run has no encoding yet"), "{error}");
 }
 
-/// Shuffled: the rows wait in memory, and the encoding is held all the same.
+/// A shuffled run keeps its rows in memory and holds the encoding too.
 #[test]
 fn a_shuffled_run_holds_the_encoding_too() {
     let folder = Folder::new();
@@ -657,7 +660,7 @@ fn a_shuffled_run_holds_the_encoding_too() {
         ["merge", "a.ckpt", "b.ckpt", "-o", "p.feamoe", "--polish", "c.csv", "--experts", "2", "--format", "json"];
     let json = folder.run(&polished).json();
     assert_eq!((&json["experts"], &json["rows"]), (&2.into(), &(900 + 900 + 1_200).into()));
-    // What is wrong with the rows that polish is said of them, with no flag that there is not.
+    // An error in the rows to polish with names their file, and no flag that `merge` does not have.
     folder.write("bad.csv", text(4, 600, &["m", "f"]).replacen("\n", "\nold,1,p,m,1\n", 1));
     let refusal = folder.refusal(&["merge", "a.ckpt", "c.ckpt", "-o", "x.feamoe", "--polish", "bad.csv"]);
     assert!(refusal.starts_with("bad.csv:2: column \"a\"") && !refusal.contains("--bad-cells"), "{refusal}");
@@ -670,8 +673,8 @@ fn a_shuffled_run_holds_the_encoding_too() {
     assert!(refusal.contains("a.feamoe"), "{refusal}");
 }
 
-/// A merged run that was asked to stop while it is polished stores itself, and resumes to the bytes
-/// of one that was not.
+/// A merged run that is stopped while it is polished stores itself. Resuming gives the same bytes
+/// as never stopping.
 #[cfg(unix)]
 #[test]
 fn a_signal_stores_the_run_that_is_polished() {
@@ -708,7 +711,7 @@ fn a_signal_stores_the_run_that_is_polished() {
     std::thread::sleep(std::time::Duration::from_millis(500));
     let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(sent.unwrap().success());
-    // It ends before the next row, and may be gone by then.
+    // The run ends before the next row, so the pipe may be closed by now.
     let _ = pipe.write_all(&rows.as_bytes()[rows.len() / 2..]);
     drop(pipe);
     let ended = child.wait_with_output().unwrap();

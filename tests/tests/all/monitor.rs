@@ -1,5 +1,5 @@
-//! Promise: a device that monitors itself counts what the evaluation would count, finds drifts,
-//! alarms on nothing else, and sends a status that is read back exactly or refused.
+//! Promise: a device that monitors itself counts what the evaluation would count and finds drifts
+//! without false alarms. Its status is read back exactly or refused.
 
 use feamoe_testkit::load;
 use feamoe_tests::aligned;
@@ -25,7 +25,7 @@ const USUAL: [Note; FEATURES] = [Note::Usual; FEATURES];
 
 type Device = Monitor<GROUPS, FEATURES>;
 
-/// Does something with a model of this seed, of [`FEATURES`] features.
+/// Calls `act` with the model of this seed, which has [`FEATURES`] features.
 fn with_model<T>(seed: u64, act: impl FnOnce(&Model<'_, FEATURES, 4>) -> T) -> T {
     let content = Recipe { experts: 2, features: FEATURES, gate: 12.0, outputs: 12.0 }.content_with_lines(seed);
     let bytes = aligned(&content.to_bytes(true));
@@ -47,7 +47,7 @@ fn status(monitor: &Device) -> Vec<u8> {
     monitor.write(&mut [0; Device::STATUS_BYTES]).unwrap().to_vec()
 }
 
-/// A monitor that was told much: groups, labels out of order, distances, odd values, drifts.
+/// A monitor that has observed groups, labels out of order, distances, odd values and drifts.
 fn told(seed: u64, records: usize) -> Device {
     let (mut draw, mut monitor, mut waiting) = (Draw::new(seed), started(1), Vec::new());
     for record in 0..records {
@@ -67,8 +67,8 @@ fn told(seed: u64, records: usize) -> Device {
     monitor
 }
 
-/// What is counted and measured is what [`Counts`] and [`Distances`] give that were told of the
-/// same records in their order.
+/// Counts and measures equal those of [`Counts`] and [`Distances`] on the same records in the same
+/// order.
 #[test]
 fn counts_and_measures_are_those_of_the_evaluation() {
     let threshold = threshold();
@@ -83,7 +83,7 @@ fn counts_and_measures_are_those_of_the_evaluation() {
             let group = draw.below(GROUPS);
             let p = draw.between(0.0, 1.0);
             let token = monitor.observe(p, &USUAL, u8::try_from(group).ok()).unwrap();
-            // A label cannot matter to what is known without one.
+            // The label is random: it must not affect measures that need no label.
             decided[group].observe(draw.below(2) == 0, p, threshold);
             (scores[group], rows[group]) = (scores[group] + f64::from(p), rows[group] + 1);
             if p < threshold {
@@ -94,7 +94,7 @@ fn counts_and_measures_are_those_of_the_evaluation() {
             }
             waiting.push((token, group, p));
         }
-        // Two thirds of the labels come, in any order.
+        // Two thirds of the labels arrive, in any order.
         for _ in 0..2_000 {
             let (token, group, p) = waiting.swap_remove(draw.below(waiting.len()));
             let label = draw.between(0.0, 1.0) < p;
@@ -140,7 +140,7 @@ fn odd_values_are_counted_by_record_and_by_feature() {
     assert_eq!((monitor.ungrouped().rows(), monitor.groups()[0].rows()), (3, 0));
 }
 
-/// What a refused call left behind would be counted forever.
+/// A refused call must change nothing: its counts would stay forever.
 #[test]
 fn what_cannot_be_is_refused_and_leaves_no_trace() {
     let mut fresh = Device::new();
@@ -179,7 +179,7 @@ fn what_cannot_be_is_refused_and_leaves_no_trace() {
     assert_eq!(status(&monitor), before);
 }
 
-/// A token may wait in flash; one that was damaged there is refused.
+/// A token may be stored in flash; a token that was damaged there is refused.
 #[test]
 fn a_token_can_be_stored() {
     let mut monitor = started(1);
@@ -195,8 +195,9 @@ fn a_token_can_be_stored() {
     assert_eq!(status(&monitor), before);
 }
 
-/// A stream of records with labels: half of the reference, a quarter of each other group. `chance`
-/// of a favourable decision and of an error, by record and group.
+/// Returns the events of a stream of labelled records: half of them in the reference group, a
+/// quarter in each other group. `chances` gives the chances of a favourable decision and of an
+/// error, by record and group.
 fn watched(seed: u64, records: u64, chances: impl Fn(u64, u8) -> (f32, f32)) -> Vec<Event> {
     let (mut draw, mut monitor) = (Draw::new(seed << 32), started(1));
     let mut events: Vec<Event> = Vec::new();
@@ -214,7 +215,7 @@ fn watched(seed: u64, records: u64, chances: impl Fn(u64, u8) -> (f32, f32)) -> 
     events
 }
 
-/// 9 detectors on 30 streams of 30,000 records: 250,000 looks.
+/// 9 detectors on 30 streams of 30,000 records make 250,000 checks.
 #[test]
 fn stationary_streams_give_no_alarm() {
     for seed in 0..30 {
@@ -226,8 +227,8 @@ fn stationary_streams_give_no_alarm() {
 #[test]
 fn each_kind_of_drift_is_found_soon_and_named() {
     const AT: u64 = 6_000;
-    // What changes, in which group (0: everywhere), by how much, and the records within which it is
-    // found in every stream.
+    // What changes, in which group (0: everywhere), by how much, and the number of records within
+    // which every stream detects it.
     for (what, group, by, delay) in [
         (Watched::Favourable, 0, 0.2, 1_500),
         (Watched::Error, 0, 0.2, 1_000),
@@ -243,10 +244,10 @@ fn each_kind_of_drift_is_found_soon_and_named() {
             let event = found.unwrap_or_else(|| panic!("{what:?} {group}, seed {seed}: {events:?}"));
             assert!(events.iter().all(|event| event.at > AT), "{events:?}");
             let change = event.change.after - event.change.before;
-            // Found so early, it looks larger than it is.
+            // A change that is detected early looks larger than it is.
             assert!((change - by).abs() < 0.25, "{what:?} {group}: {event:?}");
-            // A decision rate moves scores, an error rate nothing else; and groups alike have no
-            // gap.
+            // A change of decisions may also move the scores; a change of errors moves nothing
+            // else. Groups that are alike have no gap.
             let related = |event: &&Event| (event.watched == Watched::Error) == (what == Watched::Error);
             assert!(events.iter().filter(related).count() == events.len(), "{events:?}");
             assert!(group != 0 || events.iter().all(|event| event.group == 0), "{events:?}");
@@ -255,7 +256,7 @@ fn each_kind_of_drift_is_found_soon_and_named() {
     }
 }
 
-/// A period ends before the drift; the windows reach across its border.
+/// A period ends before the drift; the windows of the detectors span both periods.
 #[test]
 fn detectors_go_on_across_periods_and_counts_do_not() {
     let mut monitor = started(1);
@@ -272,7 +273,7 @@ fn detectors_go_on_across_periods_and_counts_do_not() {
     assert_eq!((monitor.observed(), monitor.groups()[0].rows()), (2_000, 2_000));
     let bytes = status(&monitor);
     assert_eq!(Status::read(&bytes).unwrap().since(), SINCE + 60);
-    // Another model: nothing of the first is left.
+    // Starting with another model clears everything.
     with_model(2, |model| monitor.start(model, SINCE)).unwrap();
     assert_eq!(status(&monitor), status(&started(2)));
 }
@@ -286,7 +287,7 @@ fn of_too_many_events_the_newest_are_kept_and_the_others_counted() {
     assert!(places.is_sorted() && places[0] > 50_000, "{places:?}");
 }
 
-/// Two devices, or one over two periods: their tallies add up to that of one.
+/// The tallies of two devices, or of two periods, add up to the tally of one.
 #[test]
 fn statuses_add_up_exactly() {
     let (mut draw, mut whole, mut parts) = (Draw::new(5), started(1), [started(1), started(1)]);
@@ -345,7 +346,7 @@ fn every_truncation_and_every_flipped_bit_is_refused() {
     assert_eq!(Status::read(model).map(|_| ()), Err(StatusError::Frame(FrameError::WrongMagic { expected: *b"FEMS" })));
 }
 
-/// Gives bytes the length and checksum that fit them.
+/// Returns the bytes with a matching length and checksum.
 fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     let length = u32::try_from(bytes.len() - HEADER_BYTES).unwrap();
     bytes[8..12].copy_from_slice(&length.to_le_bytes());
@@ -354,8 +355,8 @@ fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// A checksum proves no good will: what it covers is checked too. Whatever is read holds what
-/// records can give.
+/// A correct checksum proves nothing about the content, so the content is checked too: a status
+/// that is read holds only what records can produce.
 #[test]
 fn a_sealed_forgery_is_refused_or_makes_sense() {
     let bytes = status(&told(1, 10_000));
@@ -375,7 +376,7 @@ fn a_sealed_forgery_is_refused_or_makes_sense() {
         assert!(!groups.is_empty() && status.features().count() > 0);
         for tally in &groups {
             let rates = tally.rates();
-            // NaN if there is no record.
+            // NaN if there are no records.
             assert!([rates.burden, tally.score_mean()].iter().all(|mean| mean.is_nan() || *mean <= 1.0));
             assert!(tally.favourable() <= tally.rows());
             assert!(groups[0].interval(Measure::Spd, tally).is_none_or(|ends| ends.low.is_finite()));
@@ -385,15 +386,17 @@ fn a_sealed_forgery_is_refused_or_makes_sense() {
     assert!(read > 500, "{read}: else the forgeries are not near enough");
 }
 
-/// Each check by itself, on the smallest status, of a reference group and a feature.
+/// Tests each check separately, on the smallest status: a reference group alone, and [`FEATURES`]
+/// features.
 #[test]
 fn each_contradiction_has_its_error() {
     let mut monitor = Monitor::<1, FEATURES>::new();
     with_model(1, |model| monitor.start(model, 0)).unwrap();
     let _ = monitor.observe(1.0, &USUAL, Some(0)).unwrap();
     let bytes = monitor.write(&mut [0; Device::STATUS_BYTES]).unwrap().to_vec();
-    // Places from the end: 3 bytes a feature; the tally before them, of 17, ends with the sum of
-    // distances, found, none, the sum of scores (4 bytes: 2^24).
+    // Offsets from the end: 3 bytes for each feature. Before them the tally of 17 bytes, which ends
+    // with the sum of distances, the counts `found` and `none`, and the sum of scores (4 bytes:
+    // 2^24).
     let end = bytes.len();
     let features = end - 3 * FEATURES;
     let edited = |at: usize, byte: u8| {
@@ -403,8 +406,8 @@ fn each_contradiction_has_its_error() {
     };
     assert_eq!(edited(features, 1), StatusError::ImpossibleFeature { feature: 0 });
     assert_eq!(edited(end - 1, 1), StatusError::ImpossibleFeature { feature: 3 });
-    assert_eq!(edited(features - 1, 0x0f), StatusError::ImpossibleGroup { group: 0 }); // scores past the records
-    assert_eq!(edited(features - 7, 1), StatusError::ImpossibleGroup { group: 0 }); // a distance of no record
+    assert_eq!(edited(features - 1, 0x0f), StatusError::ImpossibleGroup { group: 0 }); // sum of scores > records
+    assert_eq!(edited(features - 7, 1), StatusError::ImpossibleGroup { group: 0 }); // distance without a record
     assert_eq!(edited(4, 3), StatusError::Frame(FrameError::UnsupportedVersion { found: 3, expected: 2 }));
     assert_eq!(edited(6, 1), StatusError::Malformed { at: 6 });
     assert_eq!(edited(features - 1, 0x80), StatusError::Malformed { at: features - 17 });
@@ -425,8 +428,8 @@ fn restored(bytes: &[u8]) -> Result<Device, RestoreError> {
     with_model(1, |model| monitor.restore(model, bytes)).map(|()| monitor)
 }
 
-/// Stored and restored at random points of a long life, a monitor gives the same statuses, the same
-/// alarms and the same state as one that never stopped.
+/// A monitor that is stored and restored at random points of a long life gives the same statuses,
+/// alarms and state as one that never stopped.
 #[test]
 fn a_restored_monitor_goes_on_as_if_it_had_never_stopped() {
     for seed in 0..6 {
@@ -483,12 +486,12 @@ fn a_damaged_or_foreign_state_is_refused_and_changes_nothing() {
     assert_eq!(Device::new().store(&mut [0; 9]), Err(MonitorError::NotStarted));
     let small = monitor.store(&mut [0; 100]).unwrap_err();
     assert_eq!(small, MonitorError::BufferTooSmall { found: 100, enough: Device::STATE_BYTES });
-    // A status is no state.
+    // A status cannot be restored as a state.
     assert!(matches!(restored(&status(&monitor)), Err(RestoreError::State(StatusError::Frame(_)))));
 }
 
-/// Nonsense under a right checksum: what is restored can go on forever without a panic, and stores
-/// what it was.
+/// Random bytes with a correct checksum: a restored monitor never panics later, and stores the same
+/// bytes that it was restored from.
 #[test]
 fn a_sealed_state_of_nonsense_is_refused_or_sound() {
     let bytes = stored(&told(5, 1_500));
@@ -509,15 +512,15 @@ fn a_sealed_state_of_nonsense_is_refused_or_sound() {
             let token = monitor.observe(draw.between(0.0, 1.0), &USUAL, group).unwrap();
             monitor.label(token, record % 2 == 0).unwrap();
         }
-        // What it becomes is sound too.
+        // Its later state is valid too.
         assert!(restored(&stored(&monitor)).is_ok());
         sound += 1;
     }
     assert!(sound > 100, "{sound}");
 }
 
-/// An integer model is watched like a float model, and what counts as favourable is what its score
-/// decided, at the threshold too.
+/// An integer model is monitored like a float model. A record counts as favourable if its integer
+/// score was, at the threshold too.
 #[test]
 fn integer_scores_count_as_they_were_decided() {
     let (mut checked, mut at_threshold) = (0, 0);
@@ -528,8 +531,8 @@ fn integer_scores_count_as_they_were_decided() {
         let first: integer::Model<'_, FEATURES, 4> = integer::Model::load(blob.as_slice()).unwrap();
         let cells = records(&content, seed, 40);
         for target in &cells {
-            // A threshold that is the score of a record, as nearly as an f32 can be, and its
-            // neighbours.
+            // A threshold equal to the score of a record, as nearly as an f32 can represent it, and
+            // its neighbours.
             let mut record = first.record();
             set(&mut record, target);
             let p = first.score(&record).unwrap().probability();
@@ -565,8 +568,8 @@ fn set(record: &mut integer::Record<'_, FEATURES>, cells: &[Cell]) {
     record.set_all(&values).unwrap();
 }
 
-/// The overall detectors watch values in [0, 1] as such: half the range of a gap, found in less
-/// time.
+/// The overall detectors know that values lie in [0, 1], half the range of a gap, so they detect a
+/// change sooner.
 #[test]
 fn an_overall_change_is_found_sooner_than_a_gap_of_its_size() {
     let mut delays = [Vec::new(), Vec::new()];
@@ -595,7 +598,7 @@ fn an_overall_change_is_found_sooner_than_a_gap_of_its_size() {
     assert!(overall * 10 < gap * 9, "{overall} {gap}");
 }
 
-/// A gap whose group is not heard of for 2^24 records and more still follows the reference.
+/// The gap follows the reference even if the other group has no record for more than 2^24 records.
 #[test]
 fn a_side_alone_counts_on_past_what_an_f32_counts() {
     let mut gap = Gap::new(0.002);
@@ -605,7 +608,7 @@ fn a_side_alone_counts_on_past_what_an_f32_counts() {
     for _ in 0..20_000_000 {
         assert_eq!(gap.observe(true, 1.0), None);
     }
-    // The reference's mean is now near 1, so that pairs with a group at 1 have no gap.
+    // The reference's mean is near 1 now, so a group at 1 has no gap to it.
     let mut alarms = 0;
     for _ in 0..2_000 {
         alarms += u32::from(gap.observe(false, 1.0).is_some()) + u32::from(gap.observe(true, 1.0).is_some());
@@ -616,7 +619,7 @@ fn a_side_alone_counts_on_past_what_an_f32_counts() {
     assert!(!stored.is_empty());
 }
 
-/// A status and a state as they were first written: read alike, and written alike.
+/// The first released status and state are still read, and written, with the same bytes.
 #[test]
 fn golden_status_and_state() {
     let monitor = told(7, 3_000);

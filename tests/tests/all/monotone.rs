@@ -1,6 +1,6 @@
-//! Promise: in a column that `features.monotone` names, no score ever changes the wrong way:
-//! whatever the data say, however they are learned from, at any value, inside the range and outside
-//! of it, in floats and in integers, before and after experts are merged.
+//! Promise: no score ever moves against the direction that `features.monotone` gives for a column.
+//! This holds for any data and any way of training, for values inside and outside the range, for
+//! floats and integers, and before and after experts are merged.
 
 use std::fmt::Write as _;
 
@@ -11,10 +11,10 @@ use feamoe_engine::{FeatureIndex, Value};
 use feamoe_tests::command::Folder;
 use serde_json::Value as Json;
 
-/// What `x` and `w` are to do to the score.
+/// The directions of `x` and `w`.
 const MONOTONE: &str = "monotone = { x = \"up\", w = \"down\" }\n";
-/// How far calibrated probabilities may go the wrong way: they are made of scores by two
-/// logarithms, whose roundings need not be ordered.
+/// By how much calibrated probabilities may move in the wrong direction. They are computed from
+/// scores with two logarithms, whose rounding need not keep the order.
 const CALIBRATED: f32 = 1e-6;
 const ROWS: u32 = 6_000;
 
@@ -43,9 +43,9 @@ fn schema(more: &str) -> String {
     )
 }
 
-/// A stream in which the label follows `x` up and down again, more so in the group `f` and where
-/// `z` is large, and `w` in the wrong direction for half of the levels of `k`. Cells are missing,
-/// and that says something. `moved` is added to x in the second half.
+/// A stream in which the label goes up and down with `x`, more strongly in group `f` and where `z`
+/// is large, and in the wrong direction with `w` for half of the levels of `k`. Some cells are
+/// missing. `moved` is added to `x` in the second half.
 fn stream(seed: u64, rows: u32, moved: f64) -> String {
     let mut random = Random(seed);
     (0..rows).fold("x,w,z,k,s,y\n".to_owned(), |mut text, row| {
@@ -76,19 +76,19 @@ fn train(folder: &Folder, options: &[&str]) -> AlignedBytes {
     AlignedBytes::new(&folder.read("m.feamoe"))
 }
 
-/// What a sweep found.
+/// The result of a sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Found {
-    /// Neighbouring values between which the score changed as it should.
+    /// Pairs of neighbouring values between which the score moved in the right direction.
     right: u64,
-    /// Between which it went the wrong way.
+    /// Pairs between which it moved in the wrong direction.
     wrong: u64,
-    /// The same of calibrated probabilities, by more than their rounding.
+    /// The same for calibrated probabilities, if the change exceeds rounding.
     wrong_calibrated: u64,
 }
 
-/// Moves the value of a number through a grid, for records whose other values are drawn at random,
-/// missing and unseen ones among them.
+/// Sweeps the value of a number over a grid, for records whose other values are random, including
+/// missing and unseen ones.
 fn sweep(blob: &AlignedBytes, name: &str, sign: f32, records: u32) -> Found {
     match Blob::new(blob.as_slice()).unwrap().weights() {
         Weights::F32(_) => {
@@ -152,7 +152,7 @@ fn sweep_any(model: AnyModel<'_>, edges: &[f32], name: &str, sign: f32, records:
     found
 }
 
-/// Makes sure that a model is monotone in both columns, and not because it is flat.
+/// Asserts that a model is monotone in both columns, and that its scores depend on them.
 fn check(blob: &AlignedBytes, what: &str) {
     let mut right = 0;
     for (name, sign) in [("x", 1.0), ("w", -1.0)] {
@@ -163,7 +163,7 @@ fn check(blob: &AlignedBytes, what: &str) {
     assert!(right > 100, "{what}: the score hardly depends on the columns: {right}");
 }
 
-/// A float model, its copies in integers, and its copies of fewer experts.
+/// Checks a float model, its integer copies, and its copies with fewer experts.
 fn check_all(folder: &Folder, blob: &AlignedBytes, what: &str) {
     check(blob, what);
     for width in [Width::I16, Width::I8] {
@@ -181,7 +181,7 @@ fn check_all(folder: &Folder, blob: &AlignedBytes, what: &str) {
     }
 }
 
-/// However it is learned.
+/// Holds for every way of training.
 #[test]
 fn no_score_goes_the_wrong_way_however_it_is_learned() {
     let options: [&[&str]; 16] = [
@@ -209,7 +209,8 @@ fn no_score_goes_the_wrong_way_however_it_is_learned() {
     }
 }
 
-/// The planted fault: the same data without the constraint.
+/// The opposite case: without the constraint, the same data give scores that move in the wrong
+/// direction.
 #[test]
 fn without_the_constraint_the_same_data_do_go_the_wrong_way() {
     let folder = folder(1, &schema(""));
@@ -220,7 +221,7 @@ fn without_the_constraint_the_same_data_do_go_the_wrong_way() {
     }
 }
 
-/// Each direction alone, and a column that the data say nothing about.
+/// A single direction, and a column that does not affect the label.
 #[test]
 fn every_column_has_its_own_direction() {
     for seed in 1..4 {
@@ -236,7 +237,8 @@ fn every_column_has_its_own_direction() {
     }
 }
 
-/// Values that move while it learns: the encoding is fitted again, and weights are carried over.
+/// The values shift during training, so the encoding is fitted again and the weights are carried
+/// over.
 #[test]
 fn a_fit_of_the_encoding_keeps_the_order() {
     let few = [(4, "8", -7.0), (6, "16", 40.0), (7, "40", 2.5), (8, "5", 1e6)];
@@ -253,7 +255,7 @@ fn a_fit_of_the_encoding_keeps_the_order() {
     }
 }
 
-/// The schema, and with it the constraint, lies in the checkpoint.
+/// The checkpoint contains the schema, and so the constraint.
 #[test]
 fn a_resumed_run_is_the_whole_run_and_stays_monotone() {
     let text = stream(9, 9_000, 3.0);
@@ -276,8 +278,9 @@ fn a_resumed_run_is_the_whole_run_and_stays_monotone() {
     check_all(&folder, &resumed, "resumed");
 }
 
-/// A constraint that agrees with the data costs less than 0.004 of log-loss beside a model whose
-/// columns have as few bins: it leaves the gate without them, and their bins without a slope.
+/// A constraint that agrees with the data costs less than 0.004 of log-loss, compared with a model
+/// whose columns have as few bins. The constrained columns do not enter the gate, and their bins
+/// have no slope.
 #[test]
 fn what_the_data_say_anyway_costs_little() {
     let mut random = Random(4);

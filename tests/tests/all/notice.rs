@@ -1,5 +1,5 @@
-//! The texts that third parties ask to go with what is shipped: the pages are made of what their
-//! packages hold. `FEAMOE_OVERWRITE_NOTICE=1` writes them again.
+//! The notices that third parties require with shipped code: the pages are generated from the files
+//! of their packages. `FEAMOE_OVERWRITE_NOTICE=1` writes them again.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,17 +14,17 @@ use super::packages::metadata;
 
 const OVERWRITE: &str = "FEAMOE_OVERWRITE_NOTICE";
 
-/// A package of ours, with its workspace and how it is built.
+/// A package of ours: its workspace, its name, and its build options.
 type Shipped = (&'static str, &'static str, &'static [&'static str]);
 
-/// The library for C, which is the package for npm too, without what a device alone needs.
+/// The library for C, which is also the npm package, without parts that only a device needs.
 const LIBRARY: Shipped = ("engine/c/", "feamoe-engine-c", &[]);
 const MODULE: Shipped = ("engine/c/", "feamoe-engine-c", &["--no-default-features"]);
 
-/// A page: its file, what it is about, what is shipped with it.
+/// A page: its file, its subject, and the shipped packages.
 type Page = (&'static str, &'static str, &'static [Shipped]);
 
-/// npm packs no links: its package has a page of its own.
+/// npm does not pack links, so its package has a separate page.
 const PAGES: [Page; 2] = [
     (
         "docs/NOTICE.md",
@@ -37,7 +37,7 @@ const PAGES: [Page; 2] = [
 /// A package's name and version, with its licence.
 type Package = (String, String);
 
-/// Returns the packages of other people that are compiled into one of ours on any platform.
+/// Returns the third-party packages that are compiled into one of ours on any platform.
 fn compiled_into((workspace, package, built): &Shipped) -> Vec<String> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let tree = ["tree", "--locked", "-e", "normal,no-proc-macro", "--target", "all", "--prefix", "none"];
@@ -51,12 +51,12 @@ fn compiled_into((workspace, package, built): &Shipped) -> Vec<String> {
             .current_dir("/"),
     );
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    // Those of a folder are ours.
+    // Packages from a folder are ours.
     let lines = ran.stdout.lines().map(|line| line.trim_end_matches(" (*)")).filter(|line| !line.contains(" ("));
     lines.map(|line| line.replacen(" v", " ", 1)).collect()
 }
 
-/// Returns the text of each file about a licence, without the space around it.
+/// Returns the text of each licence file, trimmed.
 fn texts(folder: &Path) -> Vec<String> {
     let is_about = |name: &str| {
         let name = name.to_lowercase();
@@ -74,8 +74,8 @@ fn tidy(text: &str) -> String {
     lines.join("\n").trim_matches('\n').to_owned()
 }
 
-/// Is it the whole text of a licence that is named, not repeated: Apache's, which lies beside, or
-/// one that nobody has to choose?
+/// Returns whether a text is a whole licence that is named instead of repeated: Apache's, which is
+/// shipped beside the page, or one that nobody has to choose.
 fn is_left_out(text: &str) -> bool {
     let start = text.trim_start();
     let is_whole = |name: &str| start.starts_with(name) && text.len() > 8_000;

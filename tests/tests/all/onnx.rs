@@ -1,6 +1,6 @@
-//! Promise: `feamoe export --onnx` writes a model for the runtimes of ONNX, the same bytes for the
-//! same model, and refuses what cannot be one. That its outputs are the model's own is tested by
-//! onnxruntime, in `trainer/python/tests/test_onnx.py`.
+//! Promise: `feamoe export --onnx` writes a model for ONNX runtimes, the same bytes for the same
+//! model, and refuses models that cannot be converted. `trainer/python/tests/test_onnx.py` tests
+//! its outputs with onnxruntime.
 
 use feamoe_tests::command::Folder;
 
@@ -19,7 +19,7 @@ fn the_same_model_gives_the_same_bytes_whatever_else_is_asked_of_it() {
     let of =
         |more: &[&str]| folder.run(&[&ONNX[..], &["--format", "json"], more].concat()).json()["onnx_bytes"].clone();
     assert!(of(&["--experts", "1"]).as_u64() < Some(bytes.len() as u64), "fewer experts, fewer weights");
-    // Names of features and levels are in it, names that it makes up itself are not theirs.
+    // The file has the names of features and levels, and those of its outputs.
     for name in ["employment", "self-employed", "attributions"] {
         assert!(bytes.windows(name.len()).any(|part| part == name.as_bytes()), "{name}");
     }

@@ -1,5 +1,5 @@
-//! Promise: what is published can be: every dependency's licence goes with ours, each comes from
-//! the registry, and every package says what a registry asks.
+//! Promise: the packages can be published. Every dependency has a compatible licence and comes from
+//! the registry, and every package has the metadata that a registry requires.
 
 use std::process::Command;
 
@@ -12,26 +12,27 @@ use toml::Table;
 const WORKSPACES: [&str; 6] =
     ["", "engine/c/", "firmware-example/", "firmware-example/compare/ours/", "tests/fuzz/", "trainer/python/"];
 
-/// What dependencies may be: the same file that `cargo deny` reads.
+/// The policy for dependencies, from the file that `cargo deny` reads.
 fn policy() -> Table {
     std::fs::read_to_string(repository_file(".deny.toml")).unwrap().parse().unwrap()
 }
 
-/// What cargo says about the packages of a workspace.
+/// Returns cargo's metadata of the packages of a workspace.
 pub fn metadata(workspace: &str) -> Value {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let ran = finished(
         cargo
             .args(["metadata", "--format-version", "1", "--locked", "--manifest-path"])
             .arg(repository_file(workspace).join("Cargo.toml"))
-            // The firmware's own configuration is for the device.
+            // The firmware's own configuration is meant for the device, so cargo runs in the root.
             .current_dir(repository_file("")),
     );
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     serde_json::from_str(&ran.stdout).unwrap()
 }
 
-/// Does a package's licence go with ours? Exactly those of the list do, with their exceptions.
+/// Returns whether the policy allows a package's licence: exactly the listed licences and their
+/// exceptions.
 fn allows(policy: &Table, name: &str, licence: &str) -> bool {
     let licences = &policy["licenses"];
     let exceptions = licences["exceptions"].as_array().unwrap().iter();
@@ -61,7 +62,8 @@ fn every_dependency_has_a_licence_that_goes_with_ours() {
     assert!(checked > 500, "{checked} packages");
 }
 
-/// Returns the packages of a lock file that are neither of the registry, with a checksum, nor ours.
+/// Returns the packages of a lock file that are neither from the registry, with a checksum, nor
+/// ours.
 fn strangers(lock: &str, registry: &str, ours: &[&str]) -> Vec<String> {
     let lock: Table = lock.parse().unwrap();
     let is_known = |package: &toml::Value| {

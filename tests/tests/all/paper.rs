@@ -1,18 +1,20 @@
 //! The regimes of the FEAMOE paper (its table 1) on UCI Adult: each penalty narrows the gap it is
-//! named after, all together every gap at once, at an accuracy near the paper's. As there: linear
-//! experts, one every 4,000 rows, competitive loss, increment 0.02.
+//! named after, and all together narrow every gap, at an accuracy close to the paper's. The
+//! settings are the paper's: linear experts, one every 4,000 rows, competitive loss, increment
+//! 0.02.
 
 use feamoe_tests::command::Folder;
 use feamoe_tests::{data_file, repository_file};
 
 /// Accuracy of FEAMOE in the paper (its table 4).
 const PAPER_ACCURACY: f64 = 0.832;
-/// Its burden gap there. Its SPD and AOD there, 0.06 and 0.07, are means over five runs: one row
-/// order moves either by about 0.02.
+/// The paper's burden gap (its table 4). Its SPD and AOD, 0.06 and 0.07, are means over five runs:
+/// the order of the rows changes either by about 0.02.
 const PAPER_BURDEN: f64 = 0.03;
-/// What a penalty must take off its own gap at least: one row order moves a gap by less.
+/// The least amount by which a penalty must narrow its own gap. The order of the rows changes a gap
+/// by less.
 const LESS: f64 = 0.02;
-/// The same for the burden gap, which is half as large and moves less.
+/// The same for the burden gap, which is half as large and varies less.
 const LESS_BURDEN: f64 = 0.01;
 
 #[test]
@@ -26,7 +28,7 @@ fn every_penalty_narrows_its_gap_on_adult() {
             ["train", data, "--schema", schema, "-o", "m.feamoe", "--shuffle", "--bins", "0", "--loss", "competitive"];
         let paper = ["--grow", "every=4000", "--fairness", "paper", "--penalties", penalties, "--format", "json"];
         let report = folder.run(&[&train[..], &paper].concat()).json();
-        assert_eq!(report["experts"].as_u64(), Some(9)); // one, and one after each whole 4,000 of 32,561 rows
+        assert_eq!(report["experts"].as_u64(), Some(9)); // the first, and one after every 4,000 of 32,561 rows
         let report = folder.run(&["evaluate", "m.feamoe", test, "--schema", schema, "--format", "json"]).json();
         let gap = |name: &str| report["fairness"][0][name].as_f64().unwrap().abs();
         let figures = [report["accuracy"].as_f64().unwrap(), gap("spd"), gap("aod"), gap("burden")];

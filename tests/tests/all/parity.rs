@@ -1,4 +1,4 @@
-//! The engine against its slow twin in f64: scores of arbitrary models and records.
+//! Compares the engine with its slow twin in f64: scores of arbitrary models and records.
 
 use feamoe_engine::mixture::stride;
 use feamoe_engine::schema::{Kind, Note, Transform};
@@ -13,7 +13,7 @@ const RECORDS: usize = 40;
 
 type TestModel<'a> = Model<'a, FEATURES, EXPERTS>;
 
-/// Fails with the seed where `found` is further from `expected` than `tolerance`.
+/// Fails, naming the seed, if `found` is farther from `expected` than `tolerance`.
 #[track_caller]
 fn assert_close(what: &str, seed: u64, found: f32, expected: f64, tolerance: f64) {
     let error = (f64::from(found) - expected).abs();
@@ -51,14 +51,15 @@ fn scores_agree_with_the_slow_twin() {
     assert!(bounded > 20 && unbounded > 20, "both paths of the kernel: {bounded} bounded, {unbounded} not");
 }
 
-/// A calibration keeps the linear terms that it has weights for: the same model without steps.
+/// A model with a calibration keeps its linear terms, so it is the same model without stepped
+/// numbers.
 #[test]
 fn a_stepped_number_gives_the_bits_of_two_terms() {
     let mut searches = 0;
     for seed in 0..MODELS {
         let mut content = Recipe::gentle(seed).content(seed);
         content.step(|_| true);
-        // Of either sign: neither adds anything.
+        // Zero weights of either sign add nothing.
         content.rows.iter_mut().filter(|weight| **weight == 0.0).skip(1).step_by(2).for_each(|weight| *weight = -0.0);
         let stride = stride(content.experts);
         content.rows.chunks_mut(stride).for_each(|row| row[2 * content.experts..].fill(0.0));
@@ -111,7 +112,7 @@ fn a_calibration_keeps_the_linear_rows_that_it_sees() {
     }
 }
 
-/// Scores records of a model.
+/// Scores records with a model.
 fn scores(content: &Content, cells: &[Vec<Cell>]) -> Vec<Score<EXPERTS>> {
     let bytes = content.to_bytes(false);
     let model: TestModel = Model::load(bytes.as_slice()).unwrap();
@@ -158,7 +159,7 @@ fn permuting_experts_permutes_gate_and_outputs() {
             for expert in 0..k {
                 let from = (expert + 1) % k;
                 assert_eq!(after.expert_probabilities[expert].to_bits(), before.expert_probabilities[from].to_bits());
-                // The gate's sum runs in another order.
+                // The gate is summed in another order.
                 let tolerance = tolerance::gate(k, 0.0);
                 assert_close("gate", seed, after.gate[expert], f64::from(before.gate[from]), tolerance);
             }

@@ -1,6 +1,6 @@
-//! Promise: a pipe without an end is read while it is written. What came so far is shown and stored
-//! where it pauses and where it never does; nothing but what is shown depends on when rows come;
-//! the request to stop is an end like any other.
+//! Promise: an endless pipe is read while it is written. The rows so far are shown and stored,
+//! whether the pipe pauses or not. The timing of rows affects only what is shown. A request to stop
+//! ends the data like any other end.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -12,14 +12,14 @@ use std::time::Duration;
 use feamoe_tests::command::{Folder, Ran, lending};
 use serde_json::Value;
 
-/// No test waits for anything longer than this.
+/// No test waits longer than this.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const SCHEMA: &str = "[target]\ncolumn = \"paid\"\npositive = [\"yes\"]\n\
                       [[protected]]\ncolumn = \"town\"\nprivileged = [\"Zürich\"]\n";
 
-/// Rows with all that a pause could tear apart: letters of two bytes, cells in quotes with line
-/// ends within, lines that end with two bytes.
+/// Rows that a pause could break: two-byte letters, quoted cells with line ends inside, and line
+/// ends of two bytes.
 fn towns(rows: u32) -> String {
     let mut text = "age,town,paid\r\n".to_owned();
     for row in 0..rows {
@@ -31,7 +31,7 @@ fn towns(rows: u32) -> String {
     text
 }
 
-/// The byte after the n-th line end.
+/// Returns the position after the n-th line end.
 fn after_line(text: &str, line: usize) -> usize {
     text.match_indices('\n').nth(line - 1).unwrap().0 + 1
 }
@@ -40,7 +40,7 @@ fn after_line(text: &str, line: usize) -> usize {
 struct Running {
     child: Child,
     pipe: Option<ChildStdin>,
-    /// Its lines on standard error, or on standard output.
+    /// Its lines on standard error or on standard output.
     lines: Receiver<String>,
     reading: thread::JoinHandle<()>,
 }
@@ -63,7 +63,7 @@ impl Running {
         self.pipe.as_mut().unwrap().write_all(bytes).unwrap();
     }
 
-    /// Waits for a line with this begin.
+    /// Waits for a line that begins with `begin`.
     #[track_caller]
     fn wait_for(&self, begin: &str) -> String {
         let mut all = Vec::new();
@@ -81,9 +81,9 @@ impl Running {
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
     }
 
-    /// Waits for its end: its exit code, and the lines that are left.
+    /// Waits for the process to end. Returns its exit code and the remaining lines.
     fn end(mut self) -> (Option<i32>, Vec<String>) {
-        // So that it is never held up by what nobody reads.
+        // Unread output must not block the process.
         if let Some(mut out) = self.child.stdout.take() {
             _ = out.read_to_end(&mut Vec::new()).unwrap();
         }
@@ -112,7 +112,7 @@ fn pauses_anywhere_change_no_byte() {
     let far = text.len() - 3_000;
     let letter = far + text[far..].find('ü').unwrap();
     let line_end = far + 1_500 + text[far + 1_500..].find("\r\n").unwrap();
-    // Within the header, a letter, a cell in quotes and its line end, the end of a line.
+    // Pauses within the header, a quoted cell, its line end, a letter, and the end of a line.
     let mut from = 0;
     for (to, are_rows) in [
         (3, false),
@@ -127,7 +127,7 @@ fn pauses_anywhere_change_no_byte() {
         if are_rows {
             let _ = running.wait_for("rows ");
         }
-        // A pause without rows shows nothing.
+        // A pause without new rows shows nothing.
         thread::sleep(Duration::from_millis(250));
     }
     running.write(&bytes[from..]);
@@ -139,7 +139,7 @@ fn pauses_anywhere_change_no_byte() {
     }
 }
 
-/// What is stored at a pause is the run over the rows so far; a run over the rest makes the whole.
+/// A pause stores the run over the rows so far; an update with the remaining rows completes it.
 #[test]
 fn what_is_stored_at_a_pause_is_the_run_so_far() {
     let folder = Folder::with_lending();
@@ -149,13 +149,13 @@ fn what_is_stored_at_a_pause_is_the_run_so_far() {
     let mut running = Running::start(&folder, &[outputs, FOLLOW.to_vec()].concat(), true);
     for (from, to, begin) in [(0, early, "rows 2000: "), (early, late, "rows 6000: ")] {
         running.write(&text.as_bytes()[from..to]);
-        // Rows may come in parts: the last line is the one.
+        // Rows may come in parts: the last line counts.
         let line = running.wait_for(begin);
         assert!(line.contains("accuracy 0.") && line.ends_with("; wrote now.feamoe and now.ckpt"), "{line}");
         let _ = folder.run_on(&text.as_bytes()[..to], &train("lending.toml", "part.feamoe", "part.ckpt")).done();
         assert!(folder.read("now.feamoe") == folder.read("part.feamoe"), "{begin}");
     }
-    // As if it were killed there.
+    // Killed at this point.
     running.child.kill().unwrap();
     let _ = running.end();
     let header = &text[..after_line(&text, 1)];
@@ -169,7 +169,8 @@ fn what_is_stored_at_a_pause_is_the_run_so_far() {
     assert_eq!(running.end().0, Some(0));
     let whole = train("lending.toml", "whole.feamoe", "whole.ckpt");
     let _ = folder.run_on(text.as_bytes(), &whole).done();
-    // The model also states the hash of all bytes, and the second pipe has a header of its own.
+    // The hash in the model covers all bytes, and the second pipe repeats the header, so only the
+    // counts are compared.
     let inspected = |name: &str| folder.run(&["inspect", name, "--format", "json"]).json()["training"]["rows"].clone();
     assert_eq!(inspected("now.feamoe"), inspected("whole.feamoe"));
     folder.write("asked.csv", lending(6, 500));
@@ -177,8 +178,8 @@ fn what_is_stored_at_a_pause_is_the_run_so_far() {
     assert_eq!(scores("now.feamoe"), scores("whole.feamoe"));
 }
 
-/// A signal ends the data: rows that came before are learned from, all outputs are written, newer
-/// data follow as after any run.
+/// A signal ends the data. The rows before it are learned, all outputs are written, and newer data
+/// can follow as after any run.
 #[test]
 fn the_request_to_stop_is_an_end() {
     let folder = Folder::with_lending();
@@ -189,10 +190,10 @@ fn the_request_to_stop_is_an_end() {
     for signal in ["INT", "TERM"] {
         let outputs = train("lending.toml", "a.feamoe", "a.ckpt");
         let mut running = Running::start(&folder, &[outputs, FOLLOW.to_vec()].concat(), true);
-        // Signals are heeded from here on.
+        // Signals are handled from here on.
         running.write(&text.as_bytes()[..begin]);
         let _ = running.wait_for("rows 100: ");
-        // It comes while these are in the pipe, the last without an end.
+        // The signal comes while these bytes are in the pipe; the last line is incomplete.
         running.write(&text.as_bytes()[begin..half + 7]);
         running.signal(signal);
         let (code, said) = running.end();
@@ -211,7 +212,7 @@ fn the_request_to_stop_is_an_end() {
     assert!(update("a") == update("b"));
 }
 
-/// Rows that never pause are shown too.
+/// Rows are also shown if they never pause.
 #[test]
 fn a_pipe_that_never_pauses_is_shown_too() {
     let folder = Folder::with_lending();
@@ -229,8 +230,8 @@ fn a_pipe_that_never_pauses_is_shown_too() {
     assert_eq!(running.end().0, Some(0));
 }
 
-/// The window so far is printed, and its rows are in the complete window once more; alarms and
-/// windows are those of the same rows in a file.
+/// The incomplete window is printed, and its rows are printed again in the complete one. Alarms and
+/// windows equal those of the same rows in a file.
 #[test]
 fn a_watch_shows_the_window_so_far() {
     let folder = Folder::with_model();
@@ -268,7 +269,7 @@ fn a_watch_shows_the_window_so_far() {
     }
 }
 
-/// Scores come out at a flush, each once, as of a file.
+/// Scores are written at each flush, once each, as for a file.
 #[test]
 fn scores_come_out_while_the_pipe_pauses() {
     let folder = Folder::with_model();
@@ -295,7 +296,7 @@ fn a_line_without_an_end_is_refused() {
     let text = lending(1, 10) + &"x".repeat(6 << 20);
     let arguments = ["train", "-", "--schema", "lending.toml", "-o", "m.feamoe", "--follow"];
     let mut running = Running::start(&folder, &arguments, true);
-    // It ends before it has read all; the pipe stays open.
+    // The command ends before it has read everything; the pipe stays open.
     _ = running.pipe.as_mut().unwrap().write_all(text.as_bytes());
     let _ = running.wait_for("error: standard input:12: ");
     assert_eq!(running.end().0, Some(2));

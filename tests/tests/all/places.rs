@@ -1,5 +1,5 @@
-//! Promise: an output goes where its path leads and nowhere else: not through another user's link,
-//! not raw onto a terminal, not into a file that somebody else is writing.
+//! Promise: an output goes only to the file that its path names: not through another user's link,
+//! not as raw bytes to a terminal, and not into a file that somebody else is writing.
 #![cfg(target_os = "linux")]
 
 use std::fs::{self, Permissions};
@@ -15,7 +15,7 @@ use feamoe_tests::command::{Folder, feamoe, finished, lending};
 
 const NOBODY: u32 = 65534;
 
-/// Runs a command of a shell on a terminal of `script`, which util-linux has; `$feamoe` is ours.
+/// Runs a shell command on a terminal provided by `script` (util-linux); `$feamoe` is our program.
 fn on_terminal(folder: &Folder, command: &str) -> String {
     let mut script = Command::new("script");
     script.args(["-qec", command, "/dev/null"]).current_dir(folder.path(".")).env("feamoe", feamoe());
@@ -39,7 +39,7 @@ fn a_terminal_gets_no_control_characters_by_any_name() {
         assert!(shown.contains("a\\u001b[31m\\u061cb") && !shown.contains(['\u{1b}', '\u{61c}']), "{place}: {shown:?}");
         assert_eq!(shown.lines().count(), 4, "{place}: {shown:?}");
     }
-    // In a pipe they are as they were.
+    // In a pipe the control characters are unchanged.
     let piped = on_terminal(&folder, &format!("{score} -o /dev/stdout | cat > piped"));
     assert!(piped.is_empty() && folder.text("piped").contains("a\u{1b}[31m\u{61c}b"), "{piped}");
 }
@@ -62,7 +62,7 @@ fn a_terminal_is_refused_what_is_no_text() {
     let _ = folder.run(&["inspect", "copy"]).done();
 }
 
-/// The shell opened it: it is not replaced by another file.
+/// The shell opened the file, so it must not be replaced by another one.
 #[test]
 fn standard_output_that_is_a_file_is_added_to() {
     let folder = Folder::with_model();
@@ -74,7 +74,7 @@ fn standard_output_that_is_a_file_is_added_to() {
     }
 }
 
-/// So are other descriptors that the shell opened, and those by other names.
+/// The same holds for other descriptors that the shell opened, and for other names of them.
 #[test]
 fn a_descriptor_of_the_shell_is_added_to() {
     let folder = Folder::with_model();
@@ -91,7 +91,7 @@ fn a_descriptor_of_the_shell_is_added_to() {
     }
 }
 
-/// A file that only its group may read keeps that group, or is closed to the new one.
+/// A file that only its group may read keeps that group, or the new group gets no access.
 #[test]
 fn no_other_group_gets_the_rights_of_the_old_one() {
     let folder = Folder::with_model();
@@ -113,7 +113,7 @@ fn no_other_group_gets_the_rights_of_the_old_one() {
     }
 }
 
-/// Others may have no way to the folder that the command was built in.
+/// Links the program into the folder, since other users may not have access to the build folder.
 fn program_for_others(folder: &Folder) -> PathBuf {
     let program = folder.path("feamoe");
     if fs::hard_link(feamoe(), &program).is_err() {
@@ -122,7 +122,7 @@ fn program_for_others(folder: &Folder) -> PathBuf {
     program
 }
 
-/// A run that looks only is kept away by nobody; one that writes is, by the library too.
+/// The lock does not stop a dry run, but stops every run that writes, also through the library.
 #[test]
 fn every_writer_of_a_checkpoint_passes_its_lock() {
     let folder = Folder::with_lending();
@@ -142,7 +142,7 @@ fn every_writer_of_a_checkpoint_passes_its_lock() {
     assert_eq!(folder.files().len(), 4, "{:?}", folder.files().keys());
 }
 
-/// What root's run left when it was killed.
+/// The lock file was left by a killed run of root.
 #[test]
 fn a_lock_that_another_user_left_keeps_nobody_away() {
     let folder = Folder::with_lending();

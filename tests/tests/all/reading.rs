@@ -1,5 +1,6 @@
-//! Reads what people have: numbers in other notations, words for no value, odd cells, joined files,
-//! reports, dummies; the model reads as its training did.
+//! Reads data as people have it: numbers in other notations, words for missing values, odd cells,
+//! joined files, reports and dummy columns. A trained model reads new data as it read the training
+//! data.
 
 use std::fmt::Write as _;
 
@@ -7,11 +8,11 @@ use feamoe_tests::command::Folder;
 use feamoe_tests::data_file;
 use serde_json::Value;
 
-/// Draws numbers that are the same everywhere.
+/// A random generator that gives the same numbers on every platform.
 struct Draws(u64);
 
 impl Draws {
-    /// A number from 0 to below 1.
+    /// Returns a number from 0 to below 1.
     fn uniform(&mut self) -> f64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 11) as f64 / (1_u64 << 53) as f64
@@ -31,7 +32,7 @@ struct Person {
     paid: bool,
 }
 
-/// The wage says nearly all of whether a loan is paid back.
+/// Draws people whose wage almost determines whether the loan is paid back.
 fn people(seed: u64, count: usize) -> Vec<Person> {
     let mut draws = Draws(seed);
     let person = |_| {
@@ -48,7 +49,7 @@ fn people(seed: u64, count: usize) -> Vec<Person> {
     (0..count).map(person).collect()
 }
 
-/// A CSV of people with the wage written by `wage`, given the place of the row.
+/// Writes people as CSV. `wage` formats a wage; its first argument is the index of the row.
 fn csv(people: &[Person], delimiter: char, wage: impl Fn(usize, f64) -> String) -> String {
     let d = delimiter;
     let mut text = format!("team{d}years{d}wage{d}trade{d}paid\n");
@@ -67,7 +68,7 @@ fn plain(_: usize, wage: f64) -> String {
 const TEAMS: &str = "[target]\ncolumn = \"paid\"\npositive = [\"yes\"]\nnegative = [\"no\"]\n\
     [[protected]]\ncolumn = \"team\"\nprivileged = [\"red\"]\nunprivileged = [\"blue\"]\n";
 
-/// Infers a schema, trains by it unchanged, and returns the report.
+/// Infers a schema, trains with it unchanged, and returns the report.
 fn inferred(folder: &Folder, file: &str) -> Value {
     let printed = folder.run(&["schema", file, "-o", "inferred.toml"]);
     assert_eq!(printed.code, Some(0), "{}", printed.stderr);
@@ -78,10 +79,10 @@ fn accuracy(report: &Value) -> f64 {
     report["prequential"]["accuracy"].as_f64().unwrap()
 }
 
-/// Writes a number.
+/// A notation for numbers.
 type Way<'a> = Box<dyn Fn(f64) -> String + 'a>;
 
-/// Groups a whole number's digits by threes.
+/// Separates the digits of a whole number into groups of three.
 fn grouped(whole: u64, mark: &str) -> String {
     let digits = whole.to_string();
     let mut out = String::new();
@@ -94,7 +95,7 @@ fn grouped(whole: u64, mark: &str) -> String {
     out
 }
 
-/// Every way to write the best feature keeps it, to the digit: the same accuracy as plain numbers.
+/// The most important feature gives the same accuracy in every notation as in plain numbers.
 #[test]
 fn a_number_may_be_written_as_people_write_it() {
     let people = people(1, 3_000);
@@ -160,7 +161,8 @@ fn a_number_may_be_written_as_people_write_it() {
     }
 }
 
-/// A few cells with a word for no value keep the column a number, whatever the word and its case.
+/// A few cells with a word for a missing value leave the column a number, whatever the word and its
+/// case.
 #[test]
 fn words_for_no_value_keep_their_column() {
     let people = people(2, 2_000);
@@ -229,8 +231,8 @@ fn words_for_no_value_keep_their_column() {
     }
 }
 
-/// Wherever an odd cell stands, the outcome is the same: an error that names it, or a missing value
-/// that is counted, by a schema of one's own as by an inferred one.
+/// The result does not depend on the row that holds the odd cell: an error that names the cell, or
+/// a missing value that is counted. An inferred schema keeps the column.
 #[test]
 fn an_odd_cell_has_the_same_outcome_in_every_row() {
     let people = people(3, 6_500);
@@ -255,7 +257,7 @@ fn an_odd_cell_has_the_same_outcome_in_every_row() {
                 ["wage", "number", "0", "1", "0", "0", "0"],
                 "{printed}"
             );
-            // The model knows that its rows were read so.
+            // The model stores this setting: scoring counts the cell as missing too.
             let scored = folder.run(&["score", "m.feamoe", "odd.csv"]);
             assert_eq!(scored.code, Some(0), "{}", scored.stderr);
             assert!(scored.stderr.contains("1 cells are not numbers"), "{}", scored.stderr);
@@ -301,7 +303,7 @@ fn a_header_that_repeats_is_passed_over_and_counted() {
     assert!(folder.text("inferred.toml").contains("header = true"));
 }
 
-/// What a file is that is no table, and what to do.
+/// A file that is no table gives an error that names its kind and the remedy.
 #[test]
 fn what_is_no_table_is_noticed_with_the_remedy() {
     let people = people(5, 300);
@@ -340,7 +342,8 @@ fn what_is_no_table_is_noticed_with_the_remedy() {
     assert!(other.starts_with("sep.csv:1: found \"sep=;\", expected the delimiter ','"), "{other}");
 }
 
-/// A protected characteristic is never the target, wherever it stands; what is not clear is asked.
+/// A protected characteristic is never chosen as the target, wherever its column stands. The user
+/// is asked if the target is unclear.
 #[test]
 fn the_target_is_the_outcome_or_is_asked_for() {
     let people = people(6, 1_000);
@@ -362,7 +365,7 @@ fn the_target_is_the_outcome_or_is_asked_for() {
         let said = folder.run(&["schema", "last.csv", "-o", "s.toml"]);
         assert_eq!(said.code, Some(0), "{name}: {}", said.stderr);
         assert!(said.stderr.contains("target: \"loan_default\", favourable \"0\""), "{name}: {}", said.stderr);
-        // Alone it is no target either.
+        // It is no target even if it is the only candidate.
         folder.write(
             "alone.csv",
             rows(&format!("wage,{name}"), &|index, p| format!("{},{}", p.wage, yes(index % 3 == 0))),
@@ -373,7 +376,7 @@ fn the_target_is_the_outcome_or_is_asked_for() {
             "{name}: {asked}"
         );
     }
-    // Two columns that could be it, and values that do not say which is the favourable one.
+    // Two columns could be the target, and their values do not show which one is favourable.
     folder.write("two.csv", rows("wage,a,b", &|index, p| format!("{},{},{}", p.wage, u8::from(p.paid), index % 2)));
     let asked = folder.run(&["schema", "two.csv", "-o", "s.toml"]).stderr;
     assert!(asked.contains("candidates: \"a\" (") && asked.contains("\"b\" ("), "{asked}");
@@ -394,7 +397,7 @@ fn the_target_is_the_outcome_or_is_asked_for() {
     assert!(wrong.contains("no column \"colour\"; the columns are \"wage\", \"result\""), "{wrong}");
 }
 
-/// Files are sorted: what the head shows is not what there is.
+/// In a sorted file the first rows do not represent the others.
 #[test]
 fn all_rows_are_looked_at() {
     let mut people = people(7, 30_000);
@@ -412,8 +415,8 @@ fn all_rows_are_looked_at() {
     assert!(part.stdout.contains("always \"no\"") || part.stderr.contains("not clear"), "{}", part.stderr);
 }
 
-/// Dummies of one attribute are one, numbers are groups by cuts: in the inferred schema, and the
-/// same groups as where the column holds the values.
+/// Dummy columns become one attribute with the same groups as a column of values; cuts turn numbers
+/// into groups.
 #[test]
 fn dummies_and_cuts_make_groups() {
     let people = people(8, 4_000);
@@ -459,12 +462,12 @@ fn dummies_and_cuts_make_groups() {
         };
         assert_eq!(group["rows"].as_u64(), Some(expected as u64), "{group}");
     }
-    // An age that was asked for is cut by itself.
+    // A requested age column gets cuts by default.
     let said = folder.run(&["schema", "plain.csv", "--protected", "age", "-o", "s.toml"]);
     assert!(said.code == Some(0) && folder.text("s.toml").contains("\ncuts = [30, 62]"), "{}", folder.text("s.toml"));
 }
 
-/// Whatever a schema says of cells, the model knows: every command reads the same without it.
+/// The model stores the schema's rules for cells: every command reads the same without the schema.
 #[test]
 fn a_model_reads_as_its_training_did() {
     let people = people(9, 4_000);
@@ -497,14 +500,15 @@ fn a_model_reads_as_its_training_did() {
     assert_eq!(missing("years"), people[3_000..].iter().filter(|p| p.years == 7).count() as u64);
     let _ = both(&["explain", "m.feamoe", "new.csv", "--row", "3", "--format", "json"]);
     let _ = both(&["recourse", "m.feamoe", "new.csv", "--row", "3", "--format", "json"]);
-    // Without a card nothing says so.
+    // Without a card the model does not store them.
     let blind = folder.run(&["export", "m.feamoe", "-o", "device.feamoe"]);
     assert_eq!(blind.code, Some(0), "{}", blind.stderr);
     let refused = folder.refusal(&["evaluate", "device.feamoe", "new.csv"]);
     assert!(refused.contains("does not state which column is the target"), "{refused}");
 }
 
-/// A join that failed upstream is noticed: in every record's notes, and on the whole.
+/// A feature that is suddenly empty, as after a failed join, is reported in the notes of every
+/// record and in a summary.
 #[test]
 fn a_feature_that_was_never_missing_and_is_empty_now_is_noted() {
     let people = people(10, 3_000);
@@ -521,7 +525,7 @@ fn a_feature_that_was_never_missing_and_is_empty_now_is_noted() {
         let said = folder.run(&[command, "m.feamoe", "empty.csv"]).stderr;
         assert_eq!(said, expected, "{command}");
     }
-    // Levels that nobody had, and numbers far from those in training.
+    // Levels absent from training, and numbers far outside the training range.
     let other = csv(&people[..400], ',', |_, wage| (wage * 1_000.0).to_string())
         .replace("baker", "pilot")
         .replace("mason", "smith")
@@ -535,7 +539,7 @@ fn a_feature_that_was_never_missing_and_is_empty_now_is_noted() {
     );
 }
 
-/// Columns are passed through as they stand, in every format, under names of their own.
+/// Columns are copied unchanged, in every format, under distinct names.
 #[test]
 fn scores_keep_columns_in_every_format() {
     let folder = Folder::new();
@@ -560,7 +564,7 @@ fn scores_keep_columns_in_every_format() {
     assert_eq!(record["row"], 11);
     let same = records.iter().zip(document["records"].as_array().unwrap());
     for (line, record) in same {
-        // The digits of the CSV, which are the fewest.
+        // The JSON has the same shortest digits as the CSV.
         assert_eq!(record["probability"].to_string(), line[4]);
     }
     let twice = folder.refusal(&["score", "m.feamoe", "d.csv", "--keep", "row,row"]);
@@ -571,16 +575,16 @@ fn scores_keep_columns_in_every_format() {
     let refused = folder.refusal(&["score", "m.feamoe", "d.csv", "--format", "parquet"]);
     assert!(refused.contains("name a file with --output"), "{refused}");
     let _ = folder.run(&["score", "m.feamoe", "d.csv", "--format", "parquet", "-o", "p.parquet", "--keep", "y"]).done();
-    // Read back by our own reader: the decision learned from itself.
+    // Read back by our own reader: a decision can be the target.
     let back = folder.run(&["schema", "p.parquet", "--target", "decision", "--positive", "1"]);
     assert!(back.code == Some(0) && back.stderr.contains("400 records"), "{}", back.stderr);
-    // An explanation has its own columns apart from features of the same name.
+    // An explanation keeps its own columns apart from features of the same name.
     let explained = folder.run(&["explain", "m.feamoe", "d.csv", "--format", "csv"]).done();
     let header = explained.lines().next().unwrap();
     assert!(header.starts_with("row,probability,") && header.ends_with(",feature.row,\"a,b\""), "{header}");
 }
 
-/// Names are data, not orders to a terminal.
+/// Names must not send control sequences to a terminal.
 #[test]
 fn names_with_control_characters_are_safe_on_the_terminal() {
     let folder = Folder::new();
@@ -602,12 +606,12 @@ fn names_with_control_characters_are_safe_on_the_terminal() {
     }
 }
 
-/// Dates become numbers where the schema asks for it, at training and at scoring.
+/// Dates become numbers if the schema says so, in training and in scoring.
 #[test]
 fn dates_become_numbers_on_request() {
     let people = people(11, 3_000);
     let folder = Folder::new();
-    // The outcome follows the days since the account was opened.
+    // The outcome depends on the number of days since the account was opened.
     let mut text = String::from("opened,note,approved\n");
     for (index, p) in people.iter().enumerate() {
         let day = index * 7 % 3_000;
@@ -645,7 +649,7 @@ fn dates_become_numbers_on_request() {
     );
 }
 
-/// Numbers that stand for no value are noticed, codes are distinguished from counts.
+/// Numbers that stand for a missing value are noticed, and codes are distinguished from counts.
 #[test]
 fn sentinels_and_codes_are_noticed() {
     let people = people(12, 3_000);
@@ -668,7 +672,7 @@ fn sentinels_and_codes_are_noticed() {
     assert!(schema.contains("\"post\", # numbers of one length, some with zeros before them; 4 values"), "{schema}");
 }
 
-/// What a model knows of cells does not depend on the delimiter, nor on a header.
+/// The stored rules for cells do not depend on the delimiter or on a header.
 #[test]
 fn a_model_reads_files_of_another_delimiter() {
     let people = people(13, 3_000);
@@ -689,7 +693,7 @@ fn a_model_reads_files_of_another_delimiter() {
     }
     assert!(all[0].lines().count() == 201 && all.iter().all(|scores| *scores == all[0]));
 
-    // Trained on a file without names, it reads one with them, in any order.
+    // A model trained on a file without names reads a file with names, in any order of columns.
     let columns = "header = false\ncolumns = [\"team\", \"years\", \"wage\", \"trade\", \"paid\"]";
     folder.write("bare.toml", format!("[table]\n{columns}\n{TEAMS}"));
     let text = csv(&people, ',', plain);
@@ -707,7 +711,7 @@ fn a_model_reads_files_of_another_delimiter() {
         );
         assert!(scored.well() == scores, "{name}");
     }
-    // With and without names, one after the other: each file has its own order.
+    // Files with and without names in one run: each file has its own column order.
     let lines = |text: &str| -> Vec<String> {
         text.lines().skip(1).map(|line| line.split_once(',').unwrap().1.to_owned()).collect()
     };
@@ -717,14 +721,14 @@ fn a_model_reads_files_of_another_delimiter() {
     }
 }
 
-/// A column that is text in part is one category: by the inferred schema in every row, and said
-/// where one's own schema leaves it open.
+/// A column with some text is one category in all rows. The inferred schema says so; without that,
+/// training warns or refuses.
 #[test]
 fn a_column_of_numbers_and_text_is_said_to_be_a_category() {
     let people = people(14, 8_000);
     let folder = Folder::new();
     folder.write("s.toml", TEAMS);
-    // Numbers alone in the first rows, text in a third of the later ones.
+    // Only numbers in the first rows, and text in a third of the rows after them.
     let mixed = |from: usize| {
         move |index: usize, wage: f64| {
             if index >= from && index.is_multiple_of(3) { "on leave".into() } else { ((wage as u64) % 50).to_string() }
@@ -748,7 +752,7 @@ fn a_column_of_numbers_and_text_is_said_to_be_a_category() {
     assert_eq!(kind(&report), "category");
     let warnings = report["warnings"].to_string();
     assert!(warnings.contains("\\\"wage\\\" is a category, though most of its levels are numbers"), "{warnings}");
-    // Points that could stand between thousands are named.
+    // Points that could be thousands separators are reported.
     folder.write(
         "points.csv",
         csv(&people, ',', |_, wage| format!("{}.{:03}", wage as u64 / 1_000, wage as u64 % 1_000)),
@@ -757,7 +761,8 @@ fn a_column_of_numbers_and_text_is_said_to_be_a_category() {
     assert!(said.contains("\"wage\" have three digits after the point"), "{said}");
 }
 
-/// Labels in several ways to write them are two outcomes; what says that nothing is known is none.
+/// Different spellings of a label count as the same outcome; a word for an unknown outcome is no
+/// outcome.
 #[test]
 fn labels_are_two_outcomes_however_they_are_written() {
     let people = people(15, 2_000);
@@ -781,7 +786,8 @@ fn labels_are_two_outcomes_however_they_are_written() {
     assert!(schema.contains("positive = [\"yes\", \"YES\"]\nnegative = [\"no\", \"No\"]"), "{schema}");
 }
 
-/// A column in which fewer than 95 % are numbers is a category, or left out, and that is said.
+/// A column with fewer than 95 % numbers becomes a category or is left out, and the message says
+/// which.
 #[test]
 fn a_category_of_many_numbers_is_pointed_out() {
     let people = people(16, 2_000);
@@ -797,7 +803,7 @@ fn a_category_of_many_numbers_is_pointed_out() {
     assert!(said.contains(expected), "{said}");
 }
 
-/// What is decided, or asked, on real tables; `tests/tables/inferred.py` looks at more of them.
+/// What is inferred, or asked, on real tables. `tests/tables/inferred.py` covers more of them.
 #[test]
 fn real_tables_are_read_right_or_asked_about() {
     let folder = Folder::new();

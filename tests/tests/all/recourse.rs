@@ -1,4 +1,4 @@
-//! Recourse against an exhaustive search in f64, and the laws its distance keeps.
+//! Compares recourse with an exhaustive search in f64, and tests the laws of its distance.
 
 use feamoe_engine::recourse::{Answer, Change, LEVEL_CHANGE, MAX_EVALUATIONS, MAX_LOOKS, Rule, Rules};
 use feamoe_engine::schema::{Kind, Transform};
@@ -13,9 +13,9 @@ use feamoe_tests::repository_file;
 
 type TestModel<'a> = Model<'a, FEATURES, EXPERTS>;
 
-/// Evaluations that the last descent may take past the budget.
+/// Evaluations by which the last descent may exceed the budget.
 const ONE_DESCENT: u32 = 250;
-/// Grid points of a number over its range.
+/// Number of grid points over the range of a number.
 const GRID: usize = 24;
 
 /// Draws a small model with deviations.
@@ -26,7 +26,7 @@ fn small(recipe: Recipe, seed: u64) -> Content {
     content
 }
 
-/// Draws deviations: a number's is a tenth to two fifths of its range's width.
+/// Draws deviations. That of a number is between a tenth and two fifths of the width of its range.
 fn small_deviations(content: &Content, seed: u64) -> Vec<f32> {
     let mut draw = Draw::new(seed ^ 0xde1a);
     let mut deviation = |feature: &FeatureContent| match feature.kind {
@@ -49,14 +49,14 @@ fn draw_kind(draw: &mut Draw) -> Kind {
     Kind::Number { transform, low, high, centre, bins: draw.one_of(&[0, 2, 4, 7]) }
 }
 
-/// The slow search: all combinations of a grid over each number, both sides of its edges and all
-/// levels, then ever smaller moves of one number or two. It uses no kernel of the engine, no
-/// gradient, and no order but that of the distance.
+/// The slow search. It tries all combinations of a grid over each number, both sides of its edges,
+/// and all levels; then it moves one or two numbers in ever smaller steps. It uses no kernel of the
+/// engine, no gradient, and no order except that of the distance.
 struct Slow<'a> {
     reference: Reference<'a>,
     content: &'a Content,
     cells: Vec<Cell>,
-    /// By feature: cells with their squared distance and contribution, nearest first.
+    /// By feature: the cells with their squared distance and contribution, nearest first.
     candidates: Vec<Vec<(f64, Cell, Vec<f64>)>>,
     best: f64,
     at: Vec<Cell>,
@@ -65,7 +65,7 @@ struct Slow<'a> {
 impl<'a> Slow<'a> {
     fn new(content: &'a Content, cells: &[Cell]) -> Self {
         let reference = Reference::new(content);
-        // A number that is none is missing.
+        // A NaN is a missing value.
         let known = |cell: &Cell| if matches!(cell, Cell::Number(x) if x.is_nan()) { Cell::Missing } else { *cell };
         let cells: Vec<Cell> = cells.iter().map(known).collect();
         let mut edges = content.edges.as_slice();
@@ -92,7 +92,7 @@ impl<'a> Slow<'a> {
         slow
     }
 
-    /// Squared distance of a new value of a feature.
+    /// Returns the squared distance of a new value of a feature.
     fn cost(&self, feature: usize, cell: Cell) -> f64 {
         match (self.content.features[feature].kind, self.cells[feature], cell) {
             (Kind::Number { transform, low, high, .. }, Cell::Number(from), Cell::Number(to)) => {
@@ -113,8 +113,8 @@ impl<'a> Slow<'a> {
         self.reference.score(cells).probability >= f64::from(self.content.threshold)
     }
 
-    /// Returns the distance of the nearest favourable point of the grid, moved in ever smaller
-    /// steps; infinite if there is none.
+    /// Returns the distance of the nearest favourable grid point after refinement in ever smaller
+    /// steps, or infinity if there is none.
     fn search(&mut self) -> f64 {
         let mut chosen = self.cells.clone();
         let logits = self.reference.bias();
@@ -144,7 +144,7 @@ impl<'a> Slow<'a> {
         }
     }
 
-    /// Moves one number or two at a time.
+    /// Moves one or two numbers at a time.
     fn refine(&mut self) {
         let count = self.cells.len();
         let total = |slow: &Self, at: &[Cell]| (0..count).map(|index| slow.cost(index, at[index])).sum::<f64>();
@@ -193,8 +193,8 @@ impl<'a> Slow<'a> {
     }
 }
 
-/// Runs `check` on the declined ones of so many records of a model, with the model and what the
-/// engine found.
+/// Calls `check` for each declined record among `count` records of a model, with the model and the
+/// engine's answer.
 fn declined(
     content: &Content,
     seed: u64,
@@ -217,7 +217,7 @@ fn declined(
     }
 }
 
-/// Returns cells with the changes made.
+/// Returns the cells after the changes.
 fn changed(cells: &[Cell], changes: &[Option<Change>]) -> Vec<Cell> {
     let changed = |(cell, change): (&Cell, &Option<Change>)| match *change {
         None => *cell,
@@ -227,13 +227,14 @@ fn changed(cells: &[Cell], changes: &[Option<Change>]) -> Vec<Cell> {
     cells.iter().zip(changes).map(changed).collect()
 }
 
-/// What the engine found against the slow search, over many records.
+/// The engine's answers compared with those of the slow search, over many records.
 #[derive(Debug, Default)]
 struct Tally {
     found: usize,
-    /// None if there is one.
+    /// The engine found no answer, but the slow search did.
     missed: usize,
-    /// Farther than the slow search's by more than a hundredth, by more than a fifth.
+    /// The engine's distance exceeds that of the slow search by more than a hundredth (`farther`),
+    /// by more than a fifth (`far`).
     farther: usize,
     far: usize,
 }
@@ -249,7 +250,7 @@ fn tally(seeds: u64, recipe: impl Fn(u64) -> Recipe) -> Tally {
                 return;
             };
             tally.found += 1;
-            // f32 does not tell a number at an edge from its neighbours.
+            // f32 cannot separate a number at an edge from its neighbours.
             let nearest = nearest + 1e-6;
             tally.farther += usize::from(f64::from(distance) > 1.01 * nearest);
             tally.far += usize::from(f64::from(distance) > 1.2 * nearest);
@@ -267,8 +268,8 @@ fn one_feature_is_exact() {
     }
 }
 
-/// Two to four features: in 96 of 100 records nothing is nearer by more than a hundredth, in 97 by
-/// more than a fifth; of 100 with an answer at most one is missed.
+/// Two to four features. In 96 of 100 answers the slow search is at most a hundredth nearer, in 97
+/// at most a fifth. At most one answer in 100 is missed.
 #[test]
 fn is_near_what_an_exhaustive_search_finds() {
     let tally = tally(300, |seed| Recipe {
@@ -281,8 +282,8 @@ fn is_near_what_an_exhaustive_search_finds() {
     assert!(100 * tally.farther <= 4 * tally.found && 100 * tally.far <= 3 * tally.found, "{tally:?}");
 }
 
-/// Gates that leave one expert for another at once, which no direction sees from afar: 90 and 92 of
-/// 100; of 100 with an answer at most one is missed.
+/// A sharp gate switches experts abruptly, which a gradient does not see from afar. 90 and 92 of
+/// 100 answers are within the two bounds; at most one in 100 is missed.
 #[test]
 fn is_near_what_an_exhaustive_search_finds_where_the_gate_is_sharp() {
     let tally = tally(300, |seed| Recipe {
@@ -295,8 +296,9 @@ fn is_near_what_an_exhaustive_search_finds_where_the_gate_is_sharp() {
     assert!(100 * tally.farther <= 10 * tally.found && 100 * tally.far <= 8 * tally.found, "{tally:?}");
 }
 
-/// The distance to a hyperplane, `|z| / ||w||` in standardised numbers, where the foot of the
-/// perpendicular lies in the ranges; less cannot be, and beyond the ranges it is more.
+/// Where the foot of the perpendicular lies within the ranges, the distance is that to a
+/// hyperplane, `|z| / ||w||` in standardised numbers. It is never less, and larger beyond the
+/// ranges.
 #[test]
 fn logistic_regression_is_exact() {
     let number = Kind::Number { transform: Transform::Identity, low: -50.0, high: 50.0, centre: 0.0, bins: 0 };
@@ -309,7 +311,7 @@ fn logistic_regression_is_exact() {
         content.deviations = (0..features).map(|_| draw.between(0.1, 20.0)).collect();
         let threshold = f64::from(content.threshold);
         let boundary = libm::log2(threshold / (1.0 - threshold));
-        // Rows of a number without bins: linear, missing; lanes: gate, expert.
+        // Weight rows of a number without bins: linear, missing. Lanes: gate, expert.
         let slopes = content.deviations.iter().zip(content.rows.chunks(8)).map(|(sd, rows)| f64::from(sd * rows[1]));
         let slopes: Vec<f64> = slopes.collect();
         let norm = slopes.iter().map(|slope| slope * slope).sum::<f64>().sqrt();
@@ -350,8 +352,8 @@ fn logistic_regression_is_exact() {
     assert!(checked > 100, "{checked}");
 }
 
-/// Every answer, of any model and record: verified in f64, of the distance that its changes have,
-/// inside the ranges, without a change of what is missing, within the stated cost.
+/// Every answer of any model and record holds: it is verified in f64, its distance is that of its
+/// changes, it stays within the ranges, it changes no missing value, and it keeps the stated cost.
 #[test]
 fn every_answer_holds() {
     let (mut found, mut with_deviations) = (0, 0);
@@ -435,8 +437,8 @@ fn without_deviations_values_count_as_spread_evenly() {
     assert_eq!(model.schema().deviation(12), 0.0);
 }
 
-/// One expert, categories, numbers with bins and without: nothing is nearer by more than rounding,
-/// and none is missed.
+/// One expert; categories and numbers with and without bins. No answer is missed, and none is
+/// farther than the nearest except for rounding.
 #[test]
 fn a_logistic_model_with_categories_is_exact() {
     let tally = tally(1_200, |seed| Recipe { experts: 1, features: 2 + seed as usize % 3, gate: 5.0, outputs: 8.0 });
@@ -444,8 +446,8 @@ fn a_logistic_model_with_categories_is_exact() {
     assert_eq!((tally.missed, tally.farther, tally.far), (0, 0, 0));
 }
 
-/// One feature of a real model free by the rules, the others fixed: where any of its values is
-/// favourable, an answer is found.
+/// The rules free one feature of a real model and fix the others. An answer is found wherever any
+/// value of the feature gives the favourable outcome.
 #[test]
 fn no_single_change_of_a_real_model_is_missed() {
     let bytes = Bytes::new(&std::fs::read(repository_file("engine/golden/adult-gated.feamoe")).unwrap());
@@ -480,12 +482,12 @@ fn no_single_change_of_a_real_model_is_missed() {
     assert!(found > 200, "{found}");
 }
 
-/// Features of 60,000 levels each: the work is bounded by counts, not by the model's size.
+/// Features with 60,000 levels each: the work is bounded by counts, not by the size of the model.
 #[test]
 fn very_many_levels_take_no_more_looks_than_stated() {
     let recipe = Recipe { experts: 2, features: 4, gate: 6.0, outputs: 8.0 };
     let mut content = recipe.content_of(1, |_, _| Kind::Category { levels: 60_000 });
-    // Out of reach: everything is looked at.
+    // Unreachable, so the search looks at everything.
     content.threshold = 1.0 - f32::EPSILON;
     let mut most = 0;
     declined(&content, 1, 30, |_, _, found| {
@@ -496,7 +498,8 @@ fn very_many_levels_take_no_more_looks_than_stated() {
     assert!(most > 100_000, "{most} looks");
 }
 
-/// Stopped anywhere, a search says so, ends at once, and what it holds is verified like any answer.
+/// A search can be stopped at any point. It then ends at once, reports that it was stopped, and its
+/// answer so far is verified like any other.
 #[test]
 fn a_stopped_search_keeps_the_best_answer_so_far() {
     let (mut stopped, mut kept) = (0, 0);
@@ -512,7 +515,7 @@ fn a_stopped_search_keeps_the_best_answer_so_far() {
             for limit in [2, 3, 10, 50, 200, whole.evaluations + 1] {
                 model.recourse_while(&record, &Rules::FREE, &mut again, |made| made < limit).unwrap();
                 assert_eq!(again.stopped, limit <= whole.evaluations, "{limit} of {}", whole.evaluations);
-                // What a step under way still takes.
+                // The step in progress is still completed.
                 assert!(again.evaluations <= limit.max(2) + 120, "{} of {limit}", again.evaluations);
                 let Some(distance) = again.distance else { continue };
                 let after = changed(cells, &again.changes);
@@ -530,8 +533,8 @@ fn a_stopped_search_keeps_the_best_answer_so_far() {
     assert!(stopped > 60 && kept > 60, "{stopped} {kept}");
 }
 
-/// Steps finer than the range's numbers are apart, and steps of hundredths at large numbers:
-/// nothing infinite, nothing past the rule's range, nothing that a decimal would not write.
+/// Steps finer than the spacing of f32 in the range, and steps of hundredths at large numbers: no
+/// answer is infinite, outside the rule's range, or different from its decimal.
 #[test]
 fn fine_steps_propose_numbers_as_decimals_write_them() {
     let mut answers = 0;
@@ -567,7 +570,7 @@ fn fine_steps_propose_numbers_as_decimals_write_them() {
     assert!(answers > 200, "{answers}");
 }
 
-/// A margin asks for what a higher threshold would ask for.
+/// A margin has the same effect as a higher threshold.
 #[test]
 fn a_margin_is_a_threshold_further_away() {
     let mut answers = 0;

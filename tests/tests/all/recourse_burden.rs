@@ -1,5 +1,5 @@
-//! Promise: with a target on the recourse burden, the exported model's gap, as `feamoe evaluate`
-//! measures it on other rows, falls to the target.
+//! Promise: with a target on the recourse burden, the gap of the exported model falls to the
+//! target, as `feamoe evaluate` measures it on other rows.
 
 use std::fmt::Write;
 
@@ -18,8 +18,8 @@ privileged = ["a"]
 as_feature = true
 "#;
 
-/// Rows in which those of group b have less of both numbers and are approved less often: by the
-/// numbers, and a little for being of group b.
+/// Rows in which group b has less of both numbers and is approved less often, mostly because of the
+/// numbers and a little because of the group.
 fn rows(seed: u64, count: usize) -> String {
     let mut draw = Draw::new(seed);
     let mut text = "group,savings,income,home,approved\n".to_owned();
@@ -37,8 +37,8 @@ fn rows(seed: u64, count: usize) -> String {
     text
 }
 
-/// Trains with these options on some rows, judges on others; returns the evaluation and what the
-/// training said of its targets.
+/// Trains with these options on some rows and evaluates on others. Returns the evaluation and the
+/// targets in the training report.
 fn evaluated(folder: &Folder, options: &[&str]) -> (Value, Value) {
     let train = ["train", "rows.csv", "--schema", "s.toml", "-o", "m.feamoe", "--format", "json"];
     let report = folder.run(&[&train[..], options].concat()).json();
@@ -67,7 +67,7 @@ fn the_gap_falls_to_its_target() {
     );
     assert!((own["gap"].as_f64().unwrap() - gap(&held)).abs() < 0.2, "{own}, measured {}", gap(&held));
 
-    // Distances may be required, and by more than 1.
+    // A requirement on distances may exceed 1.
     let require = ["evaluate", "m.feamoe", "other.csv", "--schema", "s.toml", "--require"];
     let ran = |gap: &str| folder.run(&[&require[..], &[gap]].concat());
     assert_eq!(ran("recourse_burden=1.5").code, Some(0));
@@ -80,7 +80,7 @@ fn the_gap_falls_to_its_target() {
     );
 }
 
-/// A resumed run gives the bytes of one that was never stopped.
+/// A resumed run gives the same bytes as never stopping.
 #[test]
 fn a_run_with_the_target_goes_on_to_the_same_bytes() {
     let folder = Folder::new();

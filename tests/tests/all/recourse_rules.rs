@@ -1,5 +1,5 @@
-//! Recourse by rules: against every point of the grid that steps and levels make, in f64; and what
-//! each answer must keep, whatever the rules.
+//! Recourse by rules: compared in f64 with every point of the grid of steps and levels, and tested
+//! for what each answer must satisfy under any rules.
 
 use feamoe_engine::recourse::{Answer, Change, Direction, LEVEL_CHANGE, MAX_EVALUATIONS, Rule, Rules};
 use feamoe_engine::schema::{Kind, Transform};
@@ -10,9 +10,9 @@ use feamoe_testkit::reference::Reference;
 
 type TestModel<'a> = Model<'a, FEATURES, EXPERTS>;
 
-/// Points of the grid over a number without steps.
+/// Number of grid points for a number without steps.
 const GRID: f32 = 2_000.0;
-/// What one descent more than the stated evaluations takes at most.
+/// Evaluations by which one descent may exceed the stated budget.
 const ONE_DESCENT: u32 = 400;
 
 /// Draws a small model with deviations.
@@ -20,7 +20,7 @@ fn small(recipe: Recipe, seed: u64) -> Content {
     over(&[(0.0, 1.0), (17.0, 90.0), (0.0, 1.0e4)], recipe, seed)
 }
 
-/// Like [`small`], its numbers over some of these ranges.
+/// Like [`small`], with the numbers over some of these ranges.
 fn over(ranges: &[(f32, f32)], recipe: Recipe, seed: u64) -> Content {
     let mut content = recipe.content_of(seed, |_, draw| {
         if draw.below(3) == 0 {
@@ -43,7 +43,8 @@ fn over(ranges: &[(f32, f32)], recipe: Recipe, seed: u64) -> Content {
     content
 }
 
-/// Draws a rule for each feature; every number has steps where `on_steps`, else every other.
+/// Draws a rule for each feature. Every number has steps if `on_steps` is set, otherwise every
+/// other one.
 fn draw_rules(content: &Content, seed: u64, on_steps: bool) -> Rules<FEATURES> {
     let mut draw = Draw::new(seed ^ 0x401e);
     let mut rules = [Rule::FREE; FEATURES];
@@ -64,13 +65,13 @@ fn draw_rules(content: &Content, seed: u64, on_steps: bool) -> Rules<FEATURES> {
     Rules::new(rules).unwrap()
 }
 
-/// Returns `n` steps as a decimal writes them: the f32 nearest to the product with the step's
-/// shortest decimal.
+/// Returns `n` steps as a decimal writes them: the f32 nearest to `n` times the step's shortest
+/// decimal.
 fn multiple(n: f32, step: f32) -> f32 {
     (f64::from(n) * step.to_string().parse::<f64>().unwrap()) as f32
 }
 
-/// Returns a cell as the model takes it: a number that is none is missing, others are within the
+/// Returns a cell as the model reads it: a NaN is missing, and other numbers are clamped to the
 /// training range.
 fn known(kind: Kind, cell: Cell) -> Cell {
     match (kind, cell) {
@@ -80,8 +81,8 @@ fn known(kind: Kind, cell: Cell) -> Cell {
     }
 }
 
-/// Returns what a feature's change adds to the squared distance, in f64; `None` if the rule forbids
-/// it.
+/// Returns what a change of a feature adds to the squared distance, in f64, or `None` if the rule
+/// forbids it.
 fn cost(content: &Content, index: usize, rule: &Rule, from: Cell, to: Cell) -> Option<f64> {
     let kind = content.features[index].kind;
     let from = known(kind, from);
@@ -114,12 +115,12 @@ fn cost(content: &Content, index: usize, rule: &Rule, from: Cell, to: Cell) -> O
     (rule.direction != Direction::Fixed).then(|| (moved * f64::from(rule.cost)).powi(2))
 }
 
-/// The slow search: every combination of what the rules allow of each feature, those left out that
-/// are farther than the best. Exact where every number has steps; else of a grid of numbers and the
-/// ends of the range.
+/// The slow search: every combination of the values that the rules allow, without those farther
+/// than the best so far. It is exact if every number has steps; otherwise it uses a grid for each
+/// number and the ends of its range.
 struct Slow<'a> {
     reference: Reference<'a>,
-    /// By feature: squared distance and contribution of each cell, nearest first.
+    /// By feature: the squared distance and contribution of each cell, nearest first.
     candidates: Vec<Vec<(f64, Vec<f64>)>>,
     best: f64,
 }
@@ -150,7 +151,7 @@ impl<'a> Slow<'a> {
         Self { reference, candidates, best: f64::INFINITY }
     }
 
-    /// Returns the distance of the nearest favourable point; infinite if there is none.
+    /// Returns the distance of the nearest favourable point, or infinity if there is none.
     fn search(&mut self, threshold: f32) -> f64 {
         let bias = self.reference.bias();
         self.descend(0, 0.0, &bias, f64::from(threshold));
@@ -176,7 +177,7 @@ impl<'a> Slow<'a> {
     }
 }
 
-/// Returns cells with the changes made.
+/// Returns the cells after the changes.
 fn changed(cells: &[Cell], changes: &[Option<Change>]) -> Vec<Cell> {
     let changed = |(cell, change): (&Cell, &Option<Change>)| match *change {
         None => *cell,
@@ -186,8 +187,8 @@ fn changed(cells: &[Cell], changes: &[Option<Change>]) -> Vec<Cell> {
     cells.iter().zip(changes).map(changed).collect()
 }
 
-/// Makes sure that an answer is allowed by the rules, of the distance it says, and favourable with
-/// the score it says.
+/// Asserts that an answer is allowed by the rules, has the stated distance, and is favourable with
+/// the stated score.
 fn assert_holds(
     content: &Content,
     model: &TestModel<'_>,
@@ -211,7 +212,7 @@ fn assert_holds(
     assert!(error <= 1e-3 * squares.sqrt() + 1e-6, "{distance}, its changes {}", squares.sqrt());
 }
 
-/// Runs `check` on the declined ones of some records of a model.
+/// Calls `check` for each declined record among the drawn records of a model.
 fn declined(content: &Content, seed: u64, count: usize, mut check: impl FnMut(&TestModel<'_>, &[Cell])) {
     let bytes = content.to_bytes(false);
     let model: TestModel = Model::load(bytes.as_slice()).unwrap();
@@ -224,15 +225,15 @@ fn declined(content: &Content, seed: u64, count: usize, mut check: impl FnMut(&T
     }
 }
 
-/// What the engine found against the slow search.
+/// The engine's answers compared with those of the slow search.
 #[derive(Debug, Default)]
 struct Tally {
     found: usize,
-    /// None, and there is none.
+    /// Neither search found an answer.
     none: usize,
-    /// None if there is one.
+    /// The engine found no answer, but the slow search did.
     missed: usize,
-    /// Farther than the nearest.
+    /// Answers farther than the nearest.
     farther: usize,
 }
 
@@ -271,8 +272,8 @@ fn one_feature_is_exact() {
     }
 }
 
-/// Two to five features: in 99 of 100 records with an answer it is the nearest; of 314 with one, 2
-/// are missed.
+/// Two to five features. 99 of 100 answers are the nearest; of 314 records with an answer, 2 are
+/// missed.
 #[test]
 fn is_near_the_nearest_on_the_grid() {
     let tally = tally(600, true, |seed| Recipe {
@@ -285,7 +286,8 @@ fn is_near_the_nearest_on_the_grid() {
     assert!(100 * tally.missed <= tally.found && 100 * tally.farther <= tally.found, "{tally:?}");
 }
 
-/// Gates that leave one expert for another at once: 97 of 100; of 350 with an answer, 5 are missed.
+/// A sharp gate switches experts abruptly. 97 of 100 answers are the nearest; of 350 records with
+/// an answer, 5 are missed.
 #[test]
 fn is_near_the_nearest_on_the_grid_where_the_gate_is_sharp() {
     let tally = tally(600, true, |seed| Recipe {
@@ -298,9 +300,9 @@ fn is_near_the_nearest_on_the_grid_where_the_gate_is_sharp() {
     assert!(100 * tally.missed <= 2 * tally.found && 100 * tally.farther <= 3 * tally.found, "{tally:?}");
 }
 
-/// Several answers of any model, record and rules: each allowed and favourable, the nearest first
-/// and hardly farther than that of the single search, no two that change the same features; as many
-/// as there is room for, if there are.
+/// Several answers of any model, record and rules. Each is allowed and favourable, the nearest
+/// comes first and is hardly farther than that of the single search, and no two change the same
+/// features. There are as many as fit, if so many exist.
 #[test]
 fn several_answers_differ_and_hold() {
     let (mut recourse, mut found) = (Recourse::new(), [0_usize; 5]);
@@ -333,7 +335,7 @@ fn several_answers_differ_and_hold() {
                 assert_eq!((recourse.distance, recourse.changes), (Some(answers[0].distance), answers[0].changes));
                 assert!(recourse.evaluations >= alone.evaluations);
             }
-            // Fewer places: the nearest of the same answers.
+            // With fewer places, the nearest of the same answers are returned.
             let two = model.recourses_within(&record, &rules, &mut recourse, &mut answers[..2]).unwrap();
             assert_eq!(two, count.min(2));
             assert_eq!(model.recourses_within(&record, &rules, &mut recourse, &mut []), Ok(0));
@@ -345,8 +347,8 @@ fn several_answers_differ_and_hold() {
     assert!(found.iter().all(|count| *count > 20), "{found:?}");
 }
 
-/// Steps and costs so small or large that f32 hardly tells the numbers apart, most of all after a
-/// logarithm: what is proposed is allowed, and another number than the record's; and the search
+/// Steps and costs so small or so large that f32 can hardly distinguish the numbers, in particular
+/// after a logarithm. An answer is allowed and differs from the record's number, and the search
 /// ends.
 #[test]
 fn numbers_hardly_told_apart_are_allowed_and_others() {

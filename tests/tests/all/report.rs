@@ -1,6 +1,6 @@
-//! Promise: the page of `feamoe report` says what `feamoe evaluate` says, to the last digit; the
-//! same inputs give the same bytes on any number of threads; nothing that comes from data becomes
-//! part of the page but as text; and what the given file does not hold is said, not made up.
+//! Promise: the page of `feamoe report` has the same numbers as `feamoe evaluate`, to the last
+//! digit. The same inputs give the same bytes on any number of threads. Data appear on the page
+//! only as text. Whatever the given file does not contain is stated as missing.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 const REPORT: [&str; 6] = ["report", "lending.feamoe", "--data", "test.csv", "--schema", "lending.toml"];
 
-/// A folder with a model, its checkpoint, and other rows to judge it on.
+/// A folder with a model, its checkpoint, and other rows to evaluate it on.
 fn folder() -> Folder {
     let folder = Folder::with_lending();
     folder.write("test.csv", feamoe_tests::command::lending(2, 1_500));
@@ -22,13 +22,13 @@ fn folder() -> Folder {
     folder
 }
 
-/// Makes a page; returns it.
+/// Writes a page and returns it.
 fn page(folder: &Folder, arguments: &[&str]) -> String {
     let _ = folder.run(&[arguments, &["-o", "page.html"]].concat()).well();
     folder.text("page.html")
 }
 
-/// Returns the rows of a table: of each, the numbers with all their digits.
+/// Returns the rows of a table, each as its numbers with all their digits.
 pub fn numbers(page: &str, table: &str) -> Vec<Vec<f64>> {
     let start = page.find(&format!("<table id=\"{table}\">")).unwrap_or_else(|| panic!("no table {table}"));
     let body = page[start..].split("</table>").next().unwrap().split("<tbody>").nth(1).unwrap();
@@ -37,7 +37,8 @@ pub fn numbers(page: &str, table: &str) -> Vec<Vec<f64>> {
     body.split("<tr>").skip(1).map(|row| row.split("<data value=\"").skip(1).flat_map(value).collect()).collect()
 }
 
-/// Returns the values of some keys of a JSON object, those of intervals one by one, nulls left out.
+/// Returns the values of some keys of a JSON object. Intervals give their ends one by one; nulls
+/// are left out.
 fn values(of: &Value, keys: &[&str]) -> Vec<f64> {
     keys.iter()
         .flat_map(|key| match &of[*key] {
@@ -48,7 +49,7 @@ fn values(of: &Value, keys: &[&str]) -> Vec<f64> {
         .collect()
 }
 
-/// Says where a page and an evaluation differ.
+/// Returns the differences between a page and an evaluation.
 fn differences(page: &str, evaluation: &Value) -> Vec<String> {
     let mut found = Vec::new();
     let mut compare = |what: &str, page: &[f64], evaluation: &[f64]| {
@@ -64,7 +65,7 @@ fn differences(page: &str, evaluation: &Value) -> Vec<String> {
     compare("facts", &facts[..keys.len()], &values(evaluation, &keys));
 
     let groups = evaluation["groups"].as_array().unwrap();
-    // Intervals of the rates are the page's own.
+    // Only the page has intervals of the rates.
     let without = |row: &[f64], left_out: &[usize]| -> Vec<f64> {
         row.iter().enumerate().filter(|(index, _)| !left_out.contains(index)).map(|(_, x)| *x).collect()
     };
@@ -105,7 +106,7 @@ fn every_number_is_that_of_evaluate() {
         let page = page(&folder, &["report", "lending.feamoe", "--data", "test.csv", "--schema", schema]);
         let found = differences(&page, &evaluation);
         assert!(found.is_empty(), "{schema}: {found:#?}");
-        // The comparison sees a digit that is wrong, wherever it stands.
+        // The comparison detects a wrong digit in each of the tables.
         for table in ["group-rates", "group-errors", "gaps", "features"] {
             let at = page.find(&format!("<table id=\"{table}\">")).unwrap();
             let at = at + page[at..].find("<data value=\"").unwrap() + "<data value=\"".len();
@@ -135,7 +136,7 @@ fn the_threads_change_no_byte_and_a_checkpoint_is_its_model() {
         assert_eq!(numbers(&one, table), numbers(&of_model, table), "{table}");
         assert!(!numbers(&one, table).is_empty(), "{table}");
     }
-    // What is explained is what `explain` explains.
+    // The page explains a record in the same way as `explain`.
     let explain = ["explain", "lending.feamoe", "test.csv", "--row", "7", "--format", "json"];
     let explained = folder.run(&explain).json();
     let mut expected: Vec<f32> =
@@ -145,12 +146,12 @@ fn the_threads_change_no_byte_and_a_checkpoint_is_its_model() {
     assert_eq!(found, expected);
 }
 
-/// Returns the tags of a page, each with what is inside of it.
+/// Returns the tags of a page, each with its attributes.
 fn tags(page: &str) -> Vec<&str> {
     page.split('<').skip(1).map(|part| part.split('>').next().unwrap()).collect()
 }
 
-/// Returns a page without its scripts, and of each what its tag and it itself say.
+/// Returns a page without its scripts, and the tag and content of each script.
 fn without_scripts(page: &str) -> (String, Vec<(String, String)>) {
     let mut parts = page.split("<script");
     let (mut rest, mut scripts) = (parts.next().unwrap().to_owned(), Vec::new());
@@ -163,7 +164,7 @@ fn without_scripts(page: &str) -> (String, Vec<(String, String)>) {
     (rest, scripts)
 }
 
-/// Says what a page does beside showing text, and beside the form that scores what is typed.
+/// Returns what a page does except showing text and the form that scores typed values.
 fn not_of_the_page(page: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let known = [
@@ -219,7 +220,7 @@ fn not_of_the_page(page: &str) -> Vec<String> {
         "noscript",
     ];
     let (page, scripts) = without_scripts(page);
-    // The form's data, and its code, which the policy names by its hash.
+    // The form's data, and its code, whose hash the policy names.
     if let [(form, data), (kind, code)] = &scripts[..] {
         if form != " id=\"what-if-data\" type=\"application/json\"" || serde_json::from_str::<Value>(data).is_err() {
             wrong.push(format!("script{form}: {data}"));
@@ -235,7 +236,7 @@ fn not_of_the_page(page: &str) -> Vec<String> {
     let page = page.as_str();
     for tag in tags(page) {
         let name = tag.trim_start_matches('/').split([' ', '\n']).next().unwrap().trim_end_matches('/');
-        // Between quotes stand values, of which `href` alone is more than text.
+        // Values are in quotes. Of these, only `href` is more than text.
         let names: String = tag.split('"').step_by(2).collect();
         let is_whole = tag.matches('"').count() % 2 == 0;
         let acts =
@@ -315,7 +316,7 @@ fn names_are_text_whatever_they_are() {
     let compared = folder.text("compared.html");
     assert_eq!(not_of_the_page(&compared), ["0 scripts"], "it has no form");
     assert!(compared.contains("&lt;b&gt;them&lt;/b&gt;") && compared.contains("default-src 'none'"));
-    // What the check is for would be seen.
+    // Each of these faults would be detected.
     let page = folder.text("page.html");
     for fault in [
         "<script>1</script>",
@@ -336,7 +337,7 @@ fn names_are_text_whatever_they_are() {
     assert!(other != page && !not_of_the_page(&other).is_empty());
 }
 
-/// What the form starts from are the records that the page explains, by the model that it is about.
+/// The form starts from the explained records and uses the model of the page.
 #[test]
 fn the_form_starts_from_the_records_explained() {
     let folder = folder();
@@ -356,7 +357,7 @@ fn the_form_starts_from_the_records_explained() {
         let value = if is_category(index) { &value[0] } else { value };
         assert_eq!(value.as_f64(), code.as_f64(), "{index}");
     }
-    // The margin of the command, which the page states.
+    // The page states the margin of the command.
     assert_eq!((&data["margin"], page.contains("it passes the threshold by 0.05")), (&0.05.into(), true));
     let recourse = folder.run(&["recourse", "lending.feamoe", "test.csv", "--row", "7", "--format", "json"]).json();
     for (rule, stated) in data["rules"].as_array().unwrap().iter().zip(recourse["rules"].as_array().unwrap()) {
@@ -383,7 +384,7 @@ fn every_plot_has_a_name_and_a_table() {
     }
 }
 
-/// Every number of the front, and the ring of the model itself.
+/// The page has every number of the front, and marks the model itself with a ring.
 #[test]
 fn what_fairness_costs_is_what_the_search_found() {
     let folder = folder();
@@ -406,7 +407,7 @@ fn what_fairness_costs_is_what_the_search_found() {
     let figure = page.split("id=\"plot-front\"").nth(1).unwrap().split("</svg>").next().unwrap();
     assert_eq!((figure.matches("class=\"point\"").count(), figure.matches("class=\"own\"").count()), (front.len(), 3));
     assert!(page.contains("--front tune.json"), "the command");
-    // Without a search, and of one that has no front.
+    // A page without a search result, and with one that has no front.
     assert!(!crate::report::page(&folder, &REPORT).contains("front-table"));
     folder.write("none.json", found.replace("\"measure\": \"spd\"", "\"measure\": null"));
     folder.write("other.json", found.replace("\"target\": \"approved\"", "\"target\": \"income\""));
@@ -472,7 +473,7 @@ fn what_cannot_be_reported_is_refused_and_nothing_is_written() {
     assert!(refused.contains("name a schema with --schema"), "{refused}");
     let page = page(&folder, &["report", "stripped.feamoe", "--data", "test.csv", "--schema", "lending.toml"]);
     assert!(page.contains("does not say how the model was made") && page.contains("without a fairness target"));
-    // Integer weights: explained with the gate held, and no recourse.
+    // Integer weights: explained with the gate frozen, without recourse.
     let _ = folder.run(&["export", "lending.feamoe", "--quantize", "i16", "-o", "integer.feamoe"]).well();
     let page = self::page(&folder, &["report", "integer.feamoe", "--data", "test.csv", "--schema", "lending.toml"]);
     assert!(
@@ -484,7 +485,7 @@ fn what_cannot_be_reported_is_refused_and_nothing_is_written() {
 #[test]
 fn little_is_reported_as_little() {
     let folder = folder();
-    // Nobody is protected; the data have one record of each kind; a run that is still at its start.
+    // No protected attribute; one record of each kind; a run that has just started.
     let alone = folder.text("lending.toml").split("[[protected]]").next().unwrap().to_owned();
     folder.write("alone.toml", alone);
     let _ = folder.run(&["train", "lending.csv", "--schema", "alone.toml", "-o", "alone.feamoe"]).well();
@@ -499,7 +500,7 @@ fn little_is_reported_as_little() {
     let (page, _) = without_scripts(&self::page(&folder, &["report", "short.ckpt", "--data", "test.csv"]));
     assert!(page.contains("Accuracy over the training stream") && !page.contains("NaN"));
     assert!(page.contains("learned from, 40 rows. Every row") && !page.contains("learned from, 0 rows"));
-    // Its target too is judged by what the run has learned by then.
+    // Its target is judged by what the run has learned so far.
     folder.write("start.csv", feamoe_tests::command::lending(1, 2_000));
     let short = ["train", "start.csv", "--schema", "lending.toml", "-o", "short.feamoe", "--checkpoint", "short.ckpt"];
     let trained = folder.run(&[&short[..], &["--fair", "spd=0.05", "--format", "json"]].concat()).well();
@@ -515,7 +516,7 @@ fn little_is_reported_as_little() {
     );
 }
 
-/// What a page says made it makes it again, whatever it was read from.
+/// The command that a page states makes the same page again, from any kind of input.
 #[test]
 fn the_command_of_a_page_makes_it_again() {
     let folder = folder();

@@ -1,6 +1,6 @@
-//! Promise: what `engine/reproducible.sh` builds has the same bytes in any folder, by any home of
-//! cargo, from the registry or vendored. Of the engine's example, by
-//! `cargo test --workspace --test all -- --ignored reproducible::`: two builds of a minute each.
+//! Promise: `engine/reproducible.sh` builds the same bytes in any folder, with any home of cargo,
+//! with crates from the registry or vendored. Tested with the engine's example by `cargo test
+//! --workspace --test all -- --ignored reproducible::`, which takes two builds of a minute each.
 #![cfg(unix)]
 
 use std::fs;
@@ -11,7 +11,7 @@ use std::process::Command;
 use feamoe_tests::command::{Ran, finished};
 use feamoe_tests::repository_file;
 
-/// A copy of what git has of the repository, with its changes.
+/// Copies the files that git tracks, with their changes.
 fn copy(to: &Path) {
     let listed = finished(Command::new("git").arg("ls-files").current_dir(repository_file(".")));
     for name in listed.well().lines() {
@@ -29,7 +29,7 @@ fn cargo_home() -> PathBuf {
     std::env::var_os("CARGO_HOME").map_or_else(home, PathBuf::from)
 }
 
-/// A home of cargo that unpacks its crates anew, of what is downloaded already.
+/// Makes a home of cargo that unpacks the already downloaded crates again.
 fn other_home(to: &Path) {
     fs::create_dir_all(to.join("registry")).unwrap();
     for name in ["registry/index", "registry/cache", "config.toml"] {
@@ -40,7 +40,7 @@ fn other_home(to: &Path) {
     }
 }
 
-/// Builds the example `score`, and returns its bytes.
+/// Builds the example `score` and returns its bytes.
 fn built(repository: &Path, home: &Path, flags: (&str, &str)) -> Vec<u8> {
     let mut build = Command::new(repository.join("engine/reproducible.sh"));
     build.args(["cargo", "build", "--quiet", "--release", "--locked", "--offline", "-p", "feamoe-engine"]);
@@ -61,7 +61,7 @@ fn the_folder_leaves_no_trace() {
     copy(&at("a second"));
     other_home(&at("a home"));
     let one = built(&at("one"), &cargo_home(), ("RUSTFLAGS", "-C force-frame-pointers=yes  -C debuginfo=1"));
-    // Vendored there.
+    // With vendored crates.
     let vendor = ["vendor", "--quiet", "--locked", "--offline", "--versioned-dirs", "vendored"];
     let mut cargo = Command::new("cargo");
     let config = finished(cargo.args(vendor).current_dir(at("a second")).env("CARGO_HOME", at("a home"))).well();

@@ -1,13 +1,12 @@
-//! Promise: the rooms of the trainer stand on each other in one direction, as listed here: no
-//! circle, nothing imports upwards, and the library does not know its command: its messages name no
-//! flag.
+//! Promise: the modules of the trainer depend on each other in one direction, in the order listed
+//! here, without a cycle. The library does not know its command: its messages name no flag.
 
 use std::fs;
 use std::path::Path;
 
 use feamoe_tests::repository_file;
 
-/// Each uses those before it only.
+/// Each module uses only those before it.
 const ROOMS: [&str; 25] = [
     "tuned",
     "text",
@@ -38,14 +37,14 @@ const ROOMS: [&str; 25] = [
 
 const OF_THE_COMMAND: [&str; 2] = ["cli", "main"];
 
-/// The code of a file: without comments, and without its tests, which may use anything.
+/// Returns the code of a file without comments and tests, since tests may use anything.
 fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let text = text.split("#[cfg(test)]").next().unwrap();
     text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
 }
 
-/// The rooms that are named after `crate::`, one by one or in braces.
+/// Returns the modules named after `crate::`, one by one or in braces.
 fn used(code: &str) -> Vec<String> {
     let name = |text: &str| text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
     let mut rooms: Vec<String> = Vec::new();
@@ -118,7 +117,7 @@ fn what_is_used_is_found() {
     assert_eq!(used(code), ["a", "d", "f", "i", "k"]);
 }
 
-/// Flags as a message would name them: two dashes and a letter, after a blank, a quote or a
+/// Returns the flags that a message names: two dashes and a letter, after a blank, a quote or a
 /// bracket.
 fn flags(code: &str) -> Vec<&str> {
     let is_one = |at: usize| {
@@ -146,7 +145,7 @@ fn messages_of_the_library_name_no_flag() {
             continue;
         }
         for flag in flags(&code(&path)) {
-            // Says in a file what made it.
+            // A generated file states the flag that made it.
             if flag != "--constants" {
                 named.push(format!("{}: {flag}", inside.display()));
             }

@@ -1,5 +1,5 @@
 //! Promise: a table gives the same model wherever its rows come from: CSV text, an array in memory,
-//! records pushed one by one; and a trainer that was stored and went on gives it too.
+//! or records pushed one by one. A trainer that was stored and resumed gives the same model.
 
 use std::ops::ControlFlow;
 
@@ -30,7 +30,8 @@ const SCHEMA: &str = "
 ";
 const ROWS: usize = 7_000;
 
-/// Numbers that text in decimals gives back, some of them missing; a category of numbers.
+/// A table of numbers that survive a round trip through decimals, some of them missing, and a
+/// category of numbers.
 fn table() -> Array2<f64> {
     let mut draw = Draw::new(11);
     Array2::from_shape_fn((ROWS, COLUMNS.len()), |(row, column)| {
@@ -58,7 +59,7 @@ pub fn options() -> Options {
     Options::new(LearnerOptions::default().target(Measure::Spd, 0.05).check().unwrap())
 }
 
-/// The model but for the hash of what it was read from.
+/// Returns the model without the hash of its data.
 pub fn without_hash(model: &AlignedBytes) -> Content {
     let mut content = Content::read(model.as_slice());
     content.provenance.data_sha256 = [0; 32];
@@ -82,8 +83,8 @@ fn csv_an_array_and_pushed_cells_give_the_same_model() {
     let from_array = trainer.model().unwrap();
     assert_eq!(without_hash(&from_array.bytes), without_hash(&from_csv.bytes));
 
-    // As text and as numbers, stored and resumed at odd places: before the encoder is fitted,
-    // and after.
+    // Pushed as text and as numbers, and stored and resumed at odd places before and after the
+    // encoder is fitted.
     let mut trainer = Trainer::new(&COLUMNS, schema, &options()).unwrap();
     let mut cells = Cells::new(COLUMNS.len());
     for (number, row) in (1..).zip(table.rows()) {
@@ -119,7 +120,7 @@ fn an_array_scores_as_its_text_does() {
     assert_eq!(from_array.unwrap(), from_text);
     assert_eq!(from_text.len(), ROWS);
 
-    // Explanations too, record by record those of the engine.
+    // Explanations of each record equal those of the engine, too.
     let explainer = Explainer::new(AnyModel::Float(&model), Procedure::Path, &[]).unwrap();
     let mut rows = ArrayRows::new(table.view(), &COLUMNS).unwrap();
     let why = attributions(&explainer, &mut rows).unwrap();
@@ -140,7 +141,7 @@ fn an_array_scores_as_its_text_does() {
 
 #[test]
 fn what_was_not_asked_for_is_in_no_file() {
-    // Dropped columns, a column that is only filtered by, rows that were replaced in the sample.
+    // Dropped columns, a column used only by a filter, and rows that were replaced in the sample.
     let secret = |row: usize| format!("secret-{row}-name");
     let schema = "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n[features]\ndrop = [\"name\"]\n[[filter]]\ncolumn = \"town\"\n\
                   drop = [\"secret town\"]\n[[protected]]\ncolumn = \"sex\"\nprivileged = [\"m\"]\n";
@@ -150,8 +151,7 @@ fn what_was_not_asked_for_is_in_no_file() {
         let mut trainer = Trainer::new(&["name", "town", "sex", "kind", "y"], schema.clone(), &options()).unwrap();
         let mut cells = Cells::new(5);
         for row in 0..rows {
-            // A text that only one early row has: a level once the encoder is fitted, unless the
-            // row was late.
+            // A text that occurs in one late row only.
             let kind = if row == 8_000 { "once-told".to_owned() } else { format!("kind {}", row % 3) };
             let name = secret(row);
             let sex = ["m", "f"][row % 2];
@@ -206,7 +206,7 @@ fn several_passes_want_data_that_stay_as_they_are() {
         std::fs::write(&path, &long).unwrap();
         let mut is_first = true;
         let run = training::run(&[path.as_path().into()], &schema, &options, &mut |_| {
-            // Another file in its place while the first pass reads.
+            // Another file replaces the data during the first pass.
             if std::mem::take(&mut is_first) {
                 std::fs::write(&other, changed).unwrap();
                 std::fs::rename(&other, &path).unwrap();
@@ -222,7 +222,7 @@ fn several_passes_want_data_that_stay_as_they_are() {
             }
         }
     }
-    // Nobody writes to it: opening it would wait forever.
+    // Nobody writes to this pipe: opening it would block forever.
     let pipe = folder.path().join("pipe");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());
@@ -231,7 +231,7 @@ fn several_passes_want_data_that_stay_as_they_are() {
     assert!(refused.contains("pipe can be read only once; shuffle the rows"), "{refused}");
 }
 
-/// A trainer of `name,y` and what it says of one more record.
+/// Trains on `name,y` and returns the result of one more record.
 fn said(name: &str, y: &str) -> Result<(), String> {
     let schema = Schema::from_toml("s.toml", "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n").unwrap();
     let mut trainer = Trainer::new(&["name", "y"], schema, &options_without_targets()).unwrap();
@@ -242,7 +242,7 @@ fn said(name: &str, y: &str) -> Result<(), String> {
     }
     cells.set(&[Cell::Text(name.as_bytes()), Cell::Text(y.as_bytes())]);
     let said = trainer.learn(&cells.record("people", 4)).map(drop).map_err(|error| error.to_string());
-    // What was refused was not learned from; the next record is.
+    // A refused record is not learned; the next one is.
     cells.set(&[Cell::Text(b"short"), Cell::Text(b"0")]);
     trainer.learn(&cells.record("people", 5)).unwrap();
     let counts = trainer.counts();
@@ -283,7 +283,7 @@ fn columns_that_floats_cannot_hold_apart_are_refused() {
     assert!(refused.contains("subtract a fixed offset from the column"), "{refused}");
 }
 
-/// Hours while the encoding is fitted, later seconds.
+/// The numbers are hours while the encoding is fitted, and seconds later.
 #[test]
 fn numbers_that_come_too_close_together_later_are_warned_of() {
     let schema = Schema::from_toml("s.toml", "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n").unwrap();

@@ -1,5 +1,5 @@
-//! Promise: `sampled` estimates what `exact` gives, says how far it may be off, and is right about
-//! that; it ends when it is told to.
+//! Promise: `sampled` estimates the result of `exact`, states its error correctly, and ends when it
+//! is asked to.
 
 use feamoe_engine::attribution::{Game, Sampling, Workspace};
 use feamoe_engine::{Attribution, Method, Space};
@@ -9,7 +9,7 @@ use feamoe_testkit::generate::{Cell, EXPERTS, FEATURES, Recipe, SHARP, fill, rec
 
 type TestAttribution = Attribution<FEATURES, EXPERTS>;
 
-/// Explains a record by `exact`, and by `sampled` for each sampling.
+/// Explains a record with `exact`, and with `sampled` for each sampling.
 fn explain(
     content: &Content,
     cells: &[Cell],
@@ -32,13 +32,13 @@ fn explain(
     })
 }
 
-/// So many rounds, whatever the tolerance.
+/// Samples until the given number of evaluations, whatever the tolerance.
 fn rounds(seed: u64, evaluations: u64) -> Sampling {
     Sampling { tolerance: f32::MIN_POSITIVE, most_evaluations: evaluations, seed }
 }
 
-/// Counts the values, and those whose 95 % interval has the exact one; values that hardly vary are
-/// off by the roundings of f32.
+/// Counts the values, and those whose 95 % interval contains the exact one. Values that hardly vary
+/// are skipped, because rounding in f32 dominates their error.
 fn count_inside(exact: &TestAttribution, sampled: &[TestAttribution], inside: &mut i32, all: &mut i32) {
     for found in sampled {
         let values = found.values.iter().zip(&found.standard_errors).zip(&exact.values);
@@ -49,7 +49,7 @@ fn count_inside(exact: &TestAttribution, sampled: &[TestAttribution], inside: &m
     }
 }
 
-/// 95 % intervals hold the exact value 90 to 98 times in a hundred.
+/// 95 % intervals contain the exact value in 90 to 98 cases of 100.
 #[test]
 fn standard_errors_are_honest() {
     for (rows, space) in [(1, Space::Probability), (10, Space::Probability), (40, Space::LogOdds)] {
@@ -70,8 +70,8 @@ fn standard_errors_are_honest() {
     }
 }
 
-/// Also where a loose tolerance ends them as soon as they look good, 95 % intervals hold the exact
-/// value 93 times in a hundred or more.
+/// If a loose tolerance ends the sampling early, 95 % intervals still contain the exact value in at
+/// least 93 cases of 100.
 #[test]
 fn standard_errors_are_honest_where_sampling_stops_early() {
     for rows in [1, 4, 20] {
@@ -92,7 +92,7 @@ fn standard_errors_are_honest_where_sampling_stops_early() {
     }
 }
 
-/// Every model and record has an estimate, which adds up.
+/// Every model and record has an estimate, and its values add up.
 #[test]
 fn estimates_approach_the_exact_values_and_add_up() {
     for seed in 0..120 {
@@ -118,7 +118,7 @@ fn estimates_approach_the_exact_values_and_add_up() {
     }
 }
 
-/// With two players, an order and its reverse are all there are.
+/// With two players there are only an order and its reverse.
 #[test]
 fn two_players_are_exact() {
     let content = Recipe { features: 2, ..Recipe::gentle(3) }.content(3);
@@ -155,7 +155,8 @@ fn it_ends_when_close_when_spent_and_when_told() {
     assert_eq!(told.evaluations, 3 * each);
 }
 
-/// The same seed, the same bits; another, others. What was explained before does not matter.
+/// The same seed gives the same bits, and another seed gives others. Earlier explanations do not
+/// matter.
 #[test]
 fn the_seed_decides() {
     let content = Recipe { features: 8, gate: SHARP, outputs: 20.0, experts: 4 }.content(2);
@@ -171,7 +172,7 @@ fn the_seed_decides() {
     assert_ne!(found[0].values, found[1].values);
 }
 
-/// A record against itself has no spread: sampling ends, whatever the tolerance.
+/// A record against itself has no variance, so sampling ends at once with any tolerance.
 #[test]
 fn nothing_to_share_ends_at_once() {
     let content = Recipe { features: 5, ..Recipe::gentle(4) }.content(4);

@@ -1,5 +1,5 @@
-//! The page about the schema: every key of the code, with what its comment says, its default and an
-//! example that is read. `FEAMOE_OVERWRITE_SCHEMA=1` writes it again.
+//! The page about the schema lists every key of the code with its comment, its default and a tested
+//! example. `FEAMOE_OVERWRITE_SCHEMA=1` writes it again.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 const PAGE: &str = "docs/schema.md";
 
-/// Every key once, as a schema may have them.
+/// An example schema with every key once.
 const EXAMPLE: &str = r##"[table]
 header = false
 columns = ["opened", "age", "sex", "region", "white", "black", "days", "amount", "paid"]
@@ -76,7 +76,7 @@ steps = { amount = 100 }
 costs = { amount = 2 }
 "##;
 
-/// A table of the schema: its heading, what it is for, and its keys.
+/// A table of the schema: its heading, its purpose, and its keys.
 struct Section {
     heading: String,
     text: String,
@@ -84,7 +84,7 @@ struct Section {
     keys: Vec<(String, String, String)>,
 }
 
-/// Reads the structs whose comment begins with the name of a table, and what their keys are for.
+/// Reads the structs whose comment begins with the name of a table, and the comments of their keys.
 fn sections(source: &str) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
     let (mut comment, mut inside) = (String::new(), false);
@@ -115,7 +115,7 @@ fn sections(source: &str) -> Vec<Section> {
     sections
 }
 
-/// Returns the line of the example that has a key in a table.
+/// Returns the line of the example with a key of a table.
 fn example(heading: &str, key: &str) -> Option<&'static str> {
     let heading = heading.replace("COLUMN", "opened");
     let mut blocks = EXAMPLE.split("\n\n").filter(|block| block.starts_with(&heading));
@@ -166,7 +166,7 @@ fn page() -> String {
     page
 }
 
-/// Whether a schema may be without a key: tried out.
+/// Returns whether a schema may omit a key, by trying it.
 fn is_optional(heading: &str, key: &str, kind: &str) -> bool {
     let minimal = |own: &str| format!("[target]\ncolumn = \"y\"\npositive = [\"1\"]\n{own}");
     let without = match heading {
@@ -185,8 +185,7 @@ fn is_optional(heading: &str, key: &str, kind: &str) -> bool {
 
 #[test]
 fn the_page_has_every_key_with_an_example_that_is_read() {
-    // Every key of the code is in the page: the structs have the keys that a schema is written
-    // with.
+    // The page has every key of the code, because the structs serialise to the keys of a schema.
     let schema = Schema::from_toml("example.toml", EXAMPLE).unwrap();
     let written = serde_json::to_value(&schema).unwrap();
     let source = std::fs::read_to_string(repository_file("trainer/src/schema/mod.rs")).unwrap();

@@ -1,10 +1,10 @@
-//! Exact Shapley values of the whole mixture: the slow enumeration against closed forms and against
-//! what SHAP's `ExactExplainer` says of Adult.
+//! Exact Shapley values of the whole mixture: the slow enumeration is compared with closed forms
+//! and with the results of SHAP's `ExactExplainer` on Adult.
 //!
-//! `tests/golden/shap-adult.json` holds SHAP's base values and values, with the record numbers they
-//! belong to: `tests/peers/record_values.py` wrote it. `adult-gentle.feamoe` (4 experts) and
-//! `adult-gated.feamoe` (12, most of the score runs through the gate) are as
-//! `tests/peers/README.md` tells.
+//! `tests/golden/shap-adult.json` holds SHAP's base values and values, with the numbers of their
+//! records; `tests/peers/record_values.py` wrote it. `adult-gentle.feamoe` (4 experts) and
+//! `adult-gated.feamoe` (12; most of the score depends on the gate) are described in
+//! `tests/peers/README.md`.
 
 use feamoe_testkit::against;
 use feamoe_testkit::content::Content;
@@ -21,20 +21,20 @@ use feamoe_tests::{data, data_file, repository_file};
 use serde_json::Value;
 
 const NUMBER: Kind = Kind::Number { transform: Transform::Identity, low: -4.0, high: 4.0, centre: 0.0, bins: 0 };
-/// Weights are logarithms rounded to f32.
+/// The weights are logarithms rounded to f32.
 const ROUNDED: f64 = 1e-7;
-/// Both sides sum in f64, in another order: at most 8,192 coalitions of 100 rows each, every term
-/// rounded to 1e-16 of its size, which is below 1 (log-odds: below 20). Seen are 1e-15 (log-odds:
-/// 2e-14).
+/// Both sides sum in f64 in different orders: at most 8,192 coalitions of 100 rows each, every term
+/// rounded to 1e-16 of its size, which is below 1 (log-odds: below 20). The observed difference is
+/// 1e-15 (log-odds: 2e-14).
 const SHAP_SUMS: f64 = 1e-12;
 
-/// What `exact` may differ by: f32 products, and values rounded to f32. Log-odds are up to ten
+/// Allowed difference of `exact`: f32 products, and values rounded to f32. Log-odds are up to ten
 /// times as large.
 const ENGINE: f64 = 5e-7;
 const ENGINE_LOG_ODDS: f64 = 3e-6;
 
-/// A model of numbers put together by hand; `weights`: for each feature the 2K weights of its
-/// linear row.
+/// Builds a model of numbers by hand. `weights` has the 2K weights of each feature's linear weight
+/// row.
 fn linear<const LANES: usize>(bias: [f32; LANES], weights: &[[f32; LANES]]) -> Content {
     let recipe = Recipe { experts: LANES / 2, features: weights.len(), gate: 1.0, outputs: 1.0 };
     let mut content = recipe.content_of(0, |_, _| NUMBER);
@@ -55,8 +55,8 @@ fn assert_close(found: &[f64], expected: &[f64], tolerance: f64) {
     }
 }
 
-/// One expert whose odds the first feature triples and the second doubles: p is 1/2, 3/4 or 2/3,
-/// 6/7.
+/// One expert. The first feature triples its odds and the second doubles them, so p is 1/2, 3/4 or
+/// 2/3, and 6/7.
 #[test]
 fn two_features_have_the_closed_form() {
     let content = linear([0.0; 2], &[[0.0, 3_f32.log2()], [0.0, 1.0]]);
@@ -68,15 +68,16 @@ fn two_features_have_the_closed_form() {
     let found = reference.exact(&ones, std::slice::from_ref(&zeros), Space::LogOdds);
     assert_close(&[found.base_value, found.output], &[0.0, libm::log(6.0)], ROUNDED);
     assert_close(&found.values, &[libm::log(3.0), libm::log(2.0)], ROUNDED);
-    // A second background record that differs in the first feature only, by the same odds: the mean
-    // of both.
+    // A second background record differs from the explained one only in the first feature: the
+    // result is the mean of both.
     let found = reference.exact(&ones, &[zeros, vec![Cell::Number(0.0), Cell::Number(1.0)]], Space::Probability);
     let first = 6.0 / 7.0 - 2.0 / 3.0;
     assert_close(&found.values, &[(37.0 / 168.0 + first) / 2.0, 23.0 / 336.0], ROUNDED);
     assert_close(&[found.base_value], &[(1.0 / 2.0 + 2.0 / 3.0) / 2.0], ROUNDED);
 }
 
-/// Two constant experts, 0.1 and 0.9, under a gate that the one feature moves: all is the gate's.
+/// Two constant experts, 0.1 and 0.9, and a gate that depends on the only feature, which gets all
+/// the credit.
 #[test]
 fn the_gate_alone_is_credited() {
     let ninth = 9_f32.log2();
@@ -93,7 +94,8 @@ fn the_gate_alone_is_credited() {
     }
 }
 
-/// The base value and the values make the output, whatever the model, gates of hundreds included.
+/// The base value and the values add up to the output for any model, even with gate logits of
+/// hundreds.
 #[test]
 fn values_sum_to_the_output() {
     for seed in 0..60 {
@@ -130,7 +132,7 @@ fn numbers<T>(list: &Value, number: impl Fn(&Value) -> Option<T>) -> Vec<T> {
     list.as_array().unwrap().iter().map(|value| number(value).unwrap()).collect()
 }
 
-/// Compares the engine's values with the recorded ones.
+/// Compares the engine's values with the recorded values.
 fn assert_engine(
     content: &Content,
     cells: &[Vec<Cell>],

@@ -1,5 +1,6 @@
-//! `feamoe explain --shapes`: every effect against its slow twin, scores of rows that were altered
-//! one cell at a time; shares against the rows; what is left out, refused and drawn.
+//! `feamoe explain --shapes`: every effect is compared with its slow twin, the scores of rows
+//! altered one cell at a time, and shares are compared with the rows. Also what is left out,
+//! refused and drawn.
 
 use feamoe::model::{AlignedBytes, HostModel};
 use feamoe_engine::{FeatureIndex, Value as Raw};
@@ -8,21 +9,21 @@ use feamoe_tests::repository_file;
 use roxmltree::Document;
 use serde_json::Value;
 
-/// Means of f32 scores against the decimals of a file.
+/// Means of f32 scores compared with the decimals of a file.
 const TOLERANCE: f64 = 2e-6;
-/// Log-odds taken back from a probability in f32, within [`INSIDE`].
+/// Log-odds computed back from an f32 probability within [`INSIDE`].
 const OF_LOG_ODDS: f64 = 2e-3;
 const INSIDE: std::ops::Range<f32> = 0.001..0.999;
 const BACKGROUND: usize = 40;
 
-/// The golden model's features are age, hours-per-week, capital-gain and occupation; these rows
-/// have values of every kind: missing, clamped, unseen.
+/// The features of the golden model are age, hours-per-week, capital-gain and occupation. These
+/// rows have values of every kind, including missing, clamped and unseen.
 const GOLDEN_ROWS: &str = "age,hours-per-week,capital-gain,occupation\n\
     39,40,2174,Sales\n50,13,0,Craft-repair\n,40,0,Sales\n53,99,99999,Prüfung\n28,,0,Astronaut\n16,45,0,Sales\n95,60,500,\n37,20,3,Craft-repair\n";
 
 fn folder() -> Folder {
     let folder = Folder::with_model();
-    // Missing values, numbers out of range and levels that training had not seen are there too.
+    // Also missing values, numbers out of range and levels that are unseen in training.
     let mut rows = lending(11, BACKGROUND).replacen(",salaried,", ",astronaut,", 2).replacen(",salaried,", ",,", 3);
     rows = rows.replacen(",0\n", ",\n", 1);
     folder.write("others.csv", rows);
@@ -58,7 +59,7 @@ fn scores(folder: &Folder, model: &str, rows: &str) -> Vec<f64> {
     scores.lines().skip(1).map(|line| line.split(',').nth(1).unwrap().parse().unwrap()).collect()
 }
 
-/// The rows with one cell of each replaced.
+/// Returns the rows, with one cell of each replaced.
 fn altered(rows: &str, feature: &str, cell: &str) -> String {
     let column = rows.lines().next().unwrap().split(',').position(|name| name == feature).unwrap();
     let line = |(index, line): (usize, &str)| {
@@ -71,7 +72,7 @@ fn altered(rows: &str, feature: &str, cell: &str) -> String {
     rows.lines().enumerate().map(line).collect()
 }
 
-/// What a point's value is in a file.
+/// Returns the value of a point as a file has it.
 fn cell(point: &Value) -> String {
     match (&point["value"], point["kind"].as_str().unwrap()) {
         (Value::String(level), _) => level.clone(),
@@ -81,7 +82,7 @@ fn cell(point: &Value) -> String {
     }
 }
 
-/// The smallest change that at least `percent` of them do not pass.
+/// Returns the smallest change that at least `percent` % of the changes do not exceed.
 fn quantile(mut changes: Vec<f64>, percent: usize) -> f64 {
     changes.sort_by(f64::total_cmp);
     *changes.iter().enumerate().find(|(index, _)| 100 * (index + 1) >= percent * changes.len()).unwrap().1
@@ -102,7 +103,7 @@ fn the_mixture_s_effects_are_those_of_scores_of_altered_rows() {
         let mut seen = 0;
         for shape in list(&report["shapes"]) {
             let points = list(&shape["points"]);
-            // All of few points, some of many, the ends among them.
+            // All points if there are few; otherwise some, including both ends.
             for point in points.iter().step_by(points.len().div_ceil(12)).chain(points.iter().rev().take(2)) {
                 let moved = scores(&folder, model, &altered(&rows, shape["feature"].as_str().unwrap(), &cell(point)));
                 let changes: Vec<f64> = moved.iter().zip(&base).map(|(score, base)| score - base).collect();
@@ -120,8 +121,8 @@ fn the_mixture_s_effects_are_those_of_scores_of_altered_rows() {
     }
 }
 
-/// An expert's log-odds are a sum over features, so whatever else a record holds, a change of one
-/// value moves them by the difference of two effects.
+/// An expert's log-odds are a sum over features. So a change of one value moves them by the
+/// difference of two effects, whatever else a record holds.
 #[test]
 fn an_expert_s_effects_are_differences_of_its_log_odds() {
     let folder = folder();
@@ -159,7 +160,7 @@ fn an_expert_s_effects_are_differences_of_its_log_odds() {
                 seen += 1;
             }
         }
-        // Centred: over the records that they are centred on, a category's effects average to 0.
+        // The effects of a category average to 0 over the records that they are centred on.
         for expert in 0..if shape["is_number"] == false { model.experts() } else { 0 } {
             let part = |point: &Value| number(&point["share"]) * number(&point["expert_effects"][expert]);
             assert!(points.iter().map(part).sum::<f64>().abs() < 1e-6, "{shape}");
@@ -196,7 +197,7 @@ fn shares_are_of_the_background_or_of_the_data() {
                     ("unseen", _) => !cell.is_empty() && !levels.contains(*cell),
                     ("level", _) => point["value"].as_str() == Some(**cell),
                     (_, Ok(x)) => {
-                        // What lies outside of the range is in the bin at its end.
+                        // A number outside the range belongs to the bin at that end.
                         let from = bins[0] == point || f64::from(x) >= number(&point["from"]);
                         from && (bins[bins.len() - 1] == point || f64::from(x) < number(&point["to"]))
                     }
@@ -219,7 +220,7 @@ fn a_bin_is_at_a_number_that_occurs_and_the_ends_of_the_range_are_there() {
         list(&report["shapes"][feature]["points"]).iter().map(|point| point[key].clone()).collect()
     };
     let json = |text: &str| -> Vec<Value> { serde_json::from_str(text).unwrap() };
-    // Of 13, 20, 40, 40, 45, 60 and 99; the bins begin at 1, 20, 39.5 and 45.
+    // The values are 13, 20, 40, 40, 45, 60 and 99; the bins begin at 1, 20, 39.5 and 45.
     let hours = &report["shapes"][1];
     assert_eq!((&hours["is_number"], &hours["is_binned"]), (&true.into(), &true.into()), "{hours}");
     assert_eq!(of(1, "kind"), json(r#"["low", "bin", "bin", "bin", "bin", "high", "missing"]"#));
@@ -229,10 +230,10 @@ fn a_bin_is_at_a_number_that_occurs_and_the_ends_of_the_range_are_there() {
     for (place, value) in of(1, "value").iter().enumerate().take(5).skip(1) {
         assert!(number(&from[place]) <= number(value) && number(value) <= number(&to[place]), "{place}: {value}");
     }
-    // A number on an edge is in the bin that begins there.
+    // A number on an edge belongs to the bin that begins there.
     assert_eq!(of(1, "share"), json("[null, 0.125, 0.125, 0.25, 0.375, null, 0.125]"));
-    // 20 parts of equal width stand for the bins of a number without. 16 and 95 are clamped to the
-    // ends of the range, which need no points of their own.
+    // A number without bins gets 20 parts of equal width. 16 and 95 are clamped to the ends of the
+    // range, which therefore need no separate points.
     assert_eq!((report["shapes"][0]["is_binned"].as_bool(), of(0, "kind").len()), (Some(false), 21));
     let ages = of(0, "value");
     assert!([28.0, 37.0, 39.0, 50.0].iter().all(|x| ages.contains(&serde_json::json!(x))), "{ages:?}");
@@ -333,7 +334,7 @@ fn the_document_has_its_keys_and_threads_change_no_byte() {
     assert_eq!((list(&report["shapes"]).len(), report["background"]["rows"].as_u64()), (2, Some(1_000)));
     assert_eq!(list(&report["quantiles"]).iter().map(|x| number(x) as f32).collect::<Vec<_>>(), [0.05, 0.95]);
     assert!((list(&report["gate"]).iter().map(number).sum::<f64>() - 1.0).abs() < 1e-5);
-    // A part of the features has the numbers that all have.
+    // A selection of features has the same numbers as all features together.
     assert_eq!(shapes(&folder, "lending.feamoe", &[])["shapes"][1], report["shapes"][0]);
 }
 
@@ -364,7 +365,7 @@ fn of_too_many_bins_or_levels_some_are_given_and_the_others_counted() {
         let share: f64 = points.iter().filter_map(|point| point["share"].as_f64()).sum();
         assert!((share + number(&shape["left_out"]["share"]) - 1.0).abs() < 1e-5, "{shape}");
     }
-    // The most frequent level stays, and the first and the last bin.
+    // The most frequent level is kept, and so are the first and the last bin.
     let values = |shape: usize| list(&report["shapes"][shape]["points"]).iter().map(|point| point["value"].clone());
     assert!(values(1).any(|value| value == "0"));
     assert!(values(0).any(|value| value.as_f64() == Some(1_200.0)) && values(0).next().unwrap() == 0.0);
@@ -422,7 +423,7 @@ fn what_cannot_be_combined_is_refused() {
     }
 }
 
-/// The elements of a class.
+/// Returns the elements of a class.
 fn of_class<'a>(svg: &'a Document<'a>, class: &str) -> Vec<roxmltree::Node<'a, 'a>> {
     svg.descendants().filter(|node| node.attribute("class") == Some(class)).collect()
 }
@@ -446,7 +447,7 @@ fn the_plot_is_to_scale_and_says_what_it_shows() {
         .iter()
         .map(|point| (number(&point["effect"]), point["share"].as_f64().unwrap()))
         .collect();
-    // Levels stand in the order of their rows, then unseen and missing.
+    // Levels are ordered by their number of rows; unseen and missing come last.
     effects[..3].sort_by(|a, b| b.1.total_cmp(&a.1));
     assert_eq!((bars.len(), of_class(&svg, "expert").len()), (5, 5 * 3));
     let height = |bar: &roxmltree::Node<'_, '_>| {

@@ -1,7 +1,7 @@
-//! Promise: a model that verifies is, bit by bit, the one that a trusted key signed for this line;
-//! and no copy carries a signature of other bytes.
+//! Promise: a model that verifies is, bit by bit, the one that a trusted key signed for this line.
+//! No copy carries a signature of other bytes.
 //!
-//! Twins: RFC 8032's vectors and ed25519-dalek's strict verification.
+//! The twins are the vectors of RFC 8032 and the strict verification of ed25519-dalek.
 
 use std::fs;
 use std::process::Command;
@@ -16,7 +16,7 @@ use feamoe_testkit::generate::{Draw, Recipe};
 use feamoe_tests::aligned;
 use feamoe_tests::command::{Folder, finished};
 
-/// Bits of a blob outside the header and the section: every n-th is flipped.
+/// Outside the header and the section, every n-th bit of a blob is flipped.
 const EVERY: usize = 29;
 
 fn hex<const N: usize>(text: &str) -> [u8; N] {
@@ -46,7 +46,7 @@ fn verified(bytes: &[u8], keys: &[PublicKey]) -> Result<u32, TrustError> {
     signers.verify(bytes).map(|signature| signature.model_version)
 }
 
-/// Changes bytes and makes the checksum fit them again.
+/// Returns the changed bytes with a correct checksum.
 fn repaired(bytes: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> AlignedBytes {
     let mut bytes = bytes.to_vec();
     change(&mut bytes);
@@ -80,12 +80,13 @@ fn vectors_of_rfc_8032_verify() {
     }
 }
 
-/// Right and wrong signatures, and those that a lax verifier takes: the verdict is the twin's.
+/// Right signatures, wrong ones, and some that a lax verifier accepts: the verdict equals the
+/// twin's.
 #[test]
 fn the_strict_twin_agrees_on_every_signature() {
     /// The order of the group, little endian.
     const ORDER: &str = "edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010";
-    /// Points of order 1, 2, 4 and 8, and encodings of them that are not canonical.
+    /// Points of order 1, 2, 4 and 8, with encodings that are not canonical.
     const SMALL: [&str; 6] = [
         "0100000000000000000000000000000000000000000000000000000000000000",
         "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
@@ -107,7 +108,7 @@ fn the_strict_twin_agrees_on_every_signature() {
             3 => key[draw.below(32)] ^= 1 << draw.below(8),
             4 => message.push(0),
             5 => {
-                // S + L: the same scalar, another encoding.
+                // S + L is the same scalar in another encoding.
                 let mut carry = 0;
                 for (byte, more) in signature[32..].iter_mut().zip(hex::<32>(ORDER)) {
                     let sum = u16::from(*byte) + u16::from(more) + carry;
@@ -115,7 +116,7 @@ fn the_strict_twin_agrees_on_every_signature() {
                 }
             }
             6 => {
-                // By a key of small order anything is signed: R of small order, S = 0.
+                // Under a key of small order every message is signed: R has small order and S = 0.
                 key = hex(draw.one_of(&SMALL));
                 signature = [0; 64];
                 signature[..32].copy_from_slice(&hex::<32>(draw.one_of(&SMALL)));
@@ -128,7 +129,7 @@ fn the_strict_twin_agrees_on_every_signature() {
         *if twin { &mut right } else { &mut wrong } += 1;
     }
     assert!(right == 60 && wrong == 180, "{right} right, {wrong} wrong");
-    // A lax verifier takes these: the equation holds.
+    // A lax verifier accepts this signature, because the equation holds.
     let identity: [u8; 32] = hex(SMALL[0]);
     let mut forged = [0; 64];
     forged[..32].copy_from_slice(&identity);
@@ -161,8 +162,8 @@ fn every_flipped_bit_is_refused_also_under_a_right_checksum() {
             *verdicts.entry(verdict).or_default() += 1;
         }
     }
-    // Refused by the load, and by the verifier for a malformed section, another line, key or
-    // version, or a wrong signature.
+    // Refused when loading, or by the verifier because of a malformed section, another line,
+    // another key, an older version, or a wrong signature.
     assert!(verdicts.len() == 6, "{verdicts:?}");
 }
 
@@ -170,7 +171,7 @@ fn every_flipped_bit_is_refused_also_under_a_right_checksum() {
 fn another_line_key_version_or_schema_is_refused() {
     let (plain, keys) = (blob(1), [public(&key(1)), public(&key(2))]);
     let refusal = |seed, line, version| verified(signed(&plain, seed, line, version).as_slice(), &keys).unwrap_err();
-    // Both keys, while one takes the other's place.
+    // Both keys are valid while one replaces the other.
     assert_eq!(verified(signed(&plain, 1, "loans", 4).as_slice(), &keys), Ok(4));
     assert_eq!(verified(signed(&plain, 2, "loans", u32::MAX).as_slice(), &keys), Ok(u32::MAX));
     assert_eq!(refusal(1, "loans-eu", 3), TrustError::OtherLine);
@@ -183,7 +184,7 @@ fn another_line_key_version_or_schema_is_refused() {
     let own = Signature::claimed(bytes.as_slice()).unwrap().schema_sha256;
     let signers = |schema| Signers { keys: &keys, line: "loans", schema_sha256: Some(schema), versions: Versions::Any };
     assert!(signers(own).verify(bytes.as_slice()).is_ok());
-    // Another name of a level, which a copy without names hides.
+    // Another name for a level, which a copy without names does not show.
     let recipe = Recipe { experts: 2, features: 2, gate: 5.0, outputs: 5.0 };
     let mut content = recipe.content_of(1, |_, _| Kind::Category { levels: 2 });
     content.features[1].levels[0].push('x');
@@ -191,7 +192,7 @@ fn another_line_key_version_or_schema_is_refused() {
     let model = HostModel::load(named.as_slice()).unwrap();
     let other = sign(&bare, model.schema(), &key(1), "loans", 3).unwrap();
     assert_eq!(signers(own).verify(other.as_slice()).unwrap_err(), TrustError::OtherSchema);
-    // Without names there is nothing to sign for; nor by the names of other features.
+    // A model without names cannot be signed by itself, nor with the names of other features.
     let bare_model = HostModel::load(bare.as_slice()).unwrap();
     assert!(sign(&bare, bare_model.schema(), &key(1), "loans", 3).is_err());
     let more =
@@ -201,7 +202,7 @@ fn another_line_key_version_or_schema_is_refused() {
     assert!(sign(&plain, model.schema(), &key(1), "Loans", 3).is_err());
 }
 
-/// The section of one model in another, in part or as a whole, and sections of any length.
+/// The section of one model moved to another, in part or as a whole, and truncated models.
 #[test]
 fn a_signature_is_of_one_model() {
     let keys = [public(&key(1))];
@@ -215,7 +216,7 @@ fn a_signature_is_of_one_model() {
         assert!(Blob::new(swapped.as_slice()).is_ok());
         assert_eq!(verified(swapped.as_slice(), &keys), Err(TrustError::WrongSignature));
     }
-    // The flag taken off, the section left: no model. Put on, nothing there: neither.
+    // The flag cleared with the section present, and set with the section absent: neither loads.
     for bytes in [one, blob(1).as_slice()] {
         let moved = repaired(bytes, |bytes| bytes[FLAGS_AT + 1] ^= (FLAG_SIGNATURE >> 8) as u8);
         assert!(Blob::new(moved.as_slice()).is_err());
@@ -238,16 +239,16 @@ fn no_copy_carries_the_signature_and_a_delta_gives_it_back() {
     {
         assert!(!is_signed(&copy));
     }
-    // Signed once more: the old section is replaced.
+    // Signing again replaces the old section.
     assert_eq!(signed(&signed(&plain, 2, "cards", 9), 1, "loans", 3), old);
     for (from, to) in [(&plain, &old), (&old, &new), (&new, &plain)] {
-        // Models so small have no smaller delta; larger ones do.
+        // For models this small a delta may be no smaller; for larger ones it is.
         if let Ok(delta) = delta(from, to) {
             let mut memory = vec![0; to.as_slice().len()];
             assert_eq!(feamoe_engine::delta::apply(from.as_slice(), &delta, &mut memory).unwrap(), to.as_slice());
         }
     }
-    // Integer weights are signed alike.
+    // Models with integer weights are signed in the same way.
     let integers = signed(&quantize(&plain, Width::I8).unwrap(), 1, "loans", 3);
     assert_eq!(verified(integers.as_slice(), &[public(&key(1))]), Ok(3));
 }
@@ -283,9 +284,9 @@ fn the_command_makes_keys_signs_and_verifies() {
         let seen = inspect(model, options);
         assert!(seen["not_verified"].as_str().unwrap().contains(why), "{model}: {seen}");
     }
-    // One of several keys is enough.
+    // One matching key of several is enough.
     assert_eq!(inspect("s.feamoe", &["--verify", "other.key.pub", "--verify", "own.key.pub"])["verified"], true);
-    // That the line was not checked is said, and so is a section that is no signature.
+    // The command reports that the line was not checked, and that a section is no signature.
     let text = folder.run(&["inspect", "s.feamoe", "--verify", "own.key.pub"]).done();
     assert!(text.contains("the line was not checked; name it with --line"), "{text}");
     let line_checked = |more: &[&str]| inspect("s.feamoe", more)["line_checked"].clone();
@@ -300,7 +301,7 @@ fn the_command_makes_keys_signs_and_verifies() {
     let text = folder.run(&["inspect", "malformed.feamoe"]).done();
     assert!(text.contains("not signed: the signature section is not one that the format allows"), "{text}");
 
-    // A factory programs the signed bytes, and says whether anyone verified them.
+    // A factory image holds the signed bytes, and the command states whether anyone verified them.
     let factory = ["export", "s.feamoe", "--factory", "262144", "-o", "slots.bin"];
     let ran = folder.run(&factory);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
@@ -313,7 +314,7 @@ fn the_command_makes_keys_signs_and_verifies() {
     assert!(verified.contains("both slots of the model"), "{verified}");
     let usage = folder.run(&[&factory[..], &["--line", "loans-eu"]].concat()).usage_refused();
     assert!(usage.contains("required arguments were not provided"), "{usage}");
-    // Bytes that nobody signed do not reach a device under a signature of others.
+    // Bytes that nobody signed do not reach a device with the signature of other bytes.
     folder.write("forged.feamoe", repaired(&bytes, |bytes| *bytes.last_mut().unwrap() ^= 1).as_slice());
     folder.write("plain.feamoe", folder.read("lending.feamoe"));
     for (model, more, why) in [
@@ -335,12 +336,12 @@ fn the_command_makes_keys_signs_and_verifies() {
     }
     let (image, model) = (folder.read("slots.bin"), folder.read("s.feamoe"));
     assert_eq!(image.windows(model.len()).filter(|window| *window == model).count(), 2);
-    // A copy without names is signed by the names of the model that it was made from.
+    // A copy without names is signed with the names of the model that it was made from.
     let _ = folder.run(&["export", "lending.feamoe", "--strip-names", "-o", "bare.feamoe"]).well();
     let refused = folder.refusal(&sign("bare.feamoe", "b.feamoe"));
     assert!(refused.contains("--names-of"), "{refused}");
     let names_of = |model| [&sign("bare.feamoe", "b.feamoe")[..], &["--names-of", model]].concat();
-    // Of another training, with the same features and levels.
+    // A model of another training run, with the same features and levels.
     let train = ["train", "lending.csv", "--schema", "lending.toml", "--seed", "77", "-o", "another.feamoe"];
     let _ = folder.run(&train).well();
     let refused = folder.refusal(&names_of("another.feamoe"));
@@ -360,8 +361,8 @@ fn the_command_makes_keys_signs_and_verifies() {
     assert!(refused.contains("found mode 640"), "{refused}");
     assert!(!folder.path("x").exists());
 
-    // A run that was ended between both files is completed by the next one; a public key alone is
-    // somebody's.
+    // If a run ended between the two files, the next one completes it. A public key without its
+    // private key may be somebody else's.
     folder_mode(&folder, "own.key", 0o600);
     fs::rename(folder.path("own.key.pub"), folder.path("first.pub")).unwrap();
     let completed = folder.run(&["sign", "--new-key", "own.key", "--format", "json"]).json();
@@ -374,7 +375,8 @@ fn the_command_makes_keys_signs_and_verifies() {
     fs::remove_file(folder.path("own.key")).unwrap();
     let alone = folder.refusal(&["sign", "--new-key", "own.key"]);
     assert!(alone.starts_with("own.key.pub: there already is a public key"), "{alone}");
-    // Another user's file can be read and changed by that user, whatever its mode.
+    // The owner of a file can read and change it whatever its mode, so another user's key file is
+    // refused.
     folder_mode(&folder, "other.key", 0o600);
     if std::os::unix::fs::chown(folder.path("other.key"), Some(54_321), None).is_err() {
         eprintln!("skipped: only root can give a file away");
@@ -393,7 +395,7 @@ fn folder_mode(folder: &Folder, name: &str, mode: u32) {
     }
 }
 
-/// Keys go both ways between this command and OpenSSL, and so does what they are known by.
+/// Keys can be exchanged with OpenSSL in both directions, and have the same fingerprint there.
 #[test]
 fn keys_are_those_of_openssl() {
     let folder = Folder::with_model();

@@ -1,5 +1,5 @@
-//! Two slots in flash: whatever cuts a write short, a model is left that loads; a model on trial
-//! that is not confirmed makes way for the one before it; damage in one slot leaves the other.
+//! Two slots in flash: after any interrupted write one model still loads. A model on trial that is
+//! not confirmed is replaced by its predecessor. Damage in one slot does not affect the other.
 
 use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash, check_erase, check_read, check_write,
@@ -18,26 +18,26 @@ type M<'a> = Model<'a, FEATURES, EXPERTS>;
 const PAGE: usize = 1024;
 const SLOT_BYTES: usize = 4 * PAGE;
 
-/// What a cut leaves of the word that was being written, or of the page that was being erased.
+/// What an interruption leaves of the word being written or of the page being erased.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Torn {
-    /// What it was before.
+    /// The old bits.
     Untouched,
-    /// Each bit as before or as it was to be.
+    /// Each bit is either old or new.
     Half,
-    /// Anything.
+    /// Random bits.
     Garbage,
 }
 
-/// Two slots of simulated flash, written in words of `WORD` bytes, that loses power after some
-/// words and erased bytes.
+/// Two slots of simulated flash, written in words of `WORD` bytes. The power fails after a number
+/// of words written and bytes erased.
 struct Flash<const WORD: usize> {
     bytes: AlignedFlash,
     written: [bool; 2 * SLOT_BYTES],
     erased: u8,
     torn: Torn,
     draw: Draw,
-    /// Words to write and bytes to erase until the cut.
+    /// Words to write and bytes to erase until the power fails.
     power: usize,
     /// Words written and bytes erased.
     work: usize,
@@ -48,7 +48,7 @@ struct AlignedFlash([u8; 2 * SLOT_BYTES]);
 
 impl<const WORD: usize> Flash<WORD> {
     fn new(torn: Torn, erased: u8) -> Self {
-        // As a new device has it: anything.
+        // The flash of a new device holds arbitrary bytes.
         let mut draw = Draw::new(5);
         let bytes = AlignedFlash(std::array::from_fn(|_| draw.bits() as u8));
         Self { bytes, written: [true; 2 * SLOT_BYTES], erased, torn, draw, power: usize::MAX, work: 0 }
@@ -67,7 +67,7 @@ impl<const WORD: usize> Flash<WORD> {
         choose(first, second, &Anyone)
     }
 
-    /// The chosen slot's blob.
+    /// Returns the blob of the chosen slot.
     fn blob(&self) -> &[u8] {
         let chosen = self.choose().unwrap_or_else(|error| panic!("{error}"));
         &self.slot(chosen.slot)[chosen.blob]
@@ -83,8 +83,8 @@ impl<const WORD: usize> Flash<WORD> {
         done.is_ok()
     }
 
-    /// Starts the device, which marks a model on trial and, where it is content with it, confirms
-    /// it. Returns whether the power lasted.
+    /// Starts the device, which marks a model on trial and, if `confirm` is set, confirms it.
+    /// Returns whether the power lasted.
     fn start_and(&mut self, confirm: bool) -> bool {
         let Ok(mut chosen) = self.choose() else { return true };
         let slot = chosen.slot;
@@ -100,8 +100,8 @@ impl<const WORD: usize> Flash<WORD> {
         self.start_and(false)
     }
 
-    /// Writes a blob to where the slots say, in pieces, starts on it and confirms it; returns
-    /// whether the power lasted.
+    /// Writes a blob in pieces to the target slot, starts it and confirms it. Returns whether the
+    /// power lasted.
     fn update(&mut self, blob: &AlignedBytes) -> bool {
         let target = self.choose().map_or_else(|none| none.target, |chosen| chosen.target().unwrap());
         self.update_to(target, blob) && self.start_and(true)
@@ -139,7 +139,7 @@ impl<const WORD: usize> Flash<WORD> {
         Ok(())
     }
 
-    /// What is left of bytes on their way to others.
+    /// Leaves bytes as an interrupted change to `to` would.
     fn tear(&mut self, at: usize, to: &[u8]) {
         for (index, to) in to.iter().enumerate() {
             let random = self.draw.bits() as u8;
@@ -179,8 +179,7 @@ impl<const WORD: usize> NorFlash for Flash<WORD> {
         check_erase(self, from, to)?;
         for at in from as usize..to as usize {
             if self.spend().is_err() {
-                // The page's bytes before this one are erased, the others are not yet what they are
-                // to be.
+                // The bytes of the page before this one are erased; the others are not yet.
                 let end = (at + 1).next_multiple_of(PAGE);
                 self.tear(at, &vec![self.erased; end - at]);
                 return Err(NorFlashErrorKind::Other);
@@ -202,7 +201,7 @@ impl<const WORD: usize> NorFlash for Flash<WORD> {
             );
             if self.spend().is_err() {
                 self.tear(at, word);
-                // A word that was not touched may be written again.
+                // An untouched word may be written again.
                 let erased = self.erased;
                 let touched = self.bytes.0[at..at + WORD].iter().any(|byte| *byte != erased);
                 self.written[at..at + WORD].fill(touched);
@@ -215,7 +214,7 @@ impl<const WORD: usize> NorFlash for Flash<WORD> {
     }
 }
 
-/// A model of a few hundred bytes; each seed another one.
+/// A model of a few hundred bytes, different for each seed.
 fn blob(seed: u64) -> AlignedBytes {
     let recipe = Recipe { experts: 1 + seed as usize % 3, features: 2, gate: 5.0, outputs: 5.0 };
     let mut content = recipe.content_of(seed, |_, _| feamoe_engine::schema::Kind::Category { levels: 2 });
@@ -225,8 +224,8 @@ fn blob(seed: u64) -> AlignedBytes {
     bytes
 }
 
-/// Cuts the power after every piece of work of `life`, on a device that runs the first of some
-/// models and holds a second; what is then chosen is one of them, and the device can go on.
+/// Cuts the power at every point of `life`, on a device that runs the second of three models and
+/// holds the first. Afterwards one of the last two is chosen, and the device still works.
 fn every_cut<const WORD: usize>(torn: Torn, erased: u8, life: impl Fn(&mut Flash<WORD>, &AlignedBytes) -> bool) {
     let blobs = [1, 2, 3].map(blob);
     let before = |cuts: usize| {
@@ -238,12 +237,12 @@ fn every_cut<const WORD: usize>(torn: Torn, erased: u8, life: impl Fn(&mut Flash
     let mut whole = before(usize::MAX);
     assert!(life(&mut whole, &blobs[2]));
     let work = whole.work;
-    // Of erasing, only the start and the ends of pages differ.
+    // While erasing, only the start and the ends of pages differ.
     let cuts = (0..=work).filter(|cuts| *cuts > SLOT_BYTES || cuts % 97 == 0 || cuts % PAGE < 2);
     for cuts in cuts {
         let mut flash = before(cuts);
         assert_eq!(life(&mut flash, &blobs[2]), cuts == work);
-        // What a first start finds, and every start after it.
+        // The first start after the cut, and later starts.
         for start in 0..3 {
             let is = |blob: &AlignedBytes| flash.blob() == blob.as_slice();
             assert!(is(&blobs[1]) || is(&blobs[2]), "{WORD} {torn:?} {cuts}");
@@ -251,8 +250,7 @@ fn every_cut<const WORD: usize>(torn: Torn, erased: u8, life: impl Fn(&mut Flash
             flash.start();
             flash.power = usize::MAX;
         }
-        // By now a model on trial has failed, or was confirmed: the device takes an update, and one
-        // more.
+        // By now a model on trial was rejected or confirmed, so the device accepts two updates.
         assert!(!flash.choose().unwrap().on_trial(), "{WORD} {torn:?} {cuts}");
         for blob in [&blobs[2], &blobs[0]] {
             assert!(flash.update(blob));
@@ -265,7 +263,7 @@ fn every_cut_of_every_life<const WORD: usize>() {
     for torn in [Torn::Untouched, Torn::Half, Torn::Garbage] {
         for erased in [0xff, 0x00] {
             every_cut::<WORD>(torn, erased, Flash::update);
-            // Never confirmed: a second start goes back.
+            // Not confirmed: the second start falls back.
             every_cut::<WORD>(torn, erased, |flash, blob| {
                 let target = flash.choose().unwrap().target().unwrap();
                 flash.update_to(target, blob) && flash.start() && flash.start()
@@ -304,8 +302,8 @@ fn the_first_update_of_a_device_may_be_cut_too() {
         flash.power = usize::MAX;
         assert!(flash.start());
         match flash.choose() {
-            // Nothing to go back to: an unconfirmed model is better than none, and an update may
-            // come.
+            // There is no other model: an unconfirmed one is better than none, and an update is
+            // possible.
             Ok(chosen) => {
                 assert!(flash.blob() == blob.as_slice());
                 assert_eq!(chosen.target().unwrap().slot, 1 - chosen.slot);
@@ -322,26 +320,27 @@ fn a_model_on_trial_is_confirmed_or_makes_way() {
     let third = blob(3);
     let target = flash.choose().unwrap().target().unwrap();
     assert!(flash.update_to(target, &third));
-    // Written, not used yet: as often as the device starts without using it.
+    // Written but not used yet: it stays on trial however often the device starts.
     for _ in 0..3 {
         let mut chosen = flash.choose().unwrap();
         assert!(chosen.on_trial() && chosen.target().is_none() && chosen.begin::<4>().is_some());
         assert!(flash.blob() == third.as_slice());
     }
     assert!(flash.start());
-    // Used, then reset: back to the model before it, and the failed one is written over next.
+    // Used, then reset: the device falls back to the model before it, and the next update replaces
+    // the failed one.
     let mut chosen = flash.choose().unwrap();
     assert_eq!((chosen.slot, chosen.passed_over), (1, Some(SlotError::NotConfirmed)));
     assert_eq!((chosen.on_trial(), chosen.begin::<4>(), chosen.target().unwrap().slot), (false, None, 0));
     assert!(flash.blob() == blobs[1].as_slice());
-    // The same again, confirmed.
+    // The same update again, now confirmed.
     assert!(flash.update(&third) && flash.blob() == third.as_slice());
     let chosen = flash.choose().unwrap();
     assert_eq!((chosen.on_trial(), chosen.passed_over), (false, None));
 }
 
-/// If there is no model to go back to, one whose confirming was cut short is confirmed by what is
-/// missing: no word is written twice.
+/// Without a model to fall back to, an interrupted confirmation is completed by writing only what
+/// is missing: no word is written twice.
 #[test]
 fn confirming_goes_on_where_it_was_cut() {
     fn with_words_of<const WORD: usize>() {
@@ -369,7 +368,7 @@ fn a_long_life_of_updates_and_cuts_never_loses_the_model() {
     let mut draw = Draw::new(11);
     let mut flash = Flash::<8>::new(Torn::Garbage, 0xff);
     let mut current = blob(0);
-    // Near the end of the sequence numbers.
+    // Close to the largest sequence number.
     assert!(
         flash.update_to(Target { slot: 1, sequence: u32::MAX - 500, least_version: 0, failed_at: None }, &current)
             && flash.start_and(true)
@@ -383,7 +382,7 @@ fn a_long_life_of_updates_and_cuts_never_loses_the_model() {
         let confirmed = draw.below(3) > 0;
         let done = flash.update_to(target, &next) && flash.start_and(confirmed);
         flash.power = usize::MAX;
-        // Starts until the outcome is certain.
+        // Starts twice, after which the outcome is settled.
         assert!(flash.start() && flash.start());
         if flash.blob() == next.as_slice() && flash.blob() != current.as_slice() {
             assert!(confirmed, "update {seed} was never confirmed");
@@ -416,7 +415,7 @@ fn the_newest_model_is_chosen_and_the_other_slot_is_next() {
     );
 }
 
-/// Compiles only where a model borrows its own slot alone.
+/// Compiles only if a model borrows its own slot alone.
 #[test]
 fn one_slot_is_written_while_the_other_ones_model_scores() {
     let (mut flash, _) = two_models();
@@ -437,7 +436,7 @@ fn any_damage_to_one_slot_falls_back_to_the_other() {
         let byte = bit / 8;
         flash.bytes.0[SLOT_BYTES + byte] ^= 1 << (bit % 8);
         let chosen = flash.choose().unwrap();
-        // Of the marks each has another that says the same.
+        // Each mark is stored twice, so damage to one copy changes nothing.
         if (32..at).contains(&byte) {
             assert_eq!((chosen.slot, chosen.passed_over), (1, None), "bit {bit}");
         } else {
@@ -454,7 +453,7 @@ fn any_damage_to_one_slot_falls_back_to_the_other() {
         }
         flash.bytes.0[SLOT_BYTES + byte] ^= 1 << (bit % 8);
     }
-    // Damage to the older one does not concern the model.
+    // Damage to the older slot does not affect the chosen model.
     flash.bytes.0[0] = 0;
     let chosen = flash.choose().unwrap();
     assert_eq!((chosen.slot, chosen.passed_over), (1, Some(SlotError::Empty)));
@@ -505,7 +504,7 @@ fn sequence_numbers_wrap_around() {
 #[test]
 fn a_model_past_the_capacity_of_this_build_is_passed_over_and_never_sealed() {
     let (flash, blobs) = two_models();
-    let (first, second) = flash.slots(); // of 2 and 3 experts
+    let (first, second) = flash.slots(); // models of 2 and 3 experts
     type Small<'a> = Model<'a, FEATURES, 2>;
     let chosen = choose::<Small, Small>(first, second, &Anyone).unwrap();
     assert_eq!(
@@ -538,15 +537,15 @@ fn an_update_that_is_not_complete_is_never_sealed() {
     while update.next(&mut chunk).is_some() {}
     assert_eq!(update.end(), Err(SlotError::Incomplete { found: length - 1, expected: length }));
     assert!(matches!(update.check::<M>(&slot, &Anyone), Err(SlotError::Incomplete { .. })));
-    // What is past the blob stays in the chunk.
+    // Bytes after the blob stay in the chunk.
     let mut chunk = &[blob.as_slice()[length as usize - 1], 1, 2, 3][..];
     while update.next(&mut chunk).is_some() {}
     assert_eq!(chunk, [1, 2, 3]);
-    // All bytes are there, the last of them not written: its word is not full.
+    // All bytes were supplied, but the last ones are not written: their word is not full.
     assert!(!length.is_multiple_of(8));
     assert!(matches!(update.check::<M>(&slot, &Anyone), Err(SlotError::Incomplete { .. })));
     assert!(matches!(update.end(), Ok(Some(_))));
-    // Not what lies in flash.
+    // The slot in flash holds other bytes.
     assert!(matches!(update.check::<M>(&slot, &Anyone), Err(SlotError::Refused(_))));
 }
 
@@ -583,7 +582,7 @@ fn the_drawing_is_what_is_written() {
     assert_eq!(flash.slot(0)[32..192], [[0x3c; 32], [0x5a; 32], [0xa5; 32], [0xa5; 32], [0xff; 32]].concat());
 }
 
-/// What a factory programs is what updates come to: a confirmed model.
+/// A factory image equals the result of an update: a slot with a confirmed model.
 #[test]
 fn an_image_is_a_slot_with_a_confirmed_model() {
     fn of<const WORD: usize>(erased: u8) {
@@ -608,7 +607,7 @@ fn an_image_is_a_slot_with_a_confirmed_model() {
     assert_eq!(image(&[], 0, 4, 0xff, &mut [0; SLOT_BYTES]), Err(SlotError::Malformed));
 }
 
-/// Integer models live in slots like float models; a slot with the other kind is refused.
+/// Integer models fit slots like float models; a slot with the other kind of model is refused.
 #[test]
 fn slots_hold_integer_models() {
     type I<'a> = integer::Model<'a, FEATURES, EXPERTS>;
@@ -626,7 +625,7 @@ fn slots_hold_integer_models() {
     assert_eq!(choose::<M, M>(first, second, &Anyone).unwrap().slot, 0);
 }
 
-/// Versions 1 and 2 still read, as confirmed models. All images are of the same model.
+/// Slots of versions 1 and 2 are read as confirmed models. All images hold the same model.
 #[test]
 fn golden_slots_read() {
     let model = AlignedBytes::new(include_bytes!("../../../engine/golden/v1.feamoe"));
@@ -647,8 +646,8 @@ fn golden_slots_read() {
     assert_eq!(written, golden[2].as_slice());
 }
 
-/// Any bytes under a right checksum are refused or make sense: nothing panics, and no model comes
-/// from nowhere.
+/// Random bytes with a correct checksum are refused or valid: nothing panics, and no model appears
+/// that was not written.
 #[test]
 fn sealed_nonsense_is_refused() {
     let mut draw = Draw::new(3);

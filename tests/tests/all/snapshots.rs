@@ -1,6 +1,6 @@
-//! Promise: what people read changes only on purpose: every help text, every table, the messages of
-//! common mistakes. `cargo insta review`, or `INSTA_UPDATE=always cargo test -p feamoe-tests
-//! snapshots::`, takes a change over.
+//! Promise: everything that people read changes only on purpose: every help text, every table, and
+//! the messages of common mistakes. `cargo insta review`, or `INSTA_UPDATE=always cargo test -p
+//! feamoe-tests snapshots::`, accepts a change.
 
 use feamoe_tests::command::Folder;
 
@@ -28,14 +28,14 @@ const COMMANDS: [&str; 21] = [
     "man",
 ];
 
-/// Runs a command as on a terminal of this many columns.
+/// Runs a command as on a terminal with this many columns.
 fn ran(folder: &Folder, columns: &str, arguments: &[&str]) -> String {
     let output = folder.command(arguments).env("COLUMNS", columns).env_remove("FEAMOE_DATA").output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     format!("{}{}", text(&output.stdout), text(&output.stderr))
 }
 
-/// Leaves out what depends on the machine.
+/// Removes figures that depend on the machine.
 fn without_figures_of_the_machine(text: &str) -> String {
     let part = |part: &str| match part {
         part if part.ends_with(" rows/s") => "N rows/s".to_owned(),

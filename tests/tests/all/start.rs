@@ -1,5 +1,5 @@
-//! Promise: a stream is scored from its first row on, by a model of the rows before it, and the
-//! model that it leads to is the one of plain training on all of them.
+//! Promise: a stream is scored from its first row on, by a model of the rows before it. The final
+//! model is that of plain training on all rows.
 
 use feamoe::demo::{LendingStream, SCHEMA, write_csv};
 use feamoe::encoder::{Encoder, Example, Flips, Kind, Options as Encoding};
@@ -34,7 +34,7 @@ fn lending_trainer(options: &Options) -> Trainer {
     Trainer::new(&columns, Schema::from_toml("lending.toml", SCHEMA).unwrap(), options).unwrap()
 }
 
-/// Pushes rows of texts; returns what was said of each.
+/// Pushes rows of texts and returns the prediction of each.
 fn push(trainer: &mut Trainer, rows: &[Vec<String>]) -> Vec<Prediction> {
     let mut cells = Cells::new(rows[0].len());
     let one = |(number, row): (usize, &Vec<String>)| {
@@ -51,7 +51,8 @@ fn bits(learner: &Learner) -> Vec<u32> {
     weights.bias.iter().chain(weights.rows).map(|weight| weight.to_bits()).collect()
 }
 
-/// The model by hand: an encoder fitted on the first rows, a learner that learns from all.
+/// Builds the model by hand: an encoder fitted on the first rows, and a learner that learns from
+/// all rows.
 fn by_hand(rows: usize, warmup: usize) -> Learner {
     let schema = Schema::from_toml("lending.toml", SCHEMA).unwrap();
     let mut text = Vec::new();
@@ -82,7 +83,7 @@ fn the_start_leaves_no_trace_in_the_model() {
     }
 }
 
-/// Every row has a score, which is what is measured, in its order, whatever the delay.
+/// Every row has a score, and these scores are measured in order, with any delay.
 #[test]
 fn every_row_is_scored_and_measured_from_the_first_on() {
     for (delay, rows) in [(0, 1_400), (0, 900), (1, 1_400), (150, 1_400), (150, 900), (1_100, 1_400)] {
@@ -111,7 +112,7 @@ fn every_row_is_scored_and_measured_from_the_first_on() {
     }
 }
 
-/// Labels turned round from some row on change no score of the rows up to there.
+/// Inverting the labels from some row on changes no score up to that row.
 #[test]
 fn no_score_knows_a_label_that_came_later() {
     let mut draw = Draw::new(5);
@@ -134,7 +135,7 @@ fn no_score_knows_a_label_that_came_later() {
     }
 }
 
-/// Stored before every row and read again, it goes on to the same bytes.
+/// Storing and restoring the run before every row does not change the bytes.
 #[test]
 fn it_resumes_at_any_row_to_the_same_bytes() {
     for (learner, delay) in [
@@ -160,7 +161,7 @@ fn it_resumes_at_any_row_to_the_same_bytes() {
     }
 }
 
-/// A delay that changes at the start neither loses nor doubles a row.
+/// A change of the delay during the start neither loses nor repeats a row.
 #[test]
 fn the_delay_may_change_at_the_start() {
     for (before, after) in [(0, 200), (200, 0), (300, 50), (50, 2_000)] {
@@ -179,7 +180,7 @@ fn the_delay_may_change_at_the_start() {
     }
 }
 
-/// What the first rows look like settles nothing.
+/// The type of a column is decided by all of the first rows, not by the earliest.
 #[test]
 fn the_kind_of_a_column_is_settled_by_all_of_the_first_rows() {
     let mut draw = Draw::new(8);
@@ -188,8 +189,8 @@ fn the_kind_of_a_column_is_settled_by_all_of_the_first_rows() {
             let x = draw.below(1_000);
             let late = i >= 300;
             vec![
-                // Numbers at first, codes later; nothing, numbers later; constant at first; empty;
-                // a number all along.
+                // Numbers first and codes later; nothing first and numbers later; constant first;
+                // always empty; always a number.
                 if late { format!("code {}", x % 7) } else { (x % 7).to_string() },
                 if late { x.to_string() } else { String::new() },
                 if late { x.to_string() } else { "5".into() },
@@ -217,7 +218,7 @@ fn the_kind_of_a_column_is_settled_by_all_of_the_first_rows() {
     assert!(right(100, 300) > 0.8 && right(300, 400) > 0.6 && right(500, 1_200) > 0.9);
 }
 
-/// Errors come when the columns are settled, and say what they said.
+/// The error is raised when the types are decided, with the usual message.
 #[test]
 fn a_cell_that_is_no_number_is_named_when_the_columns_are_settled() {
     let row = |i: usize| vec![if i == 150 { "old".into() } else { (i % 90).to_string() }, (i % 2).to_string()];
@@ -230,8 +231,8 @@ fn a_cell_that_is_no_number_is_named_when_the_columns_are_settled() {
     assert!(error.contains("column \"age\": found \"old\""), "{error}");
 }
 
-/// Sorted by outcome, or by a column, the first rows say little; nothing breaks, and scores turn
-/// round once they say more.
+/// Rows sorted by outcome or by a column say little at first. Nothing breaks, and the scores
+/// recover with later rows.
 #[test]
 fn sorted_rows_do_no_lasting_harm() {
     let mut draw = Draw::new(9);
@@ -252,12 +253,13 @@ fn sorted_rows_do_no_lasting_harm() {
         let measured = said.iter().zip(&drawn).skip(900);
         measured.for_each(|(one, (_, y))| tail.observe(*y, one.probability, one.threshold, &[]));
         let accuracy = tail.summary().total.accuracy;
-        // 0.75 is the most there is.
+        // The best possible accuracy is 0.75.
         assert!(accuracy > 0.68, "{by_outcome}: {accuracy}");
     }
 }
 
-/// Fewer rows than the first draft: the share of favourable labels so far, with one of each more.
+/// With fewer rows than the first draft needs, the score is the share of favourable labels so far,
+/// counting one more of each outcome.
 #[test]
 fn before_the_first_draft_it_is_the_base_rate() {
     let rows: Vec<Vec<String>> = (0..60).map(|i| vec![i.to_string(), u8::from(i % 3 == 0).to_string()]).collect();
@@ -271,10 +273,11 @@ fn before_the_first_draft_it_is_the_base_rate() {
     assert!(trainer.model().is_ok());
 }
 
-/// A score that was asked for is the one that the next record gets, and leaves no trace.
+/// A requested score equals the one that the next record gets, and changes nothing.
 #[test]
 fn a_score_asked_for_is_that_of_the_next_record() {
-    // An expert that is due is added before the next record, and not by a question.
+    // A new expert that is due is added before the next record, not by a request for a score; so
+    // growth is off.
     let plain = LearnerOptions::default().growth(Growth::NONE);
     let targets = plain.clone().target(Measure::Spd, 0.05);
     for learner in [targets.clone().individual(0.3), targets.fair_by(FairBy::Threshold), plain] {

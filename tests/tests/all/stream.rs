@@ -1,5 +1,5 @@
-//! The ready-made schemas read the real files: every row counted, every label, group and missing
-//! cell as published.
+//! The ready-made schemas read the real files: every row is counted, and labels, groups and missing
+//! cells are as published.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -13,12 +13,12 @@ fn schema(name: &str) -> Schema {
     Schema::open(&repository_file("trainer/schemas").join(name)).unwrap()
 }
 
-/// What a whole stream came to.
+/// The totals of a whole stream.
 struct Summary {
     counts: Counts,
     /// Rows with a missing cell.
     incomplete: u64,
-    /// Per group of the first attribute: rows and positive rows.
+    /// For each group of the first attribute: rows, and rows with the favourable outcome.
     groups: Vec<(u64, u64)>,
     unknown: u64,
 }
@@ -89,7 +89,7 @@ fn hmda() {
 
 #[test]
 fn hmda_as_the_cfpb_publishes_it() {
-    // Only the header can be checked without the file: the schema's columns are all in it.
+    // Without the file only the header can be checked: it contains all columns of the schema.
     let header = "as_of_year,respondent_id,agency_name,agency_abbr,agency_code,loan_type_name,loan_type,property_type_name,\
         property_type,loan_purpose_name,loan_purpose,owner_occupancy_name,owner_occupancy,loan_amount_000s,preapproval_name,\
         preapproval,action_taken_name,action_taken,msamd_name,msamd,state_name,state_abbr,state_code,county_name,county_code,\
@@ -141,7 +141,8 @@ fn every_real_file_is_encoded_to_the_end() {
         let count =
             |number| encoder.features().iter().filter(|f| matches!(f.kind(), Kind::Number(_)) == number).count();
         assert_eq!((encoded, count(true), count(false)), (rows, numbers, categories), "{file}");
-        // Each feature's rows were picked exactly once per row of data, linear rows aside.
+        // Each row of data picks exactly one weight row of each feature, not counting linear weight
+        // rows.
         let mass = encoder.mass();
         for feature in encoder.features() {
             let picked: f64 = match feature.kind() {

@@ -1,4 +1,4 @@
-//! The parts of `feamoe study` that need no data, and an experiment of the paper.
+//! The parts of `feamoe study` that need no data, and one experiment of the paper.
 
 use feamoe_tests::command::Folder;
 use feamoe_tests::data_file;
@@ -19,7 +19,7 @@ fn the_generated_parts_run_and_their_figures_are_plausible() {
     for gap in &gaps {
         assert!((0.7..0.8).contains(&number(gap, "accuracy")) && number(gap, "soon") < 0.2, "{gap}");
     }
-    // Each target narrows the gap that there is without one.
+    // Each target narrows the gap of the run without one.
     let last: Vec<f64> = gaps.iter().map(|gap| number(gap, "last")).collect();
     assert!(last[0] > last[1] && last[1] > last[2] && last[2] < 0.03, "{last:?}");
 
@@ -28,7 +28,7 @@ fn the_generated_parts_run_and_their_figures_are_plausible() {
     assert_eq!(columns.len(), 4);
     for column in &columns {
         assert!((0.0..1.0).contains(&number(column, "correlation")), "{column}");
-        // At least the way from the lowest effect to the highest.
+        // At least the distance from the lowest to the highest effect.
         assert!((1.0 - 1e-9..5.0).contains(&number(column, "variation")), "{column}");
     }
     assert!((0.0..0.2).contains(&number(shapes, "noise")), "{shapes}");
@@ -37,12 +37,12 @@ fn the_generated_parts_run_and_their_figures_are_plausible() {
     for distance in &distances {
         assert!((0.01..1.0).contains(&number(distance, "median")), "{distance}");
     }
-    // By less than a third over five runs; with steps alone it was 0.33 in this one.
+    // Fewer bins shorten the distance by less than a third, as a mean of five runs.
     let [few, default] = [&distances[0], &distances[2]].map(|distance| number(distance, "median"));
     assert!(few > default / 2.0, "{few} with 16 bins for {default}");
 }
 
-/// The paper's A.10: a penalty on individually unfair decisions leaves fewer of them.
+/// The paper's A.10: a penalty on individually unfair decisions reduces their number.
 #[test]
 fn an_experiment_of_the_paper_stands_beside_its_figures() {
     let Some(file) = data_file("compas-scores-two-years.csv") else { return };

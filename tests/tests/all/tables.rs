@@ -1,5 +1,6 @@
-//! Promise: a table is the same in CSV, Parquet and Arrow: same rows, same model, same answers of
-//! every command; only wanted columns are read; memory does not grow; a damaged file is an error.
+//! Promise: a table gives the same rows, the same model and the same answers of every command in
+//! CSV, Parquet and Arrow. Only the needed columns are read, memory does not grow, and a damaged
+//! file is an error.
 
 use std::fs::File;
 use std::io::{Cursor, Write as _};
@@ -45,13 +46,13 @@ const SCHEMA: &str = "
     privileged = [\"1\"]
 ";
 
-/// One cell of each column as text has it, and the batch of all rows.
+/// The same rows as CSV text and as one batch.
 struct Drawn {
     csv: String,
     batch: RecordBatch,
 }
 
-/// Rows of every kind of column, some cells missing in each way there is.
+/// Draws rows with every type of column; some cells are missing, in each possible way.
 fn drawn(rows: usize, seed: u64) -> Drawn {
     let mut draw = Draw::new(seed);
     let (mut age, mut rate, mut half, mut job, mut code, mut sex, mut day, mut price, mut paid) =
@@ -61,10 +62,10 @@ fn drawn(rows: usize, seed: u64) -> Drawn {
         let x = draw.between(0.0, 1.0);
         let missing = |draw: &mut Draw| draw.below(15) == 0;
         let years = if missing(&mut draw) { None } else { Some((x * 70.0) as i64) };
-        // A number that means that there is none.
+        // A number that stands for a missing value.
         let years = if missing(&mut draw) { Some(-1) } else { years };
         let share = if missing(&mut draw) { f64::NAN } else { f64::from(draw.between(0.0, 2.0)) };
-        // Which of the two nearest f64 it is, the shortest decimals of an f32 decide.
+        // The shortest decimals of the f32 decide which of the two nearest f64 it is.
         let tenth = (!missing(&mut draw)).then(|| (x * 100.0).round() / 10.0 + 0.1);
         let text = ["clerk", " smith ", "?", "", "nurse"][draw.below(5)];
         let level = (!missing(&mut draw)).then(|| ["a", "b", "?"][draw.below(3)]);
@@ -141,7 +142,7 @@ fn compressed(batch: &RecordBatch, rows: usize, by: CompressionType) -> Vec<u8> 
     writer.into_inner().unwrap()
 }
 
-/// A batch without rows has no bytes either: it must not take those of its neighbour along.
+/// A batch without rows has no bytes; reading it must not consume those of its neighbour.
 #[test]
 fn batches_without_rows_change_nothing() {
     let column = |range: std::ops::Range<i64>| -> RecordBatch {
@@ -167,7 +168,7 @@ fn batches_without_rows_change_nothing() {
             stream.write(batch).unwrap();
         }
         let (file, stream) = (file.into_inner().unwrap(), stream.into_inner().unwrap());
-        // The mark at the end of a stream may be left out.
+        // The end-of-stream mark is optional.
         let unmarked = stream[..stream.len() - 8].to_vec();
         for bytes in [file, stream, unmarked] {
             std::fs::write(&path, &bytes).unwrap();
@@ -182,7 +183,8 @@ fn batches_without_rows_change_nothing() {
     }
 }
 
-/// A length that no memory holds ends the process where it is asked for: it must not be believed.
+/// A false length could exhaust memory and end the process: it must be checked before the
+/// allocation.
 #[test]
 fn what_compressed_buffers_say_they_hold_is_not_believed() {
     let Drawn { batch, .. } = drawn(5_000, 5);
@@ -202,7 +204,7 @@ fn what_compressed_buffers_say_they_hold_is_not_believed() {
             Ok(rows)
         };
         assert_eq!(read(&whole), Ok(5_000));
-        // Buffers begin at multiples of 8 with the length of what they hold: 8,000 for a column of
+        // Buffers begin at multiples of 8 with the length of their content: 8,000 for a column of
         // f64.
         let places = (0..whole.len() - 8).step_by(8).filter(|at| whole[*at..at + 8] == 8_000_u64.to_le_bytes());
         for at in places {
@@ -247,7 +249,8 @@ fn the_same_table_gives_the_same_model_in_any_format() {
         assert_eq!(model(name, &bytes), expected, "{name}");
     }
 
-    // Pushed as batches, larger and smaller than what is taken at a time, stored on the way.
+    // Batches smaller and larger than the reader's own, with the run stored and restored on the
+    // way.
     for rows in [1, 777, 8_192, 9_000] {
         let reader = RecordBatchIterator::new(slices(&batch, rows).map(Ok).collect::<Vec<_>>(), batch.schema());
         let mut source = ArrowRows::new("batches", reader, &schema.table).unwrap();
@@ -330,7 +333,7 @@ fn every_type_is_read_as_its_text_would_be() {
         RecordBatch::try_from_iter_with_nullable(columns.iter().map(|(n, c, _)| (*n, Arc::clone(c), true))).unwrap();
     let reader = RecordBatchIterator::new([Ok(batch.clone())], batch.schema());
     let mut read = cells(&mut ArrowRows::new("memory", reader, &Table::default()).unwrap());
-    // A number too large for decimals worth reading is compared as a number.
+    // A very large number is compared as a number: its decimals would be unreadable.
     let huge = columns.iter().position(|(name, ..)| *name == "zero").unwrap();
     assert_eq!(read[1][huge].take().unwrap().parse(), Ok(1e300));
     for (row, cells) in read.iter().enumerate() {
@@ -376,7 +379,7 @@ fn only_wanted_columns_are_read_and_an_unreadable_one_is_named_where_it_is_wante
         let latin = message(&[2]);
         assert!(latin.contains("column \"latin\": found the type Binary"), "{latin}");
 
-        // A schema of such a file leaves the column out, and says why.
+        // The schema of such a file leaves the column out, with the reason.
         let schema = folder.run(&["schema", name]).stdout;
         for column in ["lists", "latin"] {
             let why = format!("{column:?}, # its cells are neither numbers nor text");
@@ -422,7 +425,7 @@ fn files_follow_each_other_with_their_columns_in_any_order() {
 fn every_command_reads_them_as_it_reads_text() {
     let folder = Folder::with_model();
     let text = folder.text("lending.csv");
-    // As numbers where all cells of a column are some.
+    // A column becomes numeric if all its cells are numbers.
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
     let column = |index: usize| -> ArrayRef {
         let cells = lines[1..].iter().map(|line| line[index]);
@@ -462,7 +465,7 @@ fn every_command_reads_them_as_it_reads_text() {
             let arguments = arguments(data);
             done(folder.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()))
         };
-        // What is said of a run names its time, and the file.
+        // The output of `train` names the time and the file, so it differs.
         let is_said = command == "train";
         let expected = run("lending.csv");
         for data in ["lending.parquet", "lending.arrow"] {
@@ -473,7 +476,7 @@ fn every_command_reads_them_as_it_reads_text() {
         let found = done(folder.run_on(&pipe, &arguments.iter().map(String::as_str).collect::<Vec<_>>()));
         assert!(is_said || found == expected, "{command} -: {found}\nexpected {expected}");
     }
-    // What was trained last came through a pipe.
+    // The model trained last came through a pipe.
     let (pipe_model, ckpt) = (folder.read("new.feamoe"), folder.read("new.ckpt"));
     assert_eq!(Content::read(&pipe_model).experts, Content::read(&folder.read("lending.feamoe")).experts);
     assert!(!ckpt.is_empty());
@@ -549,7 +552,7 @@ fn a_damaged_file_is_an_error_and_never_a_panic() {
     let mut refused = 0;
     for (which, bytes) in whole.iter().enumerate() {
         assert_eq!(read(bytes), Ok(400));
-        // An Arrow stream may end anywhere between two batches: nothing tells that there were more.
+        // An Arrow stream may end between any two batches: nothing shows that more should follow.
         for _ in 0..60 {
             let length = draw.below(bytes.len());
             let found = read(&bytes[..length]);
@@ -568,7 +571,7 @@ fn a_damaged_file_is_an_error_and_never_a_panic() {
     assert!(refused > 200, "{refused}");
 }
 
-/// Writes one row group of many rows, whatever memory that takes here.
+/// Writes one row group with many rows, which may take much memory in the test itself.
 fn write_long(path: &Path, rows: usize) {
     let Drawn { batch, .. } = drawn(20_000, 8);
     let properties = WriterProperties::builder().set_max_row_group_row_count(Some(usize::MAX)).build();
@@ -581,7 +584,7 @@ fn write_long(path: &Path, rows: usize) {
 
 #[test]
 fn memory_does_not_grow_with_a_row_group() {
-    /// In bytes, of which the learner's own are some ten.
+    /// In bytes; the learner itself needs about ten million.
     const MOST: f64 = 60e6;
     let folder = Folder::new();
     folder.write("t.toml", SCHEMA);
@@ -639,7 +642,7 @@ fn a_table_in_memory_is_read_as_often_as_a_file() {
         }
     }
 
-    // Newer rows, their columns in another order and one more of them.
+    // Newer rows, with the columns in another order and one column more.
     let mut order: Vec<usize> = (0..batch.num_columns()).rev().collect();
     order.insert(3, 0);
     let parts = [batch.slice(0, 5_000), batch.slice(5_000, 4_000).project(&order).unwrap()];
@@ -701,7 +704,8 @@ fn parts_of_a_table_are_its_rows_with_their_numbers() {
     }
 }
 
-/// Newer rows are new, however often a run went over those before.
+/// Training continues with newer rows in the same way from a run and from its checkpoint, after any
+/// number of epochs.
 #[test]
 fn a_trainer_taken_from_a_run_goes_the_way_of_its_checkpoint() {
     let schema = Schema::from_toml("s.toml", SCHEMA).unwrap();

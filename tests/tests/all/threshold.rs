@@ -1,12 +1,12 @@
-//! Promise: the threshold is the one asked for, or the one that its objective asks for, at training
-//! and on a finished model; while learning it follows the stream.
+//! Promise: the threshold is the requested one, or the best one for the requested objective, both
+//! in training and for a finished model. During training it follows the stream.
 
 use feamoe_testkit::generate::Draw;
 use feamoe_tests::command::Folder;
 
 const SCHEMA: &str = "[target]\ncolumn = \"y\"\npositive = [\"1\"]\nnegative = [\"0\"]\n[[protected]]\ncolumn = \"g\"\nprivileged = [\"a\"]\n";
 
-/// Rows of two numbers; `shift` moves the log-odds of the favourable outcome, by row.
+/// Rows of two numbers. `shift` moves the log-odds of the favourable outcome, by row.
 fn rows(seed: u64, count: usize, shift: impl Fn(usize) -> f32) -> String {
     let mut draw = Draw::new(seed);
     let mut text = String::from("u,v,g,y\n");
@@ -19,7 +19,7 @@ fn rows(seed: u64, count: usize, shift: impl Fn(usize) -> f32) -> String {
     text
 }
 
-/// One favourable outcome in eight.
+/// About one favourable outcome in eight.
 const RARE: f32 = -3.0;
 
 fn folder() -> Folder {
@@ -36,7 +36,7 @@ fn evaluated(folder: &Folder, model: &str) -> serde_json::Value {
     folder.run(&["evaluate", model, "test.csv", "--schema", "s.toml", "--no-recourse", "--format", "json"]).json()
 }
 
-/// Probability and decision of every row of test.csv.
+/// Returns the probability and decision of every row of test.csv.
 fn scores(folder: &Folder, model: &str) -> Vec<(f32, bool)> {
     let text = folder.run(&["score", model, "test.csv", "--schema", "s.toml"]).done();
     let scored = text.lines().skip(1).map(|line| {
@@ -69,13 +69,14 @@ fn objectives_are_met_on_rows_that_nobody_learned_from() {
     assert!(better > balanced + 0.08, "{better} for {balanced}");
     let [best, _, _] = train("auto:accuracy");
     assert!(best > accuracy - 0.005, "{best} for {accuracy}");
-    // A false negative that costs nine false positives is worth a threshold near 0.1.
+    // A false negative that costs as much as nine false positives gives a threshold near 0.1.
     let _ = train("auto:cost=9");
     let threshold = evaluated(&folder, "m.feamoe")["threshold"].as_f64().unwrap();
     assert!((0.06..0.15).contains(&threshold), "{threshold}");
 }
 
-/// The base rate moves from an eighth to a third: the share selected stays, and so does the target.
+/// The base rate changes from an eighth to a third. The selected share stays the same, and the
+/// target is still met.
 #[test]
 fn the_threshold_follows_the_stream_and_targets_hold_at_it() {
     let folder = Folder::new();
@@ -89,7 +90,7 @@ fn the_threshold_follows_the_stream_and_targets_hold_at_it() {
     assert!((judged["selection_rate"].as_f64().unwrap() - 0.2).abs() < 0.03, "{}", judged["selection_rate"]);
     assert!(judged["threshold"].as_f64().unwrap() > 0.45, "{}", judged["threshold"]);
     assert!(judged["fairness"][0]["spd"].as_f64().unwrap().abs() < 0.1);
-    // Training says which threshold the model got.
+    // The report states the threshold of the model.
     assert_eq!(
         (&report["threshold"], report["threshold_rule"].as_str()),
         (&judged["threshold"], Some("auto:select=0.2"))
@@ -110,7 +111,7 @@ fn a_finished_model_gets_another_threshold_and_the_same_scores() {
     for ((p, _), (other, decision)) in before.iter().zip(scores(&folder, "t.feamoe")) {
         assert_eq!((p.to_bits(), decision), (other.to_bits(), other >= 0.25));
     }
-    // Chosen on rows: as good as the best of all thresholds there.
+    // Chosen on rows, the threshold is as good there as the best one.
     let auto = ["--threshold", "auto:balanced", "--data", "test.csv", "--schema", "s.toml"];
     let _ = export(&auto).json();
     let chosen = evaluated(&folder, "t.feamoe")["balanced_accuracy"].as_f64().unwrap();
@@ -124,7 +125,7 @@ fn a_finished_model_gets_another_threshold_and_the_same_scores() {
     };
     let best = (1..400).map(|step| balanced(step as f32 / 400.0)).fold(0.0, f64::max);
     assert!(chosen > best - 0.005, "{chosen} for {best}");
-    // Integer weights too.
+    // Also with integer weights.
     let report = export(&["--threshold", "0.25", "--quantize", "i16"]).json();
     assert!((report["threshold"].as_f64().unwrap() - 0.25).abs() < 1e-7, "{report}");
     assert!(scores(&folder, "t.feamoe").iter().all(|(p, decision)| *decision == (*p >= 0.25)));

@@ -1,5 +1,5 @@
-//! Promise: a device that trusts certain keys neither seals nor uses another's model, nor an older
-//! one than it has, unless a person asks for the way back.
+//! Promise: a device with trusted keys neither seals nor uses a model of anyone else, nor an older
+//! model than it has, unless a person asks for it.
 
 use std::cell::Cell;
 
@@ -39,7 +39,7 @@ fn signed(seed: u8, version: u32) -> AlignedBytes {
 }
 
 impl Device {
-    /// With a confirmed model in the first slot, and nothing in the second.
+    /// A device with a confirmed model in the first slot and nothing in the second.
     fn new(blob: &AlignedBytes) -> Self {
         let mut slot = vec![0; SLOT_BYTES];
         image(blob.as_slice(), 0, WORD, 0xff, &mut slot).unwrap();
@@ -63,7 +63,7 @@ impl Device {
         }
     }
 
-    /// Writes a blob into a slot; seals it only where it passes.
+    /// Writes a blob into a slot, and seals it only if it is accepted.
     fn update(&mut self, target: Target, blob: &AlignedBytes, versions: Versions) -> Result<(), SlotError> {
         let mut slot = vec![0; SLOT_BYTES];
         let mut update = Update::<WORD>::new(target, SLOT_BYTES as u32, 0xff, blob.as_slice().len() as u32)?;
@@ -84,7 +84,8 @@ impl Device {
         seal.map(|_| ())
     }
 
-    /// Starts; confirms the model if `confirm`. Returns the slot and the version in use.
+    /// Starts the device and confirms the model if `confirm` is set. Returns the slot and the
+    /// version in use.
     fn start(&mut self, versions: Versions, confirm: bool) -> (usize, u32, Option<Target>, Option<u32>) {
         let mut chosen = self.choose(&self.signers(versions)).unwrap();
         let mut steps = vec![chosen.begin::<WORD>(), chosen.begin::<WORD>()];
@@ -101,13 +102,13 @@ impl Device {
 
 const ALL: Versions = Versions::From(0);
 
-/// What is used since nothing else is to be had does not block the updates that replace it.
+/// A model that is used only because there is no other does not block the updates that replace it.
 #[test]
 fn a_model_that_failed_makes_way_where_the_other_is_refused() {
     let mut device = Device::new(&signed(1, 5));
     let target = device.start(ALL, false).2.unwrap();
     assert_eq!(device.update(target, &signed(1, 6), ALL), Ok(()));
-    // Tried, not confirmed; then a firmware comes that takes no version below 6.
+    // The model was tried but not confirmed. Then a firmware comes that accepts no version below 6.
     assert_eq!(device.start(ALL, false).0, 1);
     let chosen = device.choose(&device.signers(Versions::From(6))).unwrap();
     let why = SlotError::Untrusted(TrustError::OlderVersion { found: 5, least: 6 });
@@ -130,21 +131,21 @@ fn only_a_trusted_model_is_sealed_or_used() {
         assert_eq!(device.update(target, &blob, ALL), Err(SlotError::Untrusted(why)));
         assert_eq!(device.start(ALL, false).0, 0, "what was refused is not there");
     }
-    // Of the same version, and of a later one.
+    // The same version, and a later one.
     assert_eq!(device.update(target, &signed(1, 5), ALL), Ok(()));
     assert_eq!(device.update(target, &signed(1, 6), ALL), Ok(()));
     assert_eq!(
         device.start(ALL, true),
         (1, 6, Some(Target { slot: 0, sequence: 2, least_version: 6, failed_at: None }), Some(6))
     );
-    // A slot that was written by another way: whole, newer, not by a key of ours.
+    // The slot was written in another way: complete and newer, but not signed by a trusted key.
     let mut forged = vec![0; SLOT_BYTES];
     image(signed(2, 7).as_slice(), 9, WORD, 0xff, &mut forged).unwrap();
     device.slots[0] = AlignedBytes::new(&forged);
     let chosen = device.choose(&device.signers(ALL)).unwrap();
     assert_eq!((chosen.slot, chosen.passed_over), (1, Some(SlotError::Untrusted(TrustError::OtherKey))));
     assert_eq!(device.choose(&Anyone).unwrap().slot, 0);
-    // Where neither is trusted, there is no model.
+    // If neither slot is trusted, there is no model.
     device.slots[1] = device.slots[0].clone();
     let none = device.choose(&device.signers(ALL)).unwrap_err();
     assert_eq!(none.errors, [SlotError::Untrusted(TrustError::OtherKey); 2]);
@@ -155,34 +156,36 @@ fn there_is_no_way_back_but_by_a_failed_trial_or_on_purpose() {
     let mut device = Device::new(&signed(1, 5));
     let target = device.start(ALL, false).2.unwrap();
     assert_eq!(device.update(target, &signed(1, 6), ALL), Ok(()));
-    // On trial it counts for nothing: a reset without confirm goes back to version 5.
+    // A version on trial does not count: a reset without confirming falls back to version 5.
     assert_eq!(device.start(ALL, false), (1, 6, None, None));
     assert_eq!(device.start(ALL, false).1, 5);
     assert_eq!(device.update(target, &signed(1, 6), ALL), Ok(()));
     let (_, _, target, counter) = device.start(ALL, true);
     assert_eq!(counter, Some(6));
-    // The counter says 6: damage to the newer slot does not bring 5 back.
+    // The counter states 6, so damage to the newer slot does not bring version 5 back.
     let mut damaged = device.slots[1].as_slice().to_vec();
     damaged[200] ^= 1;
     let whole = std::mem::replace(&mut device.slots[1], AlignedBytes::new(&damaged));
     let none = device.choose(&device.signers(Versions::From(6))).unwrap_err();
     assert_eq!(none.errors[0], SlotError::Untrusted(TrustError::OlderVersion { found: 5, least: 6 }));
-    // Without a counter it does: a model of ours is better than none. The next one is none below 6.
+    // Without a counter it does: an older trusted model is better than none. The next update still
+    // needs version 6.
     let (_, version, after_damage, _) = device.start(ALL, false);
     assert_eq!((version, after_damage.unwrap().least_version), (5, 6));
     let refused = Err(SlotError::Untrusted(TrustError::OlderVersion { found: 5, least: 6 }));
     assert_eq!(device.update(after_damage.unwrap(), &signed(1, 5), ALL), refused);
     device.slots[1] = whole;
-    // On purpose.
+    // An intended downgrade.
     let target = target.unwrap();
     assert!(device.update(target, &signed(1, 3), Versions::From(6)).is_err());
     assert_eq!(device.update(target, &signed(1, 3), Versions::Any), Ok(()));
-    // Where a counter says 6, it does not survive a start; without, it does.
+    // With a counter of 6 the downgrade does not survive a start; without one it does.
     assert_eq!(device.start(Versions::From(6), false).1, 6);
     assert_eq!(device.start(ALL, true).1, 3);
 }
 
-/// Damage to both slots is no way back either; a header whose model is not trusted states nothing.
+/// Damage to both slots does not allow a downgrade either. A header whose model is not trusted does
+/// not count.
 #[test]
 fn a_device_without_a_model_knows_which_version_it_had() {
     let mut device = Device::new(&signed(1, 5));
@@ -198,8 +201,8 @@ fn a_device_without_a_model_knows_which_version_it_had() {
     let refused = Err(SlotError::Untrusted(TrustError::OlderVersion { found: 4, least: 5 }));
     assert_eq!(device.update(target, &signed(1, 4), ALL), refused);
     assert_eq!(device.update(target, &signed(1, 5), ALL), Ok(()));
-    // A whole model that this build cannot use is no damage: a firmware of another kind starts
-    // anew.
+    // A complete model that this build cannot use is not damage: a firmware of another kind starts
+    // from the beginning.
     device.slots[0] = Device::new(&signed(1, 900)).slots[0].clone();
     let [first, second] = &device.slots;
     type Other<'a> = feamoe_engine::integer::Model<'a, 4, 4>;
@@ -210,7 +213,7 @@ fn a_device_without_a_model_knows_which_version_it_had() {
     let target = device.choose(&device.signers(ALL)).unwrap_err().target;
     assert_eq!(target.least_version, 5);
     assert_eq!(device.update(target, &signed(1, 5), ALL), Ok(()));
-    // On trial it has proved nothing: damaged, it counts no more.
+    // A damaged model that was only on trial does not count.
     device.slots[0] = damaged(&device.slots[0]);
     assert_eq!(least(&device), 0);
     let mut foreign = vec![0; SLOT_BYTES];
@@ -219,7 +222,7 @@ fn a_device_without_a_model_knows_which_version_it_had() {
     assert_eq!(least(&device), 0);
 }
 
-/// A bit that reads by chance between the load and the verification, once.
+/// A bit that reads at random once, between loading and verifying.
 struct Glitch<'a> {
     signers: Signers<'a>,
     left: Cell<u32>,
@@ -258,7 +261,7 @@ fn a_signature_that_reads_wrong_once_is_read_again() {
     }
 }
 
-/// A header of the newer magic with the version of the older layout was never written.
+/// No version ever wrote the newer magic with the older layout.
 #[test]
 fn version_1_with_the_magic_of_later_versions_is_refused() {
     let mut device = Device::new(&plain());
@@ -271,7 +274,7 @@ fn version_1_with_the_magic_of_later_versions_is_refused() {
     assert_eq!(device.choose(&Anyone).unwrap_err().errors[0], why);
 }
 
-/// A header that states another version than the signature is not that blob's.
+/// A header with another version than the signature does not belong to that blob.
 #[test]
 fn the_header_states_the_version_of_the_signature() {
     let mut device = Device::new(&signed(1, 0x0102_0304));

@@ -1,6 +1,6 @@
-//! Promise: a search gives the same options, figures and drawing on any number of threads; what it
-//! reports is what `evaluate` finds; a state file resumes it and is never used for other data; a
-//! file of options means what its flags mean.
+//! Promise: a search gives the same options, figures and drawing with any number of threads, and
+//! its figures are those of `evaluate`. A state file resumes the search and is never used for other
+//! data. A file of options has the same effect as the flags.
 
 use feamoe::rows::Digest;
 use feamoe_tests::command::{Folder, lending};
@@ -14,7 +14,7 @@ fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&TUNE, more].concat()
 }
 
-/// A folder with loans to learn from, and others.
+/// A folder with loans to learn from and others to validate on.
 fn folder() -> Folder {
     let folder = Folder::with_lending();
     folder.write("lending.csv", lending(3, ROWS));
@@ -40,7 +40,7 @@ fn nothing_depends_on_the_number_of_threads() {
     }
     assert_eq!(drawing.matches("class=\"point\"").count(), kinds.len());
     assert!(options.contains("[fair]\nspd = "), "{options}");
-    // Nothing beats a point that is said to be best.
+    // No other point beats a point that is marked as best.
     let place = |point: &Value| {
         let figures = &point["figures"];
         (figures["accuracy"].as_f64().unwrap(), figures["gaps"]["spd"].as_f64().unwrap().abs())
@@ -55,12 +55,12 @@ fn nothing_depends_on_the_number_of_threads() {
     assert!(report["trials"].as_array().unwrap().iter().any(|trial| default(&trial)), "the default stays to the end");
 }
 
-/// Options and figures, against `train` and `evaluate` on the same rows.
+/// Compares options and figures with `train` and `evaluate` on the same rows.
 #[test]
 fn what_it_reports_is_what_evaluate_finds() {
     let folder = folder();
     let tuned = folder.run(&with(&["--validation", "other.csv", "--by", "accuracy", "--format", "json"]));
-    // --repeats is for rows that are drawn.
+    // --repeats applies only to drawn rows.
     assert!(tuned.usage_refused().contains("--repeats"));
     let arguments = [&TUNE[..8], &["--validation", "other.csv", "--by", "accuracy", "--format", "json"]].concat();
     let tuned = folder.run(&arguments).json();
@@ -97,13 +97,13 @@ fn what_it_reports_is_what_evaluate_finds() {
 fn a_state_resumes_the_search_and_only_that_of_the_same_data() {
     let folder = folder();
     let arguments = with(&["--stream", "--state", "s.json", "--format", "json"]);
-    // Rows are judged as they come: none are drawn.
+    // With --stream rows are judged as they come, so none are drawn.
     let arguments: Vec<&str> = arguments.into_iter().filter(|argument| *argument != "--repeats=1").collect();
     let no_time = [&arguments[..], &["--time-limit", "0.001ms"]].concat();
     assert!(folder.run(&no_time).refused().contains("raise --time-limit"));
     let first = folder.run(&arguments).json();
     let state = folder.read("s.json");
-    // All is known: nothing has to start.
+    // The state has all results: no run has to start.
     assert_eq!(folder.run(&no_time).json(), first);
     assert_eq!(folder.read("s.json"), state);
     let changed = lending(3, ROWS).replacen("yes", "no", 1).replacen("no", "yes", 1);
@@ -123,7 +123,7 @@ fn a_file_of_options_means_what_its_flags_mean() {
     let train = |more: &[&str]| {
         let train = ["train", "lending.csv", "--schema", "lending.toml", "-o", "m.feamoe"];
         let _ = folder.run(&[&train[..], more].concat()).done();
-        // The bytes, in short.
+        // A digest of the bytes.
         Digest::of(&folder.read("m.feamoe"))
     };
     let flags = [
@@ -163,7 +163,7 @@ fn a_file_of_options_means_what_its_flags_mean() {
         "--shuffle",
     ];
     assert_eq!(train(&rest), by_flags);
-    // A flag that says the default has precedence too.
+    // A flag takes precedence even if it states the default.
     assert_eq!(
         train(&["--config", "some.toml", "--bins", "128", "--epochs", "1", "--lr", "0.2", "--fair", "spd=0.3"]),
         train(&["--fair", "spd=0.3"])

@@ -1,5 +1,5 @@
 //! Promise: a watch on the rows that a model scores raises no alarm while nothing changes, however
-//! long the stream, and names what changed soon after it did.
+//! long the stream, and soon names what has changed.
 
 use std::io::{Cursor, Read};
 
@@ -14,11 +14,11 @@ use feamoe_engine::Value;
 use feamoe_engine::fairness::Measure;
 use feamoe_tests::command::Folder;
 
-/// Row from which on planted changes hold, and rows by which they must be found.
+/// The row at which planted changes begin, and the number of rows within which they must be found.
 const CHANGE_AT: u64 = 20_000;
 const SOON: u64 = 4_500;
 
-/// Applications as CSV text, made as they are read.
+/// Applications as CSV text, generated while they are read.
 struct Lending<I> {
     rows: I,
     text: Cursor<Vec<u8>>,
@@ -44,7 +44,7 @@ impl<I: Iterator<Item = Application>> Read for Lending<I> {
     }
 }
 
-/// A stream without drift of its own, except for what `change` does to its rows.
+/// A stream without drift, except for what `change` does to its rows.
 fn stream(seed: u64, rows: u64, mut change: impl FnMut(u64, &mut Application) + Send + 'static) -> Stream<'static> {
     let rows = LendingStream::starting_at(seed, FAIRNESS_DRIFT_AT).take(rows as usize);
     let rows = rows.zip(0_u64..).map(move |(mut application, row)| {
@@ -98,7 +98,7 @@ fn nothing_is_raised_while_nothing_changes() {
     }
 }
 
-/// The figure of `docs/commands.md`: `cargo test --workspace --locked --test all -- --ignored
+/// Gives the figure in `docs/commands.md`: `cargo test --workspace --locked --test all -- --ignored
 /// watch::ten_long`.
 #[test]
 #[ignore = "3 million rows"]
@@ -177,7 +177,7 @@ fn a_planted_change_is_named_soon_and_nothing_before_it() {
     }
 }
 
-/// A change for a while raises an alarm when it comes and one when it goes.
+/// A temporary change raises one alarm at its start and one at its end.
 #[test]
 fn a_burst_is_found_and_so_is_its_end() {
     let blob = model();
@@ -193,8 +193,7 @@ fn a_burst_is_found_and_so_is_its_end() {
     assert!(psi(0).psi < 2.0 * psi(0).psi_by_chance && psi(4).psi > 5.0 * psi(4).psi_by_chance);
 }
 
-/// The stability index of what does not drift is beyond its chance level in about one window of
-/// twenty.
+/// Without drift the stability index exceeds its chance level in about one window in twenty.
 #[test]
 fn the_stability_index_is_rarely_beyond_chance() {
     let blob = model();
@@ -202,11 +201,12 @@ fn the_stability_index_is_rarely_beyond_chance() {
     let drifts: Vec<_> = seen.windows.iter().flat_map(|window| &window.inputs).map(|input| input.drift).collect();
     let beyond = drifts.iter().filter(|drift| drift.psi > drift.psi_by_chance).count();
     println!("{beyond} of {}", drifts.len());
-    // The windows share one reference, whose own chance stays in all of them.
+    // All windows share one reference, so its random error affects all of them.
     assert!(beyond * 100 < 20 * drifts.len(), "{beyond} of {}", drifts.len());
 }
 
-/// Without a reference the first rows are it; with data, groups and labels are compared too.
+/// Without a reference the first rows serve as one. With data as the reference, groups and labels
+/// are compared too.
 #[test]
 fn what_is_compared_with_is_stated() {
     let blob = model();
@@ -224,13 +224,13 @@ fn what_is_compared_with_is_stated() {
     assert_eq!(seen.summary.reference, Reference { from: ReferenceFrom::Data, rows: 5_000 });
     let first = seen.alarms.first().map(|alarm| (&alarm.quantity, alarm.row < 1_000, alarm.before > alarm.after));
     assert_eq!(first, Some((&Quantity::Calibration, true, true)), "{:?}", seen.alarms);
-    // The window's gaps are the engine's.
+    // The gaps of a window are those of the engine.
     let gaps = &seen.windows[0].fairness[0];
     assert_eq!((gaps.group.as_str(), gaps.rows + gaps.reference_rows), ("Female", 1_000));
     assert!(gaps.magnitude(Measure::Aod).is_some() && gaps.interval(Measure::Spd).is_some());
 }
 
-/// A copy without background, tiny streams, constant columns, rows of nothing.
+/// A copy without background, tiny streams, constant columns, rows without values.
 #[test]
 fn hostile_rows_are_watched_too() {
     let blob = device_copy(&model(), true, 0).unwrap();
@@ -248,7 +248,7 @@ fn hostile_rows_are_watched_too() {
             watch.observe(&same(value));
         }
     }
-    // A row of fewer values, of further groups, of a group without a name.
+    // A row with fewer values, an additional group, and a group without a name.
     watch.observe(&Watched { groups: vec![3, 255, 0], label: Some(true), ..Watched::default() });
     let summary = watch.summary();
     assert_eq!((summary.rows, summary.labelled), (25_001, 1));
@@ -267,8 +267,7 @@ fn hostile_rows_are_watched_too() {
     }
 }
 
-/// Outcomes that come later are those of their records: what is counted is what would be counted
-/// had they come with them.
+/// A late outcome belongs to its record: the counts are the same as if it had come with the record.
 #[test]
 fn late_outcomes_are_joined_by_id() {
     let blob = model();
@@ -306,7 +305,8 @@ fn late_outcomes_are_joined_by_id() {
     let ids = late.summary().ids.unwrap();
     assert_eq!((ids.joined, ids.waiting, ids.expired, ids.unknown, ids.repeated), (1_000, 0, 0, 0, 0));
 
-    // Outcome before its record, twice, of an id long gone; records twice; records without an id.
+    // An outcome before its record, a repeated outcome, an outcome for an expired id; repeated
+    // records; records without an id.
     let mut hostile = Watch::new(&model, options).unwrap();
     hostile.observe(&outcome(1, true));
     hostile.observe(&row(1, None));

@@ -1,5 +1,5 @@
-//! Promise: sample weights mean what they mean elsewhere. A row of weight 2 counts as two rows, one
-//! of weight 0 as none, only ratios matter, and a run resumes with its weights to the same bits.
+//! Promise: sample weights have their usual meaning. A row of weight 2 counts as two rows, a row of
+//! weight 0 as none, and only ratios matter. A run resumes with its weights to the same bits.
 
 use feamoe::demo::{LendingStream, SCHEMA, write_csv};
 use feamoe::learner::{Growth, LearnerOptions};
@@ -9,8 +9,8 @@ use feamoe::training::{Options, Trainer};
 use feamoe_tests::command::Folder;
 use feamoe_tests::without_card;
 
-/// Rows of the demo's stream before its drift, with a column `w` that is a function of the row's
-/// number and of whether its outcome is favourable.
+/// Rows of the demo's stream before its drift, with a column `w` that depends on the number of the
+/// row and on whether its outcome is favourable.
 fn weighed(rows: usize, weight: impl Fn(usize, bool) -> String) -> String {
     let mut text = Vec::new();
     write_csv(&mut text, LendingStream::new(3).take(rows)).unwrap();
@@ -22,8 +22,8 @@ fn weighed(rows: usize, weight: impl Fn(usize, bool) -> String) -> String {
     lines.collect()
 }
 
-/// The same rows, each as often as its weight says, all of weight 1; copies come 500 rows later, so
-/// that the stream stays as mixed as it was.
+/// The same rows, each repeated according to its weight, all with weight 1. Copies come 500 rows
+/// later, so that the stream stays mixed.
 fn repeated(text: &str) -> String {
     let (header, rows) = text.split_once('\n').unwrap();
     let mut copies = Vec::new();
@@ -58,14 +58,14 @@ fn trained_with(learner: LearnerOptions, text: &str, weight: Option<&str>) -> Tr
     trainer
 }
 
-/// The exported weights, and the rows of the sample for the background.
+/// Returns the exported weights, and the rows in the sample for the background.
 fn learned(trainer: &Trainer) -> (Vec<u32>, Vec<u64>) {
     let weights = trainer.learner().weights();
     let bits = weights.bias.iter().chain(weights.rows).map(|weight| weight.to_bits()).collect();
     (bits, trainer.reservoir().rows().map(|row| row.position.line).collect())
 }
 
-/// Scores of rows by the exported model of a trainer.
+/// Returns the scores of rows by a trainer's exported model.
 fn scores(trainer: &Trainer, text: &str) -> Vec<f32> {
     use feamoe::encoder::Example;
     use feamoe::rows::{Stream, Use};
@@ -103,9 +103,9 @@ fn a_row_of_weight_0_is_counted_and_is_as_if_it_were_absent() {
     assert_eq!(all.counts().positive, kept.counts().positive);
 }
 
-/// Weights that depend on the outcome and change what is right: the model of the weighed rows is
-/// near the one of the repeated rows, which is far from the one of the rows without weights. The
-/// rest is noise: the repeated rows are twice as many steps.
+/// Weights that depend on the outcome change the best model. The model of the weighted rows is near
+/// that of the repeated rows, which is far from that of the rows without weights. The remaining
+/// difference is noise: the repeated rows take twice as many steps.
 #[test]
 fn integer_weights_are_near_repeated_rows() {
     let one = || LearnerOptions::default().growth(Growth::NONE);
@@ -157,12 +157,13 @@ fn a_column_of_weights_is_a_column_of_its_own() {
         format!("column \"sex\" holds the sample weights, but a [[protected]] table names it {own}")
     );
     assert_eq!(refusal("none.csv", "w"), "none.csv: column \"w\": all 300 sample weights are 0, expected some above");
-    // A feature of the schema becomes none; one that the schema names as such is refused.
+    // A feature that is not named in the schema can become the weight; one that the schema names is
+    // refused.
     let _ = folder.run(&["train", "w.csv", "--schema", "lending.toml", "-o", "m.feamoe", "--weight", "w"]).done();
     let _ = folder.run(&["score", "m.feamoe", "lending.csv", "-o", "s.csv"]).done();
 }
 
-/// The column is known to `update` without a word, and can be changed for newer rows.
+/// `update` knows the column of weights from the run, and refuses another one that is a feature.
 #[test]
 fn a_run_resumes_with_its_weights() {
     let folder = Folder::with_lending();
@@ -196,7 +197,7 @@ fn a_run_resumes_with_its_weights() {
         message,
         "column \"region\" is a feature of the run so far, so it cannot hold the sample weights; train again with it as weights"
     );
-    // Several passes weigh in each of them.
+    // With several passes the weights apply in each.
     let _ = folder
         .run(&["train", "0.csv", "--schema", "lending.toml", "-o", "m.feamoe", "--weight", "w", "--epochs", "2"])
         .done();

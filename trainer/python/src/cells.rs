@@ -49,12 +49,12 @@ impl<'a> Value<'a> {
         match kind.as_str() {
             "NAType" | "NaTType" => Ok(Self::Missing),
             "bool" | "bool_" => Ok(Self::Truth(value.is_truthy()?)),
-            // Dates and moments.
+            // Dates and times.
             _ if value.hasattr("isoformat")? => {
                 Ok(Self::Text(Cow::Owned(value.call_method0("isoformat")?.str()?.to_string())))
             }
             "complex" | "complex64" | "complex128" => Err(refused(&kind)),
-            // Of numpy, decimals, fractions.
+            // Numbers of numpy, decimals, fractions.
             _ => value.extract::<f64>().map(Self::number).map_err(|_| refused(&kind)),
         }
     }

@@ -12,7 +12,7 @@ pub fn sum_counts<'py>(py: Python<'py>, shards: Vec<(u64, Vec<u8>)>) -> PyResult
     let sum = detached(py, || {
         let mut sum: Option<EvaluationCounts> = None;
         for (shard, bytes) in shards {
-            // Decoded one at a time: each takes 16 MiB.
+            // Decoded one at a time, because each takes 16 MiB.
             let counts = EvaluationCounts::from_bytes(&bytes);
             let added = counts.and_then(|counts| match &mut sum {
                 Some(sum) => sum.add(&counts),

@@ -54,7 +54,8 @@ impl Learner {
 
     /// Takes the state: never while holding the GIL, which another thread may want meanwhile.
     fn state(&self) -> MutexGuard<'_, State> {
-        // What panicked was raised; the trainer learns a record whole or not at all.
+        // A poisoned lock is usable: the panic was raised as an error, and the trainer learns a
+        // record completely or not at all.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -254,7 +255,7 @@ impl Learner {
             self.with(py, |State { trainer, .. }| Ok(table.0.rows_of(&trainer.schema().table, trainer.columns())?))?;
         let mut more = true;
         while more {
-            // What handles a signal may use the learner too.
+            // A signal handler may use the learner too, so its lock is free here.
             py.check_signals()?;
             more = self.with(py, |State { trainer, .. }| {
                 for _ in 0..CHECK_EVERY {

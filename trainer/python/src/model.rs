@@ -121,7 +121,7 @@ impl Model {
     ) -> Result<Vec<T>, Fault> {
         let reading = self.reading();
         let model = self.owned.any();
-        // Bound before the first row: an absent column is found out even if there is no row.
+        // Bound before the first row, so that an absent column is found even if there are no rows.
         let rows = table.0.rows(&reading)?;
         let binding = Binding::of(model.schema(), |name| rows.column(name, "the model"))?;
         let binding = binding.with_bad_cells(rows.bad_cells());

@@ -48,7 +48,7 @@ impl Table {
                 .collect();
             let project = |batch: Result<RecordBatch, ArrowError>| batch?.project(&kept);
             let batches = reader.map(project).collect::<Result<Vec<_>, _>>().map_err(message)?;
-            // Metadata, such as those of pandas, are no part of the rows.
+            // Metadata, such as those of pandas, are not part of the rows.
             let schema = Arc::new(Schema::new(schema.project(&kept).map_err(message)?.fields));
             let plain = |batch: RecordBatch| {
                 let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
@@ -144,8 +144,8 @@ impl Table {
 fn stream(rows: &Bound<'_, PyAny>) -> PyResult<ArrowArrayStreamReader> {
     let capsule = rows.call_method0("__arrow_c_stream__")?;
     let pointer = capsule.cast::<PyCapsule>()?.pointer_checked(Some(c"arrow_array_stream"))?;
-    // SAFETY: a capsule of this name holds a stream, by its contract; taking it leaves a released
-    // one behind, which the capsule does not release again.
+    // SAFETY: by its contract, a capsule of this name holds a stream. Taking the stream leaves a
+    // released one behind, which the capsule does not release again.
     let taken = unsafe { FFI_ArrowArrayStream::from_raw(pointer.cast().as_ptr()) };
     Ok(ArrowArrayStreamReader::try_new(taken).map_err(message)?)
 }
@@ -206,7 +206,7 @@ fn objects(values: &Bound<'_, PyAny>) -> Result<ArrayRef, Fault> {
         let truth = |value: &Value<'_>| if let Value::Truth(truth) = value { Some(*truth) } else { None };
         return Ok(Arc::new(read.iter().map(truth).collect::<BooleanArray>()));
     }
-    // Text repeats itself: each is kept once.
+    // Texts repeat, so each is stored once.
     let mut codes: HashMap<String, i32> = HashMap::new();
     let mut levels: Vec<String> = Vec::new();
     let mut keys = Vec::with_capacity(read.len());

@@ -14,9 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-#: Versions from the first that is taken on.
+#: Python versions, from the oldest supported one.
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-#: What is installed beside the wheel.
+#: Packages installed beside the wheel.
 BESIDE = (
     ("numpy==1.26.*",),
     ("numpy==1.26.*", "pandas==2.*", "pyarrow"),

@@ -26,7 +26,7 @@ SCHEMA = {
     },
 }
 TOML = feamoe._schema.toml(SCHEMA)
-#: Rows of the tables that are looked at closely, which takes long.
+#: Number of rows for the slow comparisons.
 FEW = 40
 
 
@@ -233,7 +233,7 @@ def test_an_evaluation_is_that_of_the_command(model, adult_test, files):
     )
     found = model.evaluate(adult_test[:3000]).document
     differing = {key for key in known.keys() | found.keys() if known.get(key) != found.get(key)}
-    # The command also says by what requirements it was asked to judge.
+    # The command also states the requirements that it was given.
     assert differing <= {"requirements"}
 
 

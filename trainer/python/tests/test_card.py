@@ -17,7 +17,7 @@ column = "town"
 privileged = ["a"]
 """
 
-# Each would be something else to a careless reader of YAML, or an error.
+# A careless YAML reader would read each of these as something else, or fail.
 NAMES = [
     "loans.feamoe",
     "- a: b",
@@ -63,7 +63,7 @@ def test_the_hub_reads_names_as_they_are(run, name):
     assert card.data.license is None
     assert card.data.model_name == name
     assert {result.dataset_name for result in card.data.eval_results} == {f"./{name}.csv"}
-    # What the hub's package writes again is read to the same.
+    # Written again by the hub's package, the card reads the same.
     again = ModelCard(str(card))
     assert again.data.to_dict() == card.data.to_dict()
 

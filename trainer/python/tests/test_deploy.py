@@ -98,7 +98,7 @@ def test_lines_of_a_shell_print_what_stands_below_them(section, tmp_path, comman
         variables = {"PORT": str(free.getsockname()[1])}
     if "kcat" in words:
         variables["KAFKA"] = request.getfixturevalue("kafka")
-    # As if typed into one shell. What is printed is taken block by block.
+    # The lines run as if typed into one shell; the output is split by block.
     mark = "---the next block---"
     script = f"printf '%s\\n' '{mark}'\n".join(["".join(code for _, code in blocks(BEFORE)), *lines])
     ran = subprocess.run(
@@ -165,7 +165,7 @@ def test_an_image_holds_the_command_and_its_notices(tmp_path):
     assert held.pop("feamoe") == (tmp_path / "static").read_bytes()
     assert sorted(held) == ["LICENSE-APACHE", "LICENSE-MIT", "NOTICE.md", "musl-copyright.txt"]
     assert b"Rich Felker" in held["musl-copyright.txt"]
-    # What others read of it.
+    # Another program can read the image.
     if shutil.which("umoci") is not None:
         unpack = ["umoci", "unpack", "--rootless", "--image", "oci:feamoe:9.9.9", "bundle"]
         subprocess.run(unpack, cwd=tmp_path, check=True, capture_output=True)

@@ -35,7 +35,7 @@ class OddDate:
         return 5
 
 
-#: Values that somebody may have in a column.
+#: Values that a column may contain.
 VALUES = [
     None,
     1,
@@ -108,7 +108,7 @@ VALUES = [
     np.array("x"),
     np.void(b"ab"),
 ]
-#: What may be given in place of a table.
+#: Values that may be given instead of a table.
 TABLES = [
     None,
     5,
@@ -220,7 +220,7 @@ def test_hostile_tables_give_an_answer_or_an_error(learner, model, seed):
             return [{name: draw.choice(VALUES) for name in names} for _ in range(rows)]
 
         def sane(rows=rows, draw=draw):
-            # A sound table but for one column.
+            # A valid table except for one column.
             sound = {"a": [0.5] * rows, "b": ["u"] * rows, "c": [3] * rows}
             return sound | {draw.choice("abc"): [draw.choice(VALUES)] * rows}
 
@@ -267,7 +267,7 @@ def test_hostile_tables_give_an_answer_or_an_error(learner, model, seed):
             ),
         ]:
             counts[answers(what)] += 1
-    # Some of both: else nothing is tried.
+    # Both cases must occur for the test to mean something.
     assert counts[True] > 40
     assert counts[False] > 100
 
@@ -383,7 +383,7 @@ def test_missing_files_and_folders_are_said(tmp_path):
         feamoe.Learner(schema=tmp_path / "none.toml")
 
 
-#: What a program of its own runs before each of the programs that are interrupted.
+#: Code that runs first in each of the programs that are interrupted.
 PRELUDE = """
 import signal, sys, threading, time
 import numpy as np, feamoe
@@ -435,7 +435,7 @@ def test_control_c_stops_long_work(what):
         running.send_signal(signal.SIGINT)
         said, _, at = running.stdout.readline().partition(" ")
         assert said == "interrupted"
-        # A second on a machine of its own; tests share theirs.
+        # On an idle machine it takes up to a second; tests share theirs.
         assert float(at) - sent < 3
         assert running.stdout.readline() == "usable\n"
         assert running.wait(60) == 0
@@ -454,7 +454,7 @@ def test_others_run_while_values_are_exact(model):
     while not done.is_set():
         count += 1
     worker.join()
-    # A thread that waits for the GIL counts a few times only.
+    # If the thread had to wait for the GIL, it would count only a few times.
     assert count > 20_000
 
 
@@ -496,7 +496,7 @@ def test_threads_start_one_learner_together(monkeypatch):
     kept = feamoe._feamoe.Learner
 
     def slow(*arguments):
-        # Time for another thread to come to the same place.
+        # Lets another thread reach the same place.
         time.sleep(0.01)
         return kept(*arguments)
 

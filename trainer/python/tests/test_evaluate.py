@@ -102,7 +102,7 @@ def test_measures_of_all_rows(adult_train, adult_test):
 
 def test_what_no_record_supports_is_not_zero():
     model, _, rows, y, groups, _ = evaluated(0)
-    # Nobody of this group has the favourable outcome; of another there are few.
+    # The second group is small, and nobody in it has the favourable outcome.
     few = groups.assign(race=np.where(np.arange(3000) < 2980, "white", "asian"))
     y = y & (few["race"] == "white").to_numpy()
     evaluation = model.evaluate(rows, y, sensitive_features=few, recourse_burden=False)

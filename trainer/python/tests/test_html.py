@@ -7,7 +7,7 @@ import pytest
 
 import feamoe
 
-# Names, levels and outcomes that would do harm.
+# Names, levels and outcomes that would do harm if they were not escaped.
 EVIL = [
     *("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "' onmouseover='x"),
     *("&lt;b&gt; & </table>", "<!--"),
@@ -141,7 +141,7 @@ def test_hidden_and_equal_values_have_bars_of_their_length(made):
     widths = [float(part.partition("em")[0]) for part in html.split("width:")[1:]]
     values = sorted(np.abs(made["one"].values[0]), reverse=True)
     assert widths == pytest.approx([6 * value / values[0] for value in values], abs=0.006)
-    # No value, no bar: nothing is divided by zero.
+    # Without values there are no bars, and nothing is divided by zero.
     rows = {"x": [float(i % 2) for i in range(400)]}
     same = feamoe.Learner.fit(rows, [i % 4 < 2 for i in range(400)]).export()
     shown(same.explain({"x": [1.0]}, background={"x": [1.0]}))

@@ -155,7 +155,7 @@ def test_filters_weights_and_lateness_are_counted():
     with pytest.raises(feamoe.FeamoeError) as raised:
         learner.learn_one({"age": 20, "sex": "m", "importance": -1.0}, True)
     assert raised.value.column == "importance"
-    # What is no feature may be absent from what is scored.
+    # Columns that are no features may be absent when scoring.
     assert len(learner.predict_proba_many({"age": [20, 30]})[True]) == 2
     assert learner.export().features == ["age"]
 
@@ -178,7 +178,7 @@ def test_copies_continue_as_the_original(rows):
 def test_a_checkpoint_is_a_file_too(tmp_path, monkeypatch):
     learner = learned()
     learner.save(tmp_path / "run.ckpt")
-    # The standard output belongs to Python.
+    # Python itself uses the standard output, so `-` is a file name.
     monkeypatch.chdir(tmp_path)
     learner.save("-")
     assert (tmp_path / "-").read_bytes() == learner.checkpoint()
@@ -291,7 +291,7 @@ def test_many_is_one_by_one():
             first = by_many.predict_proba_one(x)
             assert {name: values[0] for name, values in proba.items()} == first
             assert by_many.predict_many(part)[0] == by_many.predict_one(x)
-            # Scores leave no trace.
+            # Scoring does not change the state.
             assert by_many.checkpoint() == state
             by_many.learn_many(part, outcomes[place : place + 90])
         by_one.learn_one(x, y)

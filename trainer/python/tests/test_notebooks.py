@@ -8,7 +8,7 @@ from nbclient import NotebookClient
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 
-#: By notebook, what its prose states.
+#: For each notebook, the figures that its prose states.
 STATED = {
     "credit": """
 past = pd.crosstab(sex, y, normalize="index")["approved"]
@@ -64,7 +64,7 @@ assert 0 < len(delta) < len(newer.to_bytes()) / 2
 }
 
 
-#: SHAP's plots compile nothing and draw no bars of progress.
+#: SHAP's plots need no compilation and show no progress bars.
 BEFORE = """
 import os, warnings
 os.environ["NUMBA_DISABLE_JIT"] = "1"

@@ -19,7 +19,7 @@ ADULT = {
     "protected": [{"column": "sex", "privileged": ["Male"], "as_feature": True}],
     "features": {"log1p": ["capital-gain", "capital-loss"]},
 }
-#: Largest difference of scores and gates.
+#: Largest allowed difference of scores and gates.
 CLOSE = 1e-6
 
 

@@ -43,6 +43,6 @@ def test_every_answer_is_as_described(service):
     assert ran.returncode == 0, ran.stdout[-5_000:] + ran.stderr[-1_000:]
     with urllib.request.urlopen(f"{service}/metrics") as answer:
         metrics = answer.read().decode()
-    # Not by refusals alone.
+    # Not all answers are refusals.
     for path in ("/score", "/explain", "/recourse"):
         assert f'feamoe_request_seconds_count{{endpoint="POST {path}",status="200"}}' in metrics, metrics

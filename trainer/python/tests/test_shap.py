@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 matplotlib.use("Agg")
-# Compiling takes longer than the few rows that SHAP explains here.
+# Compiling takes longer than explaining these few rows.
 os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 
 import matplotlib.pyplot as plt  # noqa: E402
@@ -59,7 +59,7 @@ WISHES = [
     ({}, []),
     ({"space": "log-odds", "seed": 7}, ["--space", "log-odds", "--seed", "7"]),
     ({"method": "sampled", "max_evaluations": 3000}, ["--method", "sampled", "--max-evaluations", "3000"]),
-    # Some records take more coalitions than that, and are sampled.
+    # Some records need more coalitions than that and are sampled.
     ({"budget": 150_000}, ["--budget", "150000"]),
     ({"method": "path"}, ["--method", "path"]),
     ({"method": "frozen"}, ["--method", "frozen"]),
@@ -97,7 +97,7 @@ def test_values_are_those_of_the_command_to_the_bit(model, command, adult_test, 
         with pytest.raises(feamoe.FeamoeError, match="row to row"):
             explainer.expected_value
     else:
-        # Every row's base value is rounded on its own: they differ in the last bit.
+        # Each row's base value is rounded separately, so they differ in the last bit.
         assert np.abs(explanation.base_values - explainer.expected_value).max() <= np.spacing(np.float32(0.5))
     is_sampled = options.get("method") == "sampled" or "budget" in options
     assert (explanation.error_std is not None) == is_sampled
@@ -148,7 +148,7 @@ def test_classifiers_and_arrays():
     values = feamoe.shap.Explainer(classifier, background).shap_values(rows)
     assert np.array_equal(values, classifier.explain(rows, background=background).values) and np.abs(values).max() > 0.1
     assert np.array_equal(feamoe.shap.Explainer(classifier.model_, background).shap_values(rows[["x", "z"]]), values)
-    # Maskers hold arrays, and columns may have numbers for names.
+    # Maskers may hold arrays, and columns may have numbers as names.
     masker = shap.maskers.Independent(background.to_numpy())
     assert np.array_equal(feamoe.shap.Explainer(classifier.model_, masker).shap_values(rows.to_numpy()), values)
     numbered = feamoe.FeamoeClassifier().fit(frame.set_axis([0, 1], axis=1), x > 400)
@@ -231,7 +231,7 @@ def test_plots_of_many_rows(explanation):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_scatter_names_levels_and_not_numbers(explanation, seed):
-    # SHAP asks one row, drawn at random, whether a feature has levels.
+    # SHAP tests one random row to find out whether a feature has levels.
     np.random.seed(seed)
     shap.plots.scatter(explanation[:, "workclass"], show=False)
     labels = drawn()
@@ -239,7 +239,7 @@ def test_scatter_names_levels_and_not_numbers(explanation, seed):
     assert levels <= set(labels) and len(labels) < 20 + len(levels), labels
     shap.plots.scatter(explanation[:, "age"], color=explanation[:, "workclass"], show=False)
     labels = drawn()
-    # An axis of numbers: not a label for each.
+    # The axis is numeric: it does not have a label for each value.
     assert "40" in labels and "41" not in labels, labels
 
 

@@ -66,7 +66,7 @@ def test_evaluations_of_shards_are_that_of_all_rows_to_the_last_digit(model, see
     found = feamoe.shards.evaluate(shuffled, model, recourse_burden=seed == 0)
     assert digits(found, sort=True) == digits(whole, sort=True)
     assert found["warnings"] == ["proxies are left out, since the search for them needs a sample of all rows"]
-    # A row less, or one twice, is seen.
+    # A row that is missing, or counted twice, changes the figures.
     for other in (shards[:-1], [*shards, [frame[:1]]]):
         assert digits(feamoe.shards.evaluate(other, model, recourse_burden=seed == 0)) != digits(whole)
 
@@ -115,7 +115,7 @@ def test_a_learner_of_shards_is_what_merging_by_hand_gives():
         learners[-1].learn_many(rows)
     assert found.checkpoint() == feamoe.Learner.merge(learners, polish=sample).checkpoint()
     assert found.classes == (0, 1) and found.rows == 13_000
-    # Neither the kind of the tables nor how they are cut within a shard, nor the order of columns.
+    # The kind of the tables, their division within a shard, and the order of columns do not matter.
     kinds = [
         [pa.Table.from_pandas(shards[0][0], preserve_index=False)],
         pa.Table.from_pandas(shards[1][0], preserve_index=False).to_batches(max_chunksize=999),
@@ -123,7 +123,7 @@ def test_a_learner_of_shards_is_what_merging_by_hand_gives():
     ]
     again = feamoe.shards.train(kinds, **SETTINGS, seed=7, polish=4_000, warmup=1_000)
     assert again.checkpoint() == found.checkpoint()
-    # Engines finish partitions in any order.
+    # Engines may finish partitions in any order.
     everywhere = feamoe.shards._here(shards)
     settings = {**SETTINGS, "seed": 7, "warmup": 1_000}
     late = feamoe.shards.trained(
@@ -145,12 +145,13 @@ def test_as_good_as_one_learner_and_the_target_is_held():
         assert found["accuracy"] > whole["accuracy"] - 0.01 and found["log_loss"] < whole["log_loss"] + 0.02
         assert abs(found.differences()["demographic_parity_difference"].iloc[0]) < 0.08
         assert all(abs(target["gap"]) <= 0.05 for target in learner.report()["targets"])
-    # Without the rows of all shards, none saw a gap; the shard is named by its own number.
+    # Without rows to polish with, no shard sees the gap. The message names the shard by its own
+    # number.
     with pytest.raises(feamoe.FeamoeError, match='shard 1 has 0 rows of group "f"'):
         feamoe.shards.train(by_group, polish=0, **settings)
     with pytest.raises(feamoe.FeamoeError, match='shard 3 has 0 rows of group "f"'):
         feamoe.shards.train([[frame], [], [frame[frame["s"] == "m"]]], polish=0, **settings)
-    # As many experts as a mixture holds, or as asked for.
+    # A mixture holds at most 64 experts, or as many as requested.
     with pytest.raises(feamoe.FeamoeError, match="found 69 shards, but a mixture holds at most 64 experts"):
         feamoe.shards.train(cut(frame, *range(350, 24_000, 350)), **settings)
     many = cut(frame, *range(1_000, 24_000, 1_000))
@@ -178,7 +179,8 @@ def test_few_rows_and_rows_that_filters_leave_few_of():
     assert feamoe.shards.train(cut(frame, 1), **SETTINGS, warmup=4_000, bins=16).rows == 60
     with pytest.raises(feamoe.FeamoeError, match="outcome, expected both"):
         feamoe.shards.train([[frame[:1]]], **SETTINGS)
-    # Of 12,000 rows 5,400 have an outcome; a sample of 5,000 is not enough of them.
+    # Only 5,400 of 12,000 rows have an outcome, so a sample of 5,000 does not contain enough of
+    # them.
     frame = people(8, 12_000)
     frame["y"] = frame["y"].where(frame.index % 20 < 9)
     everywhere, calls = feamoe.shards._here(cut(frame, 6_000)), []
@@ -208,7 +210,7 @@ def test_a_bad_cell_is_named_by_shard_and_row_whether_it_is_sampled_or_not(polis
     frame = people(10, 20_000)
     frame["b"] = frame["b"].astype(int).astype(str)
     frame.loc[17_000, "b"] = "many"
-    # The warm-up that has the bad cell would take the column for text.
+    # If the warm-up contained the bad cell, the column would become text.
     shards = [[frame[:4_000]], [], [frame[4_000:12_000], frame[12_000:]]]
     draws = [np.random.default_rng([1, shard]).random(len(rows)) for shard, rows in ((1, frame[:4_000]), (3, frame[4_000:]))]
     place = int(np.flatnonzero(np.argsort(np.concatenate(draws)) == 17_000)[0])

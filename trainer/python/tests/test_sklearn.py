@@ -26,7 +26,7 @@ from feamoe import FeamoeClassifier, FeamoeWarning, Learner
 
 pytestmark = pytest.mark.filterwarnings("ignore::feamoe.FeamoeWarning")
 
-#: As of scikit-learn's own estimators that learn row by row.
+#: The same exceptions as for scikit-learn's own estimators that learn row by row.
 EXPECTED = {
     "check_sample_weight_equivalence_on_dense_data": "a step of twice the weight is not two steps",
 }
@@ -160,7 +160,7 @@ def test_pieces_give_the_bits_of_one_pass(adult):
     test = adult[1][0]
     assert np.array_equal(whole.predict_proba(test), parts.predict_proba(test))
     assert np.array_equal(whole.decision_function(test), parts.decision_function(test))
-    # And others where the rows are others.
+    # Other rows give other results.
     parts.partial_fit(X[:500], y[:500], sensitive_features=sex[:500])
     assert not np.array_equal(whole.predict_proba(test), parts.predict_proba(test))
 

@@ -22,7 +22,7 @@ import feamoe.spark  # noqa: E402
 
 @pytest.fixture(scope="module")
 def spark():
-    # Workers are of this environment.
+    # Workers use this environment.
     os.environ["PYSPARK_PYTHON"] = sys.executable
     options = {
         "spark.driver.bindAddress": "127.0.0.1",
@@ -30,7 +30,7 @@ def spark():
         "spark.ui.enabled": "false",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
         "spark.sql.shuffle.partitions": "4",
-        # Spark's own Snappy is not found where musl is installed beside glibc.
+        # Spark's own Snappy is not found if musl is installed beside glibc.
         "spark.sql.parquet.compression.codec": "zstd",
     }
     builder = SparkSession.builder.master("local[2]")

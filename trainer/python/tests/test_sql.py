@@ -48,7 +48,7 @@ def test_the_bits_are_the_packages(engine, rows, model):
         call = register(connection, model, f"of {what}", what)
         found = query(f"SELECT {call} AS found FROM rows ORDER BY number")["found"].to_numpy()
         assert (found == own(rows)).all() and len(found) == len(rows), what
-    # In a condition, over a part of the rows, and of none.
+    # In a condition, over a part of the rows, and over no rows.
     some = query(f"SELECT number FROM rows WHERE {call} AND number % 3 = 0 ORDER BY number")["number"]
     assert some.tolist() == [row for row in range(0, len(rows), 3) if model.decide(rows[row : row + 1])[0]]
     assert len(query(f"SELECT {call} FROM rows WHERE number < 0")) == 0
@@ -104,7 +104,7 @@ def test_names_that_differ_by_case_and_a_model_in_the_place_of_another(rows, mod
     connection = pytest.importorskip("duckdb").connect()
     pair = pandas.DataFrame({"a": rows["whole"], "A": rows["it's"]})
     other = feamoe.Learner.fit(pair, (pair["a"] > pair["A"]).astype(int)).export()
-    # Both would be the one column that DuckDB has.
+    # DuckDB would read both as the same column.
     with pytest.raises(feamoe.FeamoeError, match="'A'.*differ by case only"):
         feamoe.sql.duckdb(connection, other, "one")
     feamoe.sql.duckdb(connection, model, "one")

@@ -1,4 +1,4 @@
-//! Who may ask, and what is kept of it.
+//! Who may use the service, and what it logs.
 
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,8 +11,8 @@ use super::running::{JSON, MODEL, Running, TOKEN, folder, models, wait_for};
 
 const AS_JSON: &str = "content-type: application/json";
 
-/// Found by a red team: any web page could swap the model, or have a name that resolves to the
-/// service.
+/// A web page must not be able to swap the model, nor reach the service by a name that resolves to
+/// it.
 #[test]
 fn pages_of_other_web_sites_are_refused() {
     let service = Running::start(&["--host", "models.example"]);
@@ -46,7 +46,7 @@ fn pages_of_other_web_sites_are_refused() {
     ] {
         let (found, answer) = service.ask("POST /score", &[lines, &[AS_JSON]].concat(), "{}");
         assert_eq!(found, status, "{lines:?}: {answer}");
-        // What needs no token, nor a body.
+        // Requests that need neither a token nor a body.
         assert_eq!(service.ask("GET /model", lines, "").0, status, "{lines:?}");
         assert_eq!(service.ask("HEAD /model", lines, "").0, status, "{lines:?}");
         for method in ["GET", "HEAD"] {
@@ -55,7 +55,7 @@ fn pages_of_other_web_sites_are_refused() {
         }
         assert!(status == 200 || answer.contains("{\"error\":\"found "), "{lines:?}: {answer}");
     }
-    // The host of a path counts as that of the header does.
+    // A host in the path must equal the header's, which must be allowed.
     for (path, host, status) in [
         ("http://localhost/model", "host: localhost", 200),
         ("http://evil.example/model", "host: localhost", 400),
@@ -118,7 +118,7 @@ fn beyond_the_loopback_everything_needs_the_token() {
         assert_eq!(service.get(path).0, status, "{path}");
     }
     assert_eq!(service.post_as("/score", JSON, TOKEN, b"{}").0, 200);
-    // The description says so.
+    // The description states this.
     let token = format!("authorization: Bearer {TOKEN}");
     let (_, answer) = service.ask("GET /openapi.json", &[&token], "");
     let description: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
@@ -127,7 +127,7 @@ fn beyond_the_loopback_everything_needs_the_token() {
     assert_eq!(description["components"]["securitySchemes"]["token"]["scheme"], "bearer");
 }
 
-/// A column that nobody has would count all decisions as missing.
+/// A misspelt column would count all decisions as missing.
 #[test]
 fn columns_of_groups_are_those_of_the_model() {
     let error = folder().run(&["serve", "first.feamoe", "--group", "region,regoin"]).refused();
@@ -135,7 +135,7 @@ fn columns_of_groups_are_those_of_the_model() {
     assert!(error.contains("use --other-group for a column that the schema does not have"), "{error}");
 }
 
-/// Without a token there is no swap by HTTP, whatever is sent.
+/// Without a token no request can swap the model.
 #[test]
 fn without_a_token_models_come_by_signal_alone() {
     let folder = folder();
@@ -172,7 +172,7 @@ fn bodies_say_what_they_are() {
     assert_eq!(service.post_as("/explain", "application/vnd.apache.arrow.stream", TOKEN, b"{}").0, 415);
 }
 
-/// Nothing that a client sent stands in the log, and no control character anywhere.
+/// The log contains nothing that a client sent, and no control characters.
 #[test]
 fn the_log_has_nothing_of_the_client() {
     let service = Running::start(&[]);
@@ -199,14 +199,15 @@ fn the_log_has_nothing_of_the_client() {
     let entries: Vec<Value> = log().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((&entries[0]["route"], &entries[0]["status"]), (&"/score".into(), &200.into()));
     assert_eq!((&entries[3]["route"], &entries[4]["method"]), (&"other".into(), &"other".into()));
-    // With --quiet what was answered is left out.
+    // With --quiet, successful requests are not logged.
     let quiet = Running::start(&["--quiet"]);
     assert_eq!((quiet.post("/score", "{}").0, quiet.post("/score", "[").0), (200, 400));
     wait_for("a line", || quiet.folder.text("log").contains("\"status\":400"));
     assert_eq!(quiet.folder.text("log").lines().count(), 1);
 }
 
-/// With a key no other model is served, nor an older one than is in use.
+/// With trusted keys, the service refuses models signed by others and models older than the one in
+/// use.
 #[test]
 fn models_of_others_and_older_ones_are_refused() {
     let folder = folder();
@@ -242,7 +243,7 @@ fn models_of_others_and_older_ones_are_refused() {
     let model = service.model();
     for (what, model) in [
         ("the model is not signed", &unsigned),
-        // The signature is looked at before anything else.
+        // The signature is verified first.
         ("the signature is wrong", &changed),
         ("the model is not signed", &b"no model at all".to_vec()),
         ("the model has version 4 of its line, but the lowest accepted is 5", &older),
@@ -254,7 +255,7 @@ fn models_of_others_and_older_ones_are_refused() {
     }
     assert_eq!(service.model(), model);
     assert_eq!(service.post("/model", &newer).0, 200);
-    // What was accepted is the least from there on.
+    // The accepted version is the lowest allowed from now on.
     service.folder.write("first.feamoe", &older);
     service.signal("HUP");
     wait_for("the refusal", || {
@@ -262,14 +263,14 @@ fn models_of_others_and_older_ones_are_refused() {
     });
     assert_ne!(service.model(), model);
 
-    // So it is after a restart.
+    // This holds after a restart too.
     let folder = service.end();
     assert_eq!(folder.text("loans.version"), "loans 6\n");
     let serve = [&["serve", "first.feamoe"][..], &trust].concat();
     let refused = folder.run(&serve).refused();
     let expected = "the model has version 4 of its line, but the lowest accepted is 6, that of loans.version";
     assert!(refused.contains(expected) && refused.contains("--allow-older"), "{refused}");
-    // Another file of the line is no way around it.
+    // Renaming the file does not avoid the rule.
     std::fs::rename(folder.path("first.feamoe"), folder.path("again.feamoe")).unwrap();
     let refused = folder.run(&[&["serve", "again.feamoe"][..], &trust].concat()).refused();
     assert!(refused.contains(expected), "{refused}");
@@ -280,13 +281,13 @@ fn models_of_others_and_older_ones_are_refused() {
         assert!(refused.contains(why) && refused.contains("--version-file FILE"), "{refused}");
     }
     folder.write("loans.version", "loans 6\n");
-    // A start that fails remembers nothing.
+    // A failed start does not change the stored version.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let refused = folder.run(&[&serve[..], &["--allow-older", "--listen", &address]].concat()).refused();
     assert!(refused.contains("cannot listen there"), "{refused}");
     assert_eq!(folder.text("loans.version"), "loans 6\n");
-    // A way back that was asked for is one for good.
+    // --allow-older lowers the stored version for good.
     let service = Running::start_in(folder, &[&trust[..], &["--allow-older"]].concat());
     assert_eq!(service.folder.text("loans.version"), "loans 4\n");
     assert_eq!(service.post("/model", &newer).0, 200);

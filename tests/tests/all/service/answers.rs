@@ -1,4 +1,4 @@
-//! What the service answers has the model's bits, before, during and after a swap.
+//! The service answers with the bits of the model, before, during and after a swap.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -15,11 +15,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::running::{Running, models, wait_for};
 
-/// Swaps while requests run.
+/// Number of swaps while requests run.
 const SWAPS: usize = 60;
 const CLIENTS: usize = 4;
 
-/// A request's record, and the same for the engine.
+/// Records as a request has them, and the same records for the engine.
 fn records() -> [(Value, impl Fn(&mut HostRecord<'_>)); 3] {
     type Set = fn(&mut HostRecord<'_>);
     let all: [(Value, Set); 3] = [
@@ -36,18 +36,18 @@ fn records() -> [(Value, impl Fn(&mut HostRecord<'_>)); 3] {
     all
 }
 
-/// Gives the first or second model to `run`, as the engine loads it.
+/// Calls `run` with the first or second model, as the engine loads it.
 fn with_model<R>(index: usize, run: impl FnOnce(&HostModel<'_>) -> R) -> R {
     let bytes = AlignedBytes::new(&models()[index]);
     run(&HostModel::load(bytes.as_slice()).unwrap())
 }
 
-/// What a model is called, as `sha256sum` has it.
+/// Returns the name of a model: its SHA-256, as `sha256sum` prints it.
 fn name(blob: &[u8]) -> Value {
     json!(Sha256::digest(blob).iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
-/// The bits of the scores and probabilities that the engine gives [`records`].
+/// Returns the bits of the engine's scores and probabilities of [`records`].
 fn expected_bits(model: &HostModel<'_>) -> Vec<[u32; 2]> {
     let score = |set: &dyn Fn(&mut HostRecord<'_>)| {
         let mut record = model.record();
@@ -66,7 +66,7 @@ fn number(value: &Value) -> f32 {
     value.as_f64().unwrap() as f32
 }
 
-/// What decided: the probability where that was not calibrated apart.
+/// Returns the score that decided, which is the probability if that was not calibrated.
 fn score(answer: &Value) -> f32 {
     number(answer.get("score").unwrap_or(&answer["probability"]))
 }
@@ -83,7 +83,7 @@ fn answers_have_the_bits_of_the_model() {
     let (status, answer) = ask();
     assert_eq!((status, &answer["model"]), (200, &name(&models()[0])));
     assert_eq!(bits(&answer), with_model(0, expected_bits));
-    // With probabilities apart from the score that decides, both are answered.
+    // If the probability is calibrated, the answer has both the score and the probability.
     assert_eq!(service.post("/model", &models()[1]).0, 200);
     let apart = bits(&ask().1);
     assert_eq!(apart, with_model(1, expected_bits));
@@ -97,7 +97,7 @@ fn answers_have_the_bits_of_the_model() {
     assert_eq!(scores[1]["notes"]["clamped"], json!(["income"]));
     assert_eq!(scores[1]["notes"]["unseen"], json!(["region"]));
     assert!(scores[2]["notes"]["missing"].as_array().unwrap().contains(&json!("region")));
-    // One record alone is answered like an array of one.
+    // A single record is answered like an array of one.
     let (_, one) = service.post("/score", bodies()[0].to_string());
     assert_eq!(bits(&one), bits(&answer)[..1]);
 }
@@ -130,7 +130,7 @@ fn explanations_add_up_to_the_score() {
     });
 }
 
-/// A model of integer weights takes the place of one of floats, and answers with its own bits.
+/// A model with integer weights replaces a float model and answers with its own bits.
 #[test]
 fn integer_models_are_served() {
     let service = Running::start(&[]);
@@ -155,7 +155,7 @@ fn integer_models_are_served() {
     assert!(status == 422 && answer["error"].as_str().unwrap().contains("method=frozen"), "{answer}");
 }
 
-/// Every request that runs while models are swapped is answered, by one model as a whole.
+/// Every request during a swap is answered, by one of the two models as a whole.
 #[test]
 fn swaps_fail_no_request_and_mix_no_models() {
     let service = Running::start(&[]);
@@ -205,7 +205,7 @@ fn a_bad_model_leaves_the_old_one_and_says_why() {
         assert!(status == 422 && error.contains(why) && error.ends_with("stays"), "{status} {error}");
         assert_eq!(service.model(), first);
     }
-    // By signal: the file is read again.
+    // The signal makes the service read the file again.
     let publish = |blob: &[u8]| {
         service.folder.write("new", blob);
         fs::rename(service.folder.path("new"), service.folder.path("first.feamoe")).unwrap();
@@ -281,7 +281,7 @@ fn metrics_count_what_was_asked() {
     }
 }
 
-/// A batch of Arrow has the scores that the same records have as JSON.
+/// A batch of Arrow records gets the same scores as the same records in JSON.
 #[cfg(feature = "tables")]
 #[test]
 fn a_batch_of_arrow_is_scored_to_the_same_bits() {
@@ -320,8 +320,8 @@ fn a_batch_of_arrow_is_scored_to_the_same_bits() {
         writer.finish().unwrap();
         writer.into_inner().unwrap()
     };
-    // Found by a review: columns of one name took time in the square of their number, views and
-    // dictionaries of them memory in the product of their rows and their bytes.
+    // Columns of the same name must not take time quadratic in their number. Views and dictionaries
+    // must not take memory in proportion to rows times bytes.
     let of_column = |names: &[&str], array: ArrayRef| {
         let fields: Vec<Field> = names.iter().map(|name| Field::new(*name, array.data_type().clone(), true)).collect();
         let columns = names.iter().map(|_| Arc::clone(&array)).collect();
@@ -374,7 +374,8 @@ fn a_batch_of_arrow_is_scored_to_the_same_bits() {
     assert!(missing.value(0) == 0 && missing.value(1) > 0);
     assert!(batch["decision"].as_any().downcast_ref::<BooleanArray>().is_some());
 
-    // What could take more than it weighs, or is no stream, is refused before it is decoded.
+    // A body that would take much more memory than its size, or that is no stream, is refused
+    // before it is decoded.
     let good = stream(3, None);
     let mut damaged = good.clone();
     damaged[20] ^= 0xff;
@@ -390,7 +391,7 @@ fn a_batch_of_arrow_is_scored_to_the_same_bits() {
         let answer = String::from_utf8(answer).unwrap();
         assert!(status == 422 && answer.contains(why), "{why}: {status} {answer}");
     }
-    // No byte of a stream takes the service down.
+    // No damaged byte of a stream takes the service down.
     for at in (0..good.len()).step_by(7) {
         let mut damaged = good.clone();
         damaged[at] ^= 0x55;
@@ -399,7 +400,7 @@ fn a_batch_of_arrow_is_scored_to_the_same_bits() {
     }
 }
 
-/// What is proposed turns the decision, by the service's own scores.
+/// The proposed changes turn the decision, as the service's own scores show.
 #[test]
 fn recourse_turns_the_decision() {
     let service = Running::start(&[]);
@@ -427,7 +428,7 @@ fn recourse_turns_the_decision() {
     }
 }
 
-/// The description has every endpoint, and the features of the model.
+/// The description lists every endpoint and the features of the model.
 #[test]
 fn the_service_describes_itself() {
     let service = Running::start(&["--other-group", "plan"]);
@@ -442,14 +443,14 @@ fn the_service_describes_itself() {
     assert_eq!((service.get("/health").0, service.get("/ready").0), (200, 200));
 }
 
-/// A request that has begun is answered, then the process ends.
+/// A request that has begun is answered before the process ends.
 #[test]
 fn the_end_waits_for_requests_that_run() {
     let mut service = Running::start(&[]);
     let mut connection = service.connect();
     let head = "POST /score HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n";
     connection.write_all(head.as_bytes()).unwrap();
-    // The service has begun to read the body when it asks for it.
+    // The interim answer shows that the service has begun to read the body.
     let mut first = [0; 12];
     connection.read_exact(&mut first).unwrap();
     assert_eq!(&first, b"HTTP/1.1 100");

@@ -1,4 +1,4 @@
-//! Connections: what makes room for others, what does not, and what ends with them.
+//! Connections: which ones are closed to make room, and which are not.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, TcpStream, UdpSocket};
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::running::{Running, TOKEN, head, head_with};
 
-/// Long before any time-out of a service that has `--body-timeout 600`.
+/// Much shorter than any time-out of a service with `--body-timeout 600`.
 const SOON: Duration = Duration::from_secs(30);
 
-/// Found by a review: a connection counted as busy from its header on, with a token or without.
+/// A connection with an unfinished body counts as idle, with or without a token.
 #[test]
 fn unfinished_bodies_make_room() {
     let times = ["--header-timeout", "600", "--body-timeout", "600"];
@@ -23,22 +23,22 @@ fn unfinished_bodies_make_room() {
     let start = Instant::now();
     let mut clients: Vec<TcpStream> = (0..8).map(|_| half(TOKEN)).collect();
     assert_eq!(service.get("/health").0, 200);
-    // The oldest.
+    // The oldest was closed.
     let mut answer = String::new();
     match clients[0].read_to_string(&mut answer) {
-        // What the service had not read makes the system reset the connection where it closes it.
+        // If the service has not read everything, closing the connection resets it.
         Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}"),
         Ok(_) => assert_eq!(answer, ""),
     }
     drop(clients);
-    // A refusal waits little for the rest of what it refuses, and says what is wrong.
+    // A refusal states the reason and waits only briefly for the rest of the body.
     let mut stranger = half("of somebody else");
     stranger.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
     assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
 }
 
-/// Found by a review: it counted as idle while it was written, longest of all.
+/// A connection is busy while its answer is sent, however long that takes.
 #[test]
 fn an_answer_that_is_being_sent_is_not_cut_for_others() {
     let many = ["--max-records", "1000000", "--write-timeout", "600", "--connections", "4"];
@@ -64,7 +64,7 @@ fn an_answer_that_is_being_sent_is_not_cut_for_others() {
     assert!(answer.len() > 5 << 20, "too short for a test: {} bytes", answer.len());
 }
 
-/// Found by a review: one client that took no answers kept everybody else out until its time-out.
+/// A client that reads no answers must not keep everybody else out until its time-out.
 #[test]
 fn slow_answers_of_whoever_has_most_connections_make_room() {
     let Some(own) = outward_address() else {
@@ -88,7 +88,7 @@ fn slow_answers_of_whoever_has_most_connections_make_room() {
     };
     let clients: Vec<TcpStream> = (0..8).map(started).collect();
     let start = Instant::now();
-    // On the loopback, another client.
+    // The loopback address counts as another client.
     assert_eq!(service.get("/health").0, 200);
     assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     let text = service.ask("GET /metrics", &[&line], "").1;
@@ -96,7 +96,7 @@ fn slow_answers_of_whoever_has_most_connections_make_room() {
     drop(clients);
 }
 
-/// The address by which this machine would reach others; no packet is sent to find it.
+/// Returns the address through which this machine would reach others. No packet is sent.
 fn outward_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.1:9").ok()?;

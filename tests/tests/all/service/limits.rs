@@ -1,4 +1,4 @@
-//! No request and no client takes the service down, or more of it than its limits.
+//! No request and no client can stop the service or make it exceed its limits.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use feamoe_tests::command::feamoe;
 
 use super::running::{Running, folder, head, head_with, models, wait_for};
 
-/// What one request may take beyond the idle service.
+/// The memory that one request may take beyond the idle service.
 const MOST_KILOBYTES: u64 = 64 * 1024;
 
 /// Two megabytes of empty records.
@@ -18,7 +18,8 @@ fn empty_records() -> String {
     format!("[{}{{}}]", "{},".repeat(690_000))
 }
 
-/// Found by a red team: the answer had 235 MB, and the process took 957 MB.
+/// A small body must not cause a large answer: without limits, this one gives an answer of 235 MB
+/// and a process of 957 MB.
 #[test]
 fn a_body_of_empty_records_takes_no_memory() {
     for (options, limit) in [
@@ -54,34 +55,35 @@ fn each_limit_is_named_where_it_is_passed() {
         let error = answer["error"].as_str().unwrap();
         assert!(found == status && error.contains(why), "{path}: {found} {error}");
     }
-    // What the service says of itself is no answer to a request: a swap is done, and says so.
+    // The service's statement about a swap is not limited like an answer: the swap is done and
+    // reported.
     let (status, swapped) = service.post("/model", &models()[1]);
     assert!(status == 200 && swapped.to_string().len() > 1_000, "{status} {swapped}");
     for path in ["/model", "/openapi.json", "/metrics", "/health"] {
         assert_eq!(service.get(path).0, 200, "{path}");
     }
-    // Without a length nobody knows beforehand.
+    // Without a length the size is not known in advance.
     let chunk = format!("3e8\r\n{}\r\n", " ".repeat(1_000));
     let answer = service.say(&format!("{}{chunk}{chunk}0\r\n\r\n", head("/score", None)));
     assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("more than 1000 bytes"), "{answer}");
-    // A refusal does not wait for what it refuses.
+    // A refusal does not wait for the rest of the body.
     let answer = service.say(&head("/score", Some(1 << 30)));
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
 }
 
-/// Found by a red team: 104 s of work for a client that had left; by a review: so again for one that
-/// had sent a byte of its next request.
+/// Work ends when its client leaves, even if the client has already sent a byte of its next
+/// request.
 #[test]
 fn the_queue_is_bounded_and_work_ends_when_its_client_leaves() {
     let many = ["--max-records", "10000000", "--max-answer", "1000000000", "--work-timeout", "600"];
     let service = Running::start(&[&["--threads", "1", "--queue", "0"][..], &many].concat());
-    // Minutes of work.
+    // This body takes minutes of work.
     let body = format!("[{}{{}}]", "{\"income\":1},".repeat(150_000));
     for (sent_ahead, left) in [("", 1.0), ("P", 2.0)] {
         let mut client = service.connect();
         client.write_all(head("/recourse?answers=20", Some(body.len())).as_bytes()).unwrap();
         client.write_all(format!("{body}{sent_ahead}").as_bytes()).unwrap();
-        // Nothing else may take the one place before its work has begun.
+        // Nothing else may take the only thread before the work has begun.
         let idle = service.ticks();
         thread::sleep(Duration::from_millis(500));
         wait_for("the work", || idle.is_none_or(|idle| service.ticks().is_some_and(|ticks| ticks >= idle + 20)));
@@ -91,11 +93,11 @@ fn the_queue_is_bounded_and_work_ends_when_its_client_leaves() {
             !answer.starts_with("HTTP/1.1 200 ")
         });
         assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 1\r\n"), "{answer}");
-        // Scores go by, and models.
+        // Scores are answered meanwhile, and models are swapped.
         assert_eq!(service.post("/score", "{}").0, 200);
         assert_eq!(service.post("/model", &models()[1]).0, 200);
         drop(client);
-        // There is one: it is free where the work has ended.
+        // There is only one thread, which is free once the work has ended.
         wait_for("a free thread", || service.post("/explain", "{}").0 == 200);
         assert_eq!(service.metric("feamoe_request_seconds_count{endpoint=\"POST /recourse\",status=\"499\"}"), left);
     }
@@ -108,12 +110,12 @@ fn work_has_a_time() {
     let body = format!("[{}{{}}]", "{\"income\":1},".repeat(150_000));
     let head = head_with("/recourse?answers=20", Some(body.len()), "connection: close");
     let answer = service.say(&format!("{head}{body}"));
-    // Sent again, it would take as long.
+    // A repeated request would take as long, so the answer does not suggest one.
     assert!(answer.starts_with("HTTP/1.1 422 ") && !answer.contains("retry-after"), "{answer}");
     assert!(answer.contains("more than 1 s of work"), "{answer}");
 }
 
-/// Found by a red team: 1,100 idle connections ended the service, which had no more files.
+/// Idle connections must not use up the files of the process.
 #[test]
 fn idle_connections_make_room() {
     let service = Running::start(&["--connections", "8", "--header-timeout", "600"]);
@@ -123,7 +125,7 @@ fn idle_connections_make_room() {
         assert_eq!(service.ask("POST /score", &["content-type: application/json"], "{}").0, 200);
     }
     assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
-    // The oldest were closed, and no more than need be.
+    // The oldest connections were closed, and no more than necessary.
     assert_eq!(idle[0].read(&mut [0]).unwrap(), 0);
     let last = idle.last_mut().unwrap();
     last.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
@@ -133,7 +135,7 @@ fn idle_connections_make_room() {
     assert!(service.metric("feamoe_idle_connections_closed_total") >= 32.0);
 }
 
-/// Too few open files are found at the start, and not by the connection that needs one more.
+/// A limit of too few open files is reported at the start, not when a connection needs one more.
 #[test]
 fn too_few_open_files_are_found_at_the_start() {
     let folder = folder();
@@ -149,7 +151,7 @@ fn too_few_open_files_are_found_at_the_start() {
 fn slow_clients_are_cut() {
     let times = ["--header-timeout", "1", "--body-timeout", "1", "--write-timeout", "1", "--max-records", "1000000"];
     let service = Running::start(&times);
-    // They wait at the same time.
+    // All connections wait at the same time.
     let mut silent = service.connect();
     let mut half_header = service.connect();
     half_header.write_all(b"POST /score HTTP/1.1\r\nhost: local").unwrap();
@@ -166,15 +168,15 @@ fn slow_clients_are_cut() {
     let mut answer = String::new();
     half_body.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("more than 1 s"), "{answer}");
-    // Of an answer that nobody reads a part waits in the system; the service waits for the rest no
-    // longer than it should.
+    // The system buffers part of an unread answer; the service waits for the rest no longer than
+    // its time-out.
     wait_for("an end of all", || service.metric("feamoe_connections") == 1.0);
     all.clear();
     _ = deaf.read_to_end(&mut all);
     assert!(all.starts_with(b"HTTP/1.1 200 ") && !all.ends_with(b"]}"), "{} bytes came", all.len());
 }
 
-/// Found by a red team: half a request kept the process from its end.
+/// Half a request must not keep the process from ending.
 #[test]
 fn half_a_request_does_not_keep_it_from_its_end() {
     let mut service = Running::start(&["--grace", "1", "--header-timeout", "600", "--body-timeout", "600"]);

@@ -1,14 +1,14 @@
-//! What requests and answers take together has a limit, until the last of an answer is sent.
+//! Requests and answers together have a memory limit, until an answer has been sent completely.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use super::running::{Running, head, head_with, wait_for};
 
-/// What two megabytes in the worst parts may take beyond the idle service.
+/// The memory that two megabytes in the worst chunks may take beyond the idle service.
 const MOST_KILOBYTES: u64 = 24 * 1024;
 
-/// Found by a review: 77 MB for 2 MB, each byte kept by itself.
+/// The bytes of chunks must not be stored one by one, which would take 77 MB for 2 MB.
 #[test]
 fn a_body_in_chunks_of_one_byte_takes_little_more_than_itself() {
     let service = Running::start(&[]);
@@ -24,8 +24,8 @@ fn a_body_in_chunks_of_one_byte_takes_little_more_than_itself() {
     }
 }
 
-/// Answers of megabytes wait for clients that do not read them: a few take all the memory there is,
-/// others are refused, and small ones are not.
+/// Large answers wait for clients that do not read. A few use all the memory; further large ones
+/// are refused, and small ones are not.
 #[test]
 fn answers_that_nobody_takes_share_the_memory() {
     let many = ["--max-records", "1000000", "--write-timeout", "600", "--memory", "40000000"];

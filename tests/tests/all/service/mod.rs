@@ -1,6 +1,6 @@
-//! Promise: `feamoe serve` answers with the model's bits, before, during and after a swap; a bad
-//! model changes nothing; no request, no client and no page of another web site takes it down, out
-//! of its limits or from its model.
+//! Promise: `feamoe serve` answers with the model's bits, before, during and after a swap, and a
+//! bad model changes nothing. No request, no client and no page of another web site can stop it,
+//! exceed its limits or change its model.
 #![cfg(unix)]
 
 mod access;

@@ -1,4 +1,4 @@
-//! A running service of its own for each test, and how it is asked.
+//! Runs a separate service for each test, and sends requests to it.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use feamoe_tests::command::{Folder, feamoe};
 use serde_json::Value;
 
-/// What a test waits for at most: a loaded machine, not the service, decides.
+/// The longest time that a test waits. It allows for a loaded machine, not for a slow service.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// What models are swapped with.
+/// The token for swapping models.
 pub const TOKEN: &str = "a-token-of-the-tests";
 pub const JSON: &str = "application/json";
 pub const MODEL: &str = "application/octet-stream";
 
-/// A running service of `first.feamoe`, in a folder with `second.feamoe` too. What it logs is in
+/// A running service of `first.feamoe`, in a folder that also has `second.feamoe`. Its log is in
 /// `log`.
 pub struct Running {
     pub folder: Folder,
@@ -34,7 +34,8 @@ impl Drop for Running {
     }
 }
 
-/// Two models of the same features; the second has probabilities apart from its scores.
+/// Two models with the same features; the second is calibrated, so its probabilities differ from
+/// its scores.
 pub fn models() -> &'static [Vec<u8>; 2] {
     static MODELS: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
     MODELS.get_or_init(|| {
@@ -62,7 +63,7 @@ impl Running {
         Self::start_in(folder(), options)
     }
 
-    /// Like [`Running::start`], in a folder that has its model and token.
+    /// Like [`Running::start`], in a folder that already has the model and the token.
     pub fn start_in(folder: Folder, options: &[&str]) -> Self {
         let mut command = Command::new(feamoe());
         command.args(["serve", "first.feamoe", "--token-file", "token"]).args(options).current_dir(folder.path("."));
@@ -78,7 +79,7 @@ impl Running {
         Self { folder, process, address, agent: config.build().new_agent() }
     }
 
-    /// Ends the process; returns its folder.
+    /// Ends the process and returns its folder.
     pub fn end(mut self) -> Folder {
         std::mem::replace(&mut self.folder, Folder::new())
     }
@@ -110,7 +111,7 @@ impl Running {
         serde_json::from_str::<Value>(&self.get("/model").1).unwrap()["model"].clone()
     }
 
-    /// The value of a line of the metrics; 0 if there is none.
+    /// Returns the value of a line of the metrics, or 0 if there is none.
     pub fn metric(&self, name: &str) -> f64 {
         let text = self.get("/metrics").1;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -121,14 +122,14 @@ impl Running {
         assert!(Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status().unwrap().success());
     }
 
-    /// A connection of its own.
+    /// Opens a new connection.
     pub fn connect(&self) -> TcpStream {
         let connection = TcpStream::connect(&self.address).unwrap();
         connection.set_read_timeout(Some(PATIENCE)).unwrap();
         connection
     }
 
-    /// Sends bytes on a connection of its own; returns what comes until it ends.
+    /// Sends bytes on a new connection. Returns what is received until it ends.
     pub fn say(&self, text: &str) -> String {
         let mut connection = self.connect();
         connection.write_all(text.as_bytes()).unwrap();
@@ -138,7 +139,7 @@ impl Running {
         String::from_utf8(answer).unwrap()
     }
 
-    /// Asks with these lines of the header beside the usual ones; returns the status and the
+    /// Sends a request with these header lines besides the usual ones. Returns the status and the
     /// answer.
     pub fn ask(&self, method_and_path: &str, lines: &[&str], body: &str) -> (u16, String) {
         let mut head = format!("{method_and_path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
@@ -151,13 +152,13 @@ impl Running {
         (status.parse().unwrap(), answer)
     }
 
-    /// A value of the process in `/proc`, in kilobytes; `None` on systems without it.
+    /// Returns a value of the process from `/proc` in kilobytes, or `None` on systems without it.
     pub fn memory(&self, key: &str) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
         status.lines().find_map(|line| line.strip_prefix(key)?.trim().trim_end_matches(" kB").parse().ok())
     }
 
-    /// The time that the process has computed, in ticks of usually 10 ms.
+    /// Returns the CPU time of the process in ticks, usually of 10 ms.
     pub fn ticks(&self) -> Option<u64> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).ok()?;
         let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
@@ -165,18 +166,18 @@ impl Running {
     }
 }
 
-/// The header of a request with a body of this length, or of one that comes in chunks.
+/// Returns the header of a request with a body of this length, or of a body sent in chunks.
 pub fn head(path: &str, length: Option<usize>) -> String {
     head_with(path, length, "connection: keep-alive")
 }
 
-/// Like [`head`], with another line.
+/// Like [`head`], with an additional line.
 pub fn head_with(path: &str, length: Option<usize>, line: &str) -> String {
     let length = length.map_or("transfer-encoding: chunked".into(), |length| format!("content-length: {length}"));
     format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{line}\r\n{length}\r\n\r\n")
 }
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
