@@ -50,6 +50,7 @@ impl Server {
     /// Listens at an address, and only then remembers the version of the model: a failed start
     /// changes nothing.
     ///
+    /// # Errors
     /// [`ServeError::Listen`] if the address is not available. [`ServeError::Files`] if the process
     /// may open fewer files than the connections need. Errors of [`Trust`](super::Trust) if the
     /// version cannot be remembered.

@@ -91,7 +91,7 @@ pub fn study(generator: Generator, runs: Option<u64>) -> anyhow::Result<StreamRo
             let Some(after) = after else { continue };
             if SOON.contains(&after) {
                 soon.count(prediction.decision == label);
-                exported_soon.count((prediction.exported >= prediction.threshold) == label);
+                exported_soon.count((prediction.exported >= prediction.exported_threshold) == label);
             }
             if LATER.contains(&after) {
                 later.count(prediction.decision == label);
