@@ -99,8 +99,8 @@ pub fn study(runs: Option<u64>) -> anyhow::Result<Vec<Section>> {
             part: "scaling",
             title: format!("feamoe train, varying {}", axis.name),
             lines,
-            reason: "Else 100,000 rows, 10 numbers, 10 categories of 10 levels, 8 experts, 2 groups, spd=0.05. A row costs \
-                     its features times its experts; levels and groups are looked up.",
+            reason: "Else 100,000 rows, 10 numbers, 10 categories of 10 levels, 8 experts, 2 groups, spd=0.05. A row is \
+                     read once, and takes time for its features times its experts; levels and groups are looked up.",
         });
     }
     Ok(sections)
