@@ -16,9 +16,9 @@ use super::{Format, FormatOption, Outcome, load_any, read_blob, refuse_overwriti
 pub struct Report {
     /// The file that was written.
     path: String,
-    /// Its bytes.
+    /// Size of the file in bytes.
     bytes: usize,
-    /// Bytes of the new model.
+    /// Size of the new model in bytes.
     model_bytes: usize,
     /// CRC-32 of the old model, 8 hexadecimal digits.
     old_crc32: String,

@@ -47,27 +47,27 @@ pub struct ExpertsOptions {
     tolerance: Option<f32>,
 }
 
-/// How much merging experts changes, and how much is tolerated.
+/// The changes from merging experts, and the tolerance.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Report {
     /// Number of experts of the original model.
     experts_before: usize,
     /// Number of experts of the merged model.
     experts: usize,
-    /// Bytes of the original model with all its sections.
+    /// Size of the original model with all its sections, in bytes.
     bytes_before: usize,
-    /// Bytes of the merged model with all its sections.
+    /// Size of the merged model with all its sections, in bytes.
     bytes: usize,
-    /// Where the records of `change` come from: `background` or `data`.
+    /// The source of the records of `change`: `background` or `data`.
     measured_on: &'static str,
     change: ScoreChange,
     /// Null without --data.
     labelled: Option<LabelledChange>,
-    /// Largest tolerated mean change of the score, and rise of the log-loss.
+    /// Largest tolerated mean change of the score, and largest tolerated increase of the log-loss.
     tolerance: f32,
-    /// Whether both are within the tolerance.
+    /// Whether both are at most `tolerance`.
     tolerated: bool,
-    /// The smallest number of experts, at least the number asked for, whose change is tolerated;
+    /// The smallest number of experts, not below the requested number, whose change is tolerated;
     /// null if there is none.
     smallest_tolerated: Option<usize>,
 }

@@ -122,9 +122,9 @@ fn word(text: &str) -> Result<u16, String> {
 pub struct Report {
     /// The file that was written.
     path: String,
-    /// Bytes of the file; for constants and a factory image, bytes of the copy in it.
+    /// Size of the file in bytes; for constants and a factory image, size of the copy in it.
     bytes: usize,
-    /// Bytes of the model that was copied.
+    /// Size of the original model in bytes.
     bytes_before: usize,
     /// CRC-32 of the copy, 8 hexadecimal digits.
     crc32: String,
@@ -132,17 +132,17 @@ pub struct Report {
     threshold: f32,
     /// Whether the copy has the names of features and levels.
     names: bool,
-    /// Background records of the copy.
+    /// Number of background records of the copy.
     background_rows: usize,
     /// The language of the constants; null if the file is not source code.
     constants: Option<ConstantsOption>,
-    /// Bytes of the image of both slots; null if the file is not a factory image.
+    /// Size of the image of both slots in bytes; null if the file is not a factory image.
     factory_bytes: Option<usize>,
-    /// Bytes of the ONNX file; null if the file is not an ONNX model.
+    /// Size of the ONNX file in bytes; null if the file is not an ONNX model.
     onnx_bytes: Option<usize>,
-    /// What merging experts changed; null if none were merged.
+    /// The changes from merging experts; null if none were merged.
     merging: Option<experts::Report>,
-    /// What integer weights changed; null for float weights.
+    /// The changes from integer weights; null for float weights.
     integer: Option<quantize::Report>,
 }
 

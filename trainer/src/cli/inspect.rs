@@ -52,24 +52,25 @@ fn device() -> impl clap::builder::TypedValueParser<Value = &'static Device> {
 pub struct Inspection {
     /// Version of the blob format that this command reads.
     format_version: u16,
-    /// Bytes of the file.
+    /// Size of the file in bytes.
     bytes: usize,
     /// CRC-32 of the model, 8 hexadecimal digits.
     crc32: String,
     /// SHA-256 of the file, 64 hexadecimal digits.
     sha256: String,
-    /// The contents of its signature; null for a model that is not signed.
+    /// The contents of the signature, whether verified or not; null for a model that is not signed.
     signature: Option<SignatureView>,
     /// Whether the model has a signature section that the format does not allow; such a section is
     /// not a signature.
     malformed_signature: bool,
-    /// Whether one of the given keys has signed it; null if no key was given.
+    /// Whether one of the given keys has signed the model; null if no key was given.
     verified: Option<bool>,
     /// Why verification failed; null if it did not.
     not_verified: Option<String>,
-    /// Whether the line of models was checked; null if no key was given.
+    /// Whether the signature was checked for a given line of models; null if no key was given.
     line_checked: Option<bool>,
-    /// Whether scoring needs no clamping; always true for integer weights.
+    /// Whether every possible logit is within the limit, so that scoring needs no clamping; always
+    /// true for integer weights.
     bounded: bool,
     /// The encoding of integer weights; null for float weights.
     integer: Option<IntegerWeights>,
@@ -83,13 +84,13 @@ pub struct Inspection {
     capacity: Capacity,
     /// The background records; null if the model carries none.
     background: Option<Background>,
-    /// What it was trained on.
+    /// The training data, and the version of the trainer.
     training: Training,
-    /// The card, which states how the model was made; null if it carries none.
+    /// The card, which states how the model was made; null if the model carries none.
     card: Option<Card>,
     /// The features, in the order of their indices.
     features: Vec<FeatureView>,
-    /// The cost on the given device; null if none was given.
+    /// The costs on the given device; null if no device was given.
     device: Option<Costs>,
 }
 
@@ -97,23 +98,23 @@ pub struct Inspection {
 struct IntegerWeights {
     /// Bits of a weight: 16 or 8.
     bits: u8,
-    /// Fraction bits of the scale of a weight row.
+    /// Number of fraction bits of the scale of a weight row.
     fraction_bits: u8,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
 struct Capacity {
-    /// FEATURES.
+    /// The constant FEATURES.
     features: usize,
-    /// EXPERTS.
+    /// The constant EXPERTS.
     experts: usize,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
 struct Background {
-    /// Records.
+    /// Number of records.
     rows: usize,
-    /// Bytes of the records in the file.
+    /// Size of the records in the file, in bytes.
     bytes: usize,
 }
 
@@ -124,21 +125,21 @@ struct SignatureView {
     line: String,
     /// The version of the model within its line.
     model_version: u32,
-    /// SHA-256 of the public key, as SPKI in DER.
+    /// SHA-256 of the public key (SPKI in DER), 64 hexadecimal digits.
     key_sha256: String,
-    /// SHA-256 of names, kinds and levels of the features.
+    /// SHA-256 of the names, kinds and levels of the features, 64 hexadecimal digits.
     schema_sha256: String,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
 struct Training {
-    /// Rows.
+    /// Number of training rows.
     rows: u64,
     /// SHA-256 of the data, 64 hexadecimal digits.
     data_sha256: String,
     /// Seed of every random choice.
     seed: u64,
-    /// Version of feamoe.
+    /// Version of feamoe that trained the model.
     trainer_version: String,
 }
 
@@ -150,19 +151,20 @@ struct FeatureView {
     name: Option<String>,
     /// `number` or `category`.
     kind: &'static str,
-    /// For a number: its transform, `identity` or `log1p`.
+    /// For a number: its transform, `identity` or `log1p`; absent for a category.
     #[serde(skip_serializing_if = "Option::is_none")]
     transform: Option<&'static str>,
-    /// For a number: the lowest and highest values that are not clamped.
+    /// For a number: the lowest and the highest value that is not clamped; absent for a category.
     #[serde(skip_serializing_if = "Option::is_none")]
     range: Option<[f32; 2]>,
-    /// For a number: the number of bins.
+    /// For a number: the number of bins, 0 without bins; absent for a category.
     #[serde(skip_serializing_if = "Option::is_none")]
     bins: Option<u16>,
-    /// For a number in a model with integer weights: fraction bits of its fixed-point unit.
+    /// For a number in a model with integer weights: the number of fraction bits of its fixed-point
+    /// unit; otherwise absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     fraction_bits: Option<i8>,
-    /// For a category: the names of its levels; empty if names were stripped.
+    /// For a category: the names of its levels, empty if names were stripped; absent for a number.
     #[serde(skip_serializing_if = "Option::is_none")]
     levels: Option<Vec<String>>,
 }

@@ -77,7 +77,7 @@ impl Width {
     }
 }
 
-/// The loss of integer weights, and the tolerances.
+/// The changes from integer weights, and the tolerances.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Report {
     /// `i16` or `i8`.
@@ -90,7 +90,7 @@ pub struct Report {
     max_changed_decisions: f32,
     /// Largest tolerated change of a fairness gap.
     max_gap_change: f32,
-    /// Whether all three are within the tolerances.
+    /// Whether all three changes are within their tolerances.
     tolerated: bool,
 }
 

@@ -187,21 +187,22 @@ pub struct Report {
     /// Warnings about the rows, the decisions, and columns that changed since the encoding was
     /// fitted.
     warnings: Vec<String>,
-    /// Bytes of the rows in memory with --shuffle; 0 if they were streamed.
+    /// Memory of the rows with --shuffle, in bytes; 0 if they were streamed.
     rows_in_memory_bytes: usize,
-    /// Peak resident memory of the process; null if the system does not report it.
+    /// Peak resident memory of the process, in bytes; null if the system does not report it.
     peak_memory_bytes: Option<u64>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
 struct BlobReport {
-    /// Its file.
+    /// Path of the file.
     path: String,
-    /// Its bytes.
+    /// Size of the file in bytes.
     bytes: usize,
-    /// Its CRC-32, 8 hexadecimal digits.
+    /// CRC-32 of the model, 8 hexadecimal digits.
     crc32: String,
-    /// Rows that were scored again with the model read back from the file, for comparison.
+    /// Number of rows that were scored again with the model read back from the file, for
+    /// comparison.
     checked_rows: u64,
     /// Largest difference in p that this comparison found.
     largest_difference: f32,
@@ -209,9 +210,9 @@ struct BlobReport {
 
 #[derive(Debug, Serialize, JsonSchema)]
 struct CheckpointReport {
-    /// Its file.
+    /// Path of the file.
     path: String,
-    /// Its bytes.
+    /// Size of the file in bytes.
     bytes: usize,
 }
 

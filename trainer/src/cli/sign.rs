@@ -64,7 +64,7 @@ pub struct Options {
 pub struct Report {
     /// The file that was written.
     path: String,
-    /// Its bytes.
+    /// Size of the file in bytes.
     bytes: usize,
     /// SHA-256 of the file, 64 hexadecimal digits.
     sha256: String,
@@ -72,9 +72,9 @@ pub struct Report {
     line: String,
     /// The version of the model within its line.
     model_version: u32,
-    /// SHA-256 of the public key, as SPKI in DER.
+    /// SHA-256 of the public key (SPKI in DER), 64 hexadecimal digits.
     key_sha256: String,
-    /// SHA-256 of names, kinds and levels of the features.
+    /// SHA-256 of the names, kinds and levels of the features, 64 hexadecimal digits.
     schema_sha256: String,
 }
 
@@ -85,9 +85,9 @@ pub struct NewKey {
     private_key: String,
     /// The file with the public key.
     public_key: String,
-    /// Whether the private key existed, so that only the public key was written.
+    /// Whether the private key already existed. If so, only the public key was written.
     had_private: bool,
-    /// SHA-256 of the public key, as SPKI in DER.
+    /// SHA-256 of the public key (SPKI in DER), 64 hexadecimal digits.
     key_sha256: String,
 }
 

@@ -112,7 +112,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 pub struct Report<'a> {
     #[serde(flatten)]
     tuned: &'a Tuned,
-    /// The file of the chosen options.
+    /// The file with the chosen options.
     output: String,
 }
 

@@ -56,84 +56,89 @@ pub struct Explained<'a> {
     pub reasons: Vec<Reason>,
 }
 
-/// The explanations of some records, column by column; its first keys are the arguments of
+/// The explanations of records, column by column. The first keys are the arguments of
 /// `shap.Explanation`.
 ///
-/// Grows with the records: some hundred bytes a feature and record.
+/// Memory: a few hundred bytes per feature and record.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Explanation {
-    /// By record, one value per player.
+    /// By record and player, the value.
     pub values: Vec<Vec<f32>>,
-    /// By record, what its values start from.
+    /// By record, the base value.
     pub base_values: Vec<f32>,
-    /// By record and player, the number or level code; see [`Cell::data`].
+    /// By record and player, the number or the code of the level: -1 for an unseen level; null for
+    /// a missing value and for a group of features.
     pub data: Vec<Vec<Value>>,
-    /// By record and player, what the file has.
+    /// By record and player, the value in the file; null if it is missing.
     pub display_data: Vec<Vec<Value>>,
-    /// The players.
+    /// The names of the players: features, or groups of features.
     pub feature_names: Vec<String>,
-    /// The favourable outcome.
+    /// Name of the favourable outcome.
     pub output_names: String,
-    /// Where records were sampled, by record and player, standard errors; 0 for exact values.
+    /// By record and player, the standard error of the value; 0 for exact values. Absent if no
+    /// record was sampled.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub error_std: Vec<Vec<f32>>,
-    /// Likewise, the lower end of the 95 % interval.
+    /// By record and player, the lower end of the value's 95 % interval. Absent if no record was
+    /// sampled.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lower_bounds: Vec<Vec<f32>>,
-    /// Likewise, the upper end of the 95 % interval.
+    /// By record and player, the upper end of the value's 95 % interval. Absent if no record was
+    /// sampled.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub upper_bounds: Vec<Vec<f32>>,
-    /// How they were computed: `sampled` where any record was.
+    /// The method: `sampled` if any record was sampled.
     #[serde(serialize_with = "method_name")]
     #[cfg_attr(feature = "cli", schemars(with = "String"))]
     pub method: Method,
-    /// By record, how it was computed, where some only were sampled because exact values take more
-    /// than the budget.
+    /// By record, the method. Absent if all records have the same method: only records whose exact
+    /// values exceed the budget are sampled.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<&'static str>,
-    /// What the values add up in.
+    /// The space of the values: `probability` or `log-odds`.
     #[serde(serialize_with = "space_name")]
     #[cfg_attr(feature = "cli", schemars(with = "String"))]
     pub space: Space,
-    /// 1-based numbers of the records.
+    /// By record, its number, from 1.
     pub row: Vec<u64>,
-    /// By record, what base, values and residual add up to.
+    /// By record, the explained output: the sum of base value, values and residual.
     pub output: Vec<f32>,
-    /// By record, `output - base - sum(values)`.
+    /// By record, `output - base_value - sum(values)`.
     pub residual: Vec<f32>,
-    /// By record, the share of the path's attribution that runs through the gate, in [0, 1].
+    /// By record, the share of the path's attribution that runs through the gate, in [0, 1]; null
+    /// if the model has no path.
     pub gate_share: Vec<Option<f32>>,
-    /// By record, the experts' weights.
+    /// By record and expert, the gate weight.
     pub gate: Vec<Vec<f32>>,
-    /// By record, the experts' own probabilities.
+    /// By record and expert, the probability of this expert.
     pub expert_values: Vec<Vec<f32>>,
-    /// By record and player, the part of the value that runs through the gate; 0 but for `path`.
+    /// By record and player, the part of the value that runs through the gate; 0 for methods other
+    /// than `path`.
     pub gate_values: Vec<Vec<f32>>,
-    /// By record, the score, which decides: the probability, unless the model calibrates that apart
-    /// (`feamoe score` writes both).
+    /// By record, the score, which is compared with the threshold. It is the probability, unless
+    /// the model is calibrated (`feamoe score` writes both).
     pub probability: Vec<f32>,
-    /// By record, whether the score reaches the threshold.
+    /// By record, whether the decision is favourable: the score is at least the threshold.
     pub decision: Vec<bool>,
-    /// The score from which a decision is favourable.
+    /// Lowest score with a favourable decision.
     pub threshold: f32,
-    /// By record and player, `missing`, `clamped`, `unseen` or nothing.
+    /// By record and player, `missing`, `clamped` or `unseen`; empty for a usual value.
     pub notes: Vec<Vec<&'static str>>,
-    /// By record, the features that pulled the score down most; none where the decision is
-    /// favourable.
+    /// By record, the features that lowered the score most; empty if the decision is favourable.
     pub reasons: Vec<Vec<Reason>>,
-    /// The background records, for methods that need them.
+    /// The background records; absent for methods that need none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub background: Option<Background>,
-    /// By record, the coalitions or points at which the mixture was evaluated.
+    /// By record, the number of coalitions or points at which the mixture was evaluated.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub evaluations: Vec<u64>,
-    /// Where records were sampled, the seed.
+    /// The seed of the sampling; absent if no record was sampled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// CRC-32 of the model, 8 hex digits.
+    /// CRC-32 of the model, 8 hexadecimal digits.
     pub model: String,
-    /// Whether each player is a number; codes of levels have no order.
+    /// By player, whether it is a number. Codes of levels have no order.
     #[serde(skip)]
     pub numbers: Vec<bool>,
     #[serde(skip)]
@@ -142,13 +147,13 @@ pub struct Explanation {
     sampling_seed: Option<u64>,
 }
 
-/// The records an explanation is against.
+/// The background records that values are relative to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Background {
-    /// Their number.
+    /// Number of records.
     pub rows: u32,
-    /// CRC-32 of them as the model reads them, 8 hex digits.
+    /// CRC-32 of the records as the model reads them, 8 hexadecimal digits.
     pub hash: String,
 }
 

@@ -15,19 +15,20 @@ pub const MAX_REASONS: usize = 10;
 /// A feature is not a reason if its share of the total negative contribution is smaller.
 const MATERIAL: f32 = 0.05;
 
-/// One feature that pulled a score down.
+/// A feature that lowered a score.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Reason {
-    /// The feature, or group of features.
+    /// The feature, or the group of features.
     pub feature: String,
-    /// What the record has; null if missing.
+    /// The value of the record; null if it is missing.
     pub value: Value,
-    /// How much it pulled the score down, negative, in the explanation's space.
+    /// The value of the feature in the explanation, which is negative.
     pub attribution: f32,
-    /// Whether it rests on a protected column, as far as the schema was given.
+    /// Whether the feature is a protected column, or the group contains one. This is known only
+    /// with a schema.
     pub protected: bool,
-    /// The same in words.
+    /// The reason in words.
     pub text: String,
 }
 

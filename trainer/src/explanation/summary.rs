@@ -6,44 +6,44 @@ use serde::Serialize;
 use super::{Background, Explainer, by_magnitude, method_name, space_name};
 use crate::model::HostAttribution;
 
-/// The mean over records of the magnitude of each player's value, and of the value itself; constant
-/// memory.
+/// The mean over records of the magnitude of each player's value, and of the value itself.
 ///
 /// The mean value is near 0 if a player pulls some records up and others down; the mean magnitude
 /// is not.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Summary {
-    /// The players, those of the greatest mean magnitude first.
+    /// The names of the players, in descending order of their mean magnitude.
     pub feature_names: Vec<String>,
     /// `mean |value|`, in the same order.
     pub mean_absolute_values: Vec<f32>,
     /// `mean value`, in the same order.
     pub mean_values: Vec<f32>,
-    /// The favourable outcome.
+    /// Name of the favourable outcome.
     pub output_names: String,
-    /// How the values were computed: `sampled` where those of any record were.
+    /// The method: `sampled` if any record was sampled.
     #[serde(serialize_with = "method_name")]
     #[cfg_attr(feature = "cli", schemars(with = "String"))]
     pub method: Method,
-    /// What the values add up in.
+    /// The space of the values: `probability` or `log-odds`.
     #[serde(serialize_with = "space_name")]
     #[cfg_attr(feature = "cli", schemars(with = "String"))]
     pub space: Space,
     /// Number of records.
     pub records: u64,
-    /// Of these, those that were sampled.
+    /// Number of sampled records; absent if it is 0.
     #[serde(skip_serializing_if = "is_none")]
     pub sampled: u64,
-    /// Mean over the records of the share that runs through the gate, in [0, 1].
+    /// Mean over the records of the share of the path's attribution that runs through the gate, in
+    /// [0, 1]; null if the model has no path.
     pub gate_share: Option<f32>,
-    /// The background records, for methods that need them.
+    /// The background records; absent for methods that need none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub background: Option<Background>,
-    /// Where records were sampled, the seed.
+    /// The seed of the sampling; absent if no record was sampled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// CRC-32 of the model, 8 hex digits.
+    /// CRC-32 of the model, 8 hexadecimal digits.
     pub model: String,
 }
 

@@ -10,33 +10,34 @@ use crate::schema::Target;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct AttributeReport {
-    /// Protected column; columns of an intersection.
+    /// The protected column, or the columns of an intersection.
     pub attribute: String,
-    /// Its groups, the reference first.
+    /// The groups, the reference first.
     pub groups: Vec<String>,
     /// The groups without rows.
     pub absent_groups: Vec<String>,
-    /// Rows with a group.
+    /// Number of rows with a group.
     pub rows: u64,
-    /// Rows in no group, which are not counted by measures by group.
+    /// Number of rows in no group. Measures by group do not count them.
     pub without_group: u64,
     /// The first distinct values of the rows in no group, at most 10; empty for an intersection.
     pub values_without_group: Vec<UnlistedValue>,
     /// Whether the column is a feature, and the share of records whose decision changes if only
-    /// this column is changed; null for intersections and for a training run.
+    /// this column is changed; absent for an intersection and in the report of a training run.
     #[serde(flatten)]
     pub individual: Option<IndividualUnfairness>,
 }
 
-/// A value of a protected column that is in no group, or of the target that is neither outcome.
+/// A value of a protected column that is in no group, or a label that is neither outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct UnlistedValue {
-    /// The value; `None` if it is missing.
+    /// The value; null if it is missing.
     pub value: Option<String>,
-    /// Its rows.
+    /// Number of rows with this value.
     pub rows: u64,
-    /// The listed value from which it differs only in case, blanks, Unicode form or number format.
+    /// The listed value from which it differs only in case, blanks, Unicode form or number format;
+    /// null if there is none.
     pub resembles: Option<String>,
 }
 
@@ -93,7 +94,7 @@ pub(crate) fn unlisted(seen: &Seen, listed: &[&str]) -> Vec<UnlistedValue> {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct OtherLabels {
-    /// The rows.
+    /// Number of rows.
     pub rows: u64,
     /// The first distinct labels, at most 10.
     pub values: Vec<UnlistedValue>,

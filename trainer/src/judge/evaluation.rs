@@ -403,15 +403,15 @@ fn base_rate(counts: &WideCounts) -> f32 {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Evaluation {
-    /// Records evaluated.
+    /// Number of evaluated records.
     pub rows: u64,
-    /// Records left out: filtered, or with neither outcome.
+    /// Number of records left out: filtered out, or with neither outcome.
     pub skipped: u64,
     /// The records with neither outcome.
     pub other_labels: OtherLabels,
     /// Share of correct decisions.
     pub accuracy: f32,
-    /// Mean of true positive and true negative rate.
+    /// Mean of the true positive rate and the true negative rate.
     pub balanced_accuracy: f32,
     /// Area under the ROC curve of the scores.
     pub auc: f64,
@@ -425,22 +425,22 @@ pub struct Evaluation {
     pub threshold: f32,
     /// Share of favourable decisions.
     pub selection_rate: f32,
-    /// The outcome that a decision of 1 stands for; empty if the model has no names.
+    /// Name of the favourable outcome, which a decision of 1 stands for; empty if the model has no
+    /// names.
     pub favourable_outcome: String,
-    /// Share of records whose decision changes when only a protected column is changed, see
-    /// [`crate::judge::individual`].
+    /// Share of records whose decision changes if only a protected column is changed.
     pub individual_unfairness: f64,
     /// The protected attributes and their groups.
     pub attributes: Vec<AttributeReport>,
     /// Every group compared with its reference.
     pub fairness: Vec<GroupGaps>,
-    /// Every group.
+    /// The rates of every group.
     pub groups: Vec<GroupReport>,
     /// The verdicts on required limits; empty if none is required.
     pub requirements: Vec<Requirement>,
-    /// Features that predict the outcome almost alone, or a group.
+    /// Features that almost alone predict the outcome, or that predict a group.
     pub proxies: Vec<Proxy>,
-    /// Input quality of every feature.
+    /// The input quality of every feature.
     pub inputs: Vec<Input>,
     /// Warnings about the input quality.
     pub warnings: Vec<String>,
@@ -465,11 +465,11 @@ impl Evaluation {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct GroupReport {
-    /// Protected column.
+    /// The protected column, or the columns of an intersection.
     pub attribute: String,
     /// The group.
     pub group: String,
-    /// Its records.
+    /// Number of records of the group.
     pub rows: u64,
     /// Share of favourable decisions.
     pub selection_rate: f32,
@@ -489,18 +489,18 @@ pub struct GroupReport {
     pub calibration_error: f64,
     /// The bins that have records.
     pub reliability: Vec<ReliabilityBin>,
-    /// Favourable decisions on favourable outcomes.
+    /// Number of favourable decisions on records with the favourable outcome.
     pub tp: u64,
-    /// Favourable decisions on unfavourable outcomes.
+    /// Number of favourable decisions on records with the unfavourable outcome.
     pub fp: u64,
-    /// Declined records with the unfavourable outcome.
+    /// Number of declined records with the unfavourable outcome.
     pub tn: u64,
-    /// Declined records with the favourable outcome.
+    /// Number of declined records with the favourable outcome.
     pub r#fn: u64,
-    /// Mean distance of the declined records with a recourse from a favourable decision, in
-    /// standard deviations.
+    /// Mean distance of declined records from a favourable decision, in standard deviations, over
+    /// the records with a recourse.
     pub recourse_burden: f32,
-    /// Declined records for which no recourse was found within the training ranges.
+    /// Number of declined records for which no recourse was found within the training ranges.
     pub without_recourse: u64,
 }
 

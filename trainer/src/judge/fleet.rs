@@ -86,24 +86,28 @@ fn push_hex(text: &mut String, bytes: &[u8]) {
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
-    /// Its bytes are not a status. Only with a key; otherwise this is an error.
+    /// The file is not a status. This reason occurs only if a key was given; otherwise it is an
+    /// error.
     Damaged,
-    /// It has no MAC, so anyone could have written it.
+    /// The status has no MAC, so anyone could have written it.
     NotAuthenticated,
-    /// Its MAC is wrong: it was written or changed without the key of the device it names.
+    /// The MAC is wrong: the status was written or changed without the key of the device that it
+    /// names.
     Forged,
-    /// Its counter is not above one that was seen before, or the same status was given twice.
+    /// The counter is not above one that was seen before, or the same status was given twice.
     Replayed,
     /// Two statuses of this device have the same counter but differ: the device was copied, or lost
     /// its counter. Neither counts.
     Conflicting,
     /// There is a newer status of the same device.
     Superseded,
-    /// Its model is not the one given, or not that of most statuses.
+    /// The model of the status is not the given one, or differs from that of most statuses.
     OtherModel,
-    /// Its groups or features differ from those given, or from those of most statuses.
+    /// The groups or features of the status differ from the given ones, or from those of most
+    /// statuses.
     OtherGroups,
-    /// With it, the sum would overflow a counter; statuses with the largest counts are left out.
+    /// The sum of all statuses would overflow a counter. Those with the largest counts are left
+    /// out.
     PastCounters,
 }
 
@@ -151,24 +155,24 @@ impl Why {
 pub struct Refused {
     /// The file.
     pub file: String,
-    /// The device that it names.
+    /// The device that the status names; null if it names none or cannot be read.
     pub device: Option<String>,
-    /// Its counter.
+    /// The counter of the status; null if it has none or cannot be read.
     pub counter: Option<u64>,
-    /// Why it does not count.
+    /// Why the status does not count.
     pub why: Why,
-    /// What was found and expected, if the reason alone does not show it.
+    /// What was found and what was expected; null if the reason alone shows it.
     pub found: Option<String>,
 }
 
-/// A device known from earlier runs without a status that counts now: it sent none, or it was
-/// refused.
+/// A device that is known from earlier runs but has no status that counts now: it sent none, or its
+/// status was refused.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Silent {
     /// The device.
     pub device: String,
-    /// Statuses up to this counter no longer count.
+    /// The highest counter of earlier runs. Statuses up to this counter do not count.
     pub counter: u64,
 }
 

@@ -17,28 +17,28 @@ const MEASURES: usize = Measure::ALL.len();
 
 /// The comparison of one group with its reference.
 ///
-/// Serialises with one key for each measure (`spd`), one for its 95 % interval (`spd_interval`),
-/// and one for its interval corrected for the number of comparisons (`spd_corrected`): see
-/// [`correct`].
+/// Serialises with three keys for each measure: its value (`spd`), its 95 % interval
+/// (`spd_interval`), and its interval corrected for the number of comparisons (`spd_corrected`),
+/// see [`correct`].
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct GroupGaps {
-    /// Protected column; columns of an intersection.
+    /// The protected column, or the columns of an intersection.
     pub attribute: String,
     /// The unprivileged group.
     pub group: String,
     /// The privileged group.
     pub reference: String,
-    /// Records of the group.
+    /// Number of records of the group.
     pub rows: u64,
-    /// Records of the reference.
+    /// Number of records of the reference.
     pub reference_rows: u64,
-    /// Declined records of the group for which no recourse was found, which `recourse_burden` does
-    /// not count.
+    /// Number of declined records of the group for which no recourse was found. `recourse_burden`
+    /// does not count them.
     pub without_recourse: u64,
-    /// The same for the reference.
+    /// Number of declined records of the reference for which no recourse was found.
     pub reference_without_recourse: u64,
-    /// Value and intervals by measure.
+    /// The value and the intervals of each measure.
     #[serde(flatten)]
     measures: Measures,
     /// Measures that cannot be judged.
@@ -136,11 +136,11 @@ pub struct TooFew {
     pub measure: &'static str,
     /// The kind of records that are too few, such as `declined records`.
     pub of: &'static str,
-    /// Where: `group` or `reference`.
+    /// Where they are too few: `group`, `reference` or `group and reference`.
     pub side: &'static str,
-    /// The number found.
+    /// Number of records found.
     pub found: u64,
-    /// The number that is missing.
+    /// Number of further records needed.
     pub missing: u64,
 }
 

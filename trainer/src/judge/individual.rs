@@ -204,13 +204,13 @@ fn sum(a: Option<Share>, b: Option<Share>, is_additive: bool) -> Option<Share> {
     (is_additive || is_one_part).then_some(both)
 }
 
-/// Individual unfairness by one protected column.
+/// Individual unfairness with respect to one protected column.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct IndividualUnfairness {
-    /// Whether the column is a feature; if not, `individual_unfairness` is 0 by definition.
+    /// Whether the column is a feature. If it is not, `individual_unfairness` is 0 by definition.
     pub is_feature: bool,
-    /// Share of the records with a group whose decision changes when only this column is changed;
-    /// NaN (JSON: null) without records.
+    /// Share of the records with a group whose decision changes if only this column is changed; NaN
+    /// (JSON: null) without such records.
     pub individual_unfairness: f64,
 }

@@ -29,13 +29,13 @@ pub struct Inputs {
 pub struct Input {
     /// The feature.
     pub feature: String,
-    /// Records without a value, including bad cells.
+    /// Number of records without a value, including bad cells.
     pub missing: u64,
-    /// Cells that are not numbers although a number is needed; they count as missing.
+    /// Number of cells that are not numbers although a number is needed. They count as missing.
     pub bad: u64,
-    /// Numbers outside the training range.
+    /// Number of values outside the training range.
     pub clamped: u64,
-    /// Levels that were absent or too rare in training.
+    /// Number of values whose level was absent or too rare in training.
     pub unseen: u64,
 }
 

@@ -18,15 +18,15 @@ const MEASURES: [Measure; 2] = [Measure::Spd, Measure::Aod];
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Loss {
-    /// Records that both models scored.
+    /// Number of records that both models scored.
     pub rows: u64,
-    /// Largest difference in p.
+    /// Largest absolute difference in p.
     pub largest_difference: f32,
-    /// Records whose decision changes.
+    /// Number of records whose decision changes.
     pub changed_decisions: u64,
-    /// The share of changed decisions.
+    /// Share of the records whose decision changes.
     pub changed_share: f64,
-    /// Fairness gaps by group; empty without labelled rows and protected columns.
+    /// The fairness gaps of every group; empty without labelled rows or without protected columns.
     pub gaps: Vec<GapChange>,
 }
 
@@ -34,15 +34,15 @@ pub struct Loss {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct GapChange {
-    /// Protected column.
+    /// The protected column, or the columns of an intersection.
     pub attribute: String,
     /// The unprivileged group.
     pub group: String,
-    /// The measure's name.
+    /// The name of the measure.
     pub measure: &'static str,
     /// The gap with float weights, group minus reference.
     pub float: f32,
-    /// The gap with integer weights.
+    /// The gap with integer weights, group minus reference.
     pub integer: f32,
 }
 

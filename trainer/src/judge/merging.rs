@@ -16,38 +16,38 @@ use crate::model::{HostModel, HostRecord, HostScore};
 use crate::rows::{Input, Stream, Use};
 use crate::schema::Schema;
 
-/// The measures of the model and of a copy on labelled rows.
+/// The measures of the original model and of the merged model on labelled rows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct LabelledChange {
-    /// Labelled rows.
+    /// Number of labelled rows.
     pub rows: u64,
-    /// Mean log-loss of the model's calibrated probabilities, in nats, as `feamoe evaluate` reports
-    /// it.
+    /// Mean log-loss of the original model's calibrated probabilities, in nats, as `feamoe
+    /// evaluate` reports it.
     pub log_loss_before: f64,
-    /// The same for the copy.
+    /// The same for the merged model.
     pub log_loss: f64,
-    /// Share of correct decisions of the model.
+    /// Share of correct decisions of the original model.
     pub accuracy_before: f32,
-    /// The same for the copy.
+    /// The same for the merged model.
     pub accuracy: f32,
-    /// Fairness gaps by group; empty without protected columns.
+    /// The fairness gaps of every group; empty without protected columns.
     pub gaps: Vec<GapChange>,
 }
 
-/// A fairness gap of the model and of a copy.
+/// A fairness gap of the original model and of the merged model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct GapChange {
-    /// Protected column.
+    /// The protected column, or the columns of an intersection.
     pub attribute: String,
     /// The unprivileged group.
     pub group: String,
-    /// The measure's name.
+    /// The name of the measure.
     pub measure: &'static str,
-    /// The gap of the model's decisions; NaN (JSON: null) without supporting records.
+    /// The gap of the original model's decisions; NaN (JSON: null) without supporting records.
     pub before: f32,
-    /// The gap of the copy's decisions.
+    /// The gap of the merged model's decisions; NaN (JSON: null) without supporting records.
     pub after: f32,
 }
 

@@ -21,53 +21,52 @@ use crate::error::Error;
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Report {
-    /// Checksum of the model that was monitored.
+    /// CRC-32 of the monitored model, 8 hexadecimal digits.
     pub model: String,
-    /// Its threshold.
+    /// The decision threshold of the model.
     pub threshold: f32,
-    /// All statuses together.
+    /// The counts of all statuses together.
     #[serde(flatten)]
     pub total: Watched,
     /// Every group, the reference first.
     pub groups: Vec<GroupReport>,
-    /// Records with missing, clamped or unseen values.
+    /// Numbers of missing, clamped and unseen values.
     pub inputs: InputReport,
-    /// The same by feature.
+    /// Numbers of missing, clamped and unseen values of each feature.
     pub features: Vec<InputReport>,
     /// Each status by itself, in the order given.
     pub statuses: Vec<StatusReport>,
-    /// Whether every status that counts was authenticated.
+    /// Whether every status that counts is authenticated.
     pub authenticated: bool,
-    /// Whether statuses that were seen in earlier runs were recognised, because a list of counters
-    /// was given.
+    /// Whether a list of counters was given, so that statuses of earlier runs were recognised.
     pub replays_excluded: bool,
-    /// Statuses that do not count, by reason.
+    /// Statuses that do not count, with the reason.
     pub refused: Vec<Refused>,
-    /// Devices of earlier runs without a status that counts now, by id.
+    /// Devices of earlier runs without a status that counts now, in order of their ids.
     pub silent: Vec<Silent>,
     /// Devices that differ from all others by more than chance, the clearest difference first.
     pub outliers: Vec<Outlier>,
-    /// The verdicts on required limits, of all statuses together; empty if none is required.
+    /// The verdicts on required limits, over all statuses together; empty if none is required.
     pub requirements: Vec<Requirement>,
     /// Devices without which a verdict would be different.
     pub decisive: Vec<Decisive>,
 }
 
-/// The observations.
+/// The counts of observations.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Watched {
-    /// Observations.
+    /// Number of observations.
     pub rows: u64,
-    /// Observations with a known outcome.
+    /// Number of observations with a known outcome.
     pub labelled: u64,
-    /// Observations without a group, which measures by group do not count.
+    /// Number of observations without a group. Measures by group do not count them.
     pub without_group: u64,
     /// Mean score.
     pub score_mean: f32,
     /// Share of correct decisions among the labelled ones.
     pub accuracy: f32,
-    /// Every group against the reference.
+    /// Every group compared with the reference.
     pub fairness: Vec<WatchedGaps>,
 }
 
@@ -111,12 +110,12 @@ impl Watched {
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct WatchedGaps {
-    /// As in an evaluation; `rows` are decisions.
+    /// The gaps, as in an evaluation; `rows` counts decisions.
     #[serde(flatten)]
     pub gaps: GroupGaps,
-    /// Labelled records of the group.
+    /// Number of labelled records of the group.
     pub labelled: u64,
-    /// Labelled records of the reference.
+    /// Number of labelled records of the reference.
     pub reference_labelled: u64,
 }
 
@@ -124,17 +123,18 @@ pub struct WatchedGaps {
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct GroupReport {
-    /// Protected column; empty without a schema.
+    /// The protected column; empty without a schema.
     pub attribute: String,
     /// The group.
     pub group: String,
-    /// Its observations.
+    /// Number of observations of the group.
     pub rows: u64,
     /// Share of favourable decisions.
     pub selection_rate: f32,
     /// Mean score.
     pub score_mean: f32,
-    /// Records with a known outcome; the next four measures are over these.
+    /// Number of records with a known outcome. `tpr`, `fpr`, `precision` and `accuracy` are over
+    /// these records.
     pub labelled: u64,
     /// True positive rate.
     pub tpr: f32,
@@ -146,12 +146,12 @@ pub struct GroupReport {
     pub accuracy: f32,
     /// Mean of `threshold - p` over the declined records.
     pub burden: f32,
-    /// Mean distance of the declined records from a favourable decision, in standard deviations,
-    /// over those for which the device found one.
+    /// Mean distance of declined records from a favourable decision, in standard deviations, over
+    /// the records for which the device found a recourse.
     pub recourse_burden: f32,
-    /// Declined records for which the device found no recourse.
+    /// Number of declined records for which the device found no recourse.
     pub without_recourse: u64,
-    /// Whether a counter reached its end, so that the device stopped counting.
+    /// Whether a counter reached its maximum, so that the device stopped counting.
     pub full: bool,
 }
 
@@ -181,14 +181,14 @@ impl GroupReport {
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct InputReport {
-    /// The feature; `None` for all of them.
+    /// The feature; absent for the sum over all features.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub feature: Option<String>,
-    /// Missing values.
+    /// Number of missing values.
     pub missing: u64,
-    /// Numbers outside the training range.
+    /// Number of values outside the training range.
     pub clamped: u64,
-    /// Levels that were not seen in training.
+    /// Number of values whose level was not seen in training.
     pub unseen: u64,
 }
 
@@ -204,25 +204,25 @@ impl InputReport {
     }
 }
 
-/// One status.
+/// The counts of one status.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct StatusReport {
     /// The file.
     pub file: String,
-    /// The device; `None` if it has no id.
+    /// The id of the device; null if it has none.
     pub device: Option<String>,
-    /// The counter of the status.
+    /// The counter of the status; null if it has none.
     pub counter: Option<u64>,
-    /// Start of its counts by the device's clock, in seconds since 1970 if the device knows the
-    /// date; `None` if it has no clock.
+    /// Start of the counts by the device's clock, in seconds, since 1970 if the device knows the
+    /// date; null if it has no clock.
     pub since: Option<u64>,
-    /// The observations.
+    /// The counts of observations.
     #[serde(flatten)]
     pub watched: Watched,
-    /// Drifts found, oldest first.
+    /// The detected drifts, oldest first.
     pub events: Vec<EventReport>,
-    /// Number of older drifts, which the device had no room to store.
+    /// Number of older drifts, for which the device had no room.
     pub events_dropped: u32,
 }
 
@@ -230,19 +230,19 @@ pub struct StatusReport {
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct EventReport {
-    /// Number of the observation in the period.
+    /// Number of the observation at which the drift was detected.
     pub row: u64,
-    /// What changed: `favourable rate`, `mean score`, `error rate`.
+    /// What changed: `favourable rate`, `mean score` or `error rate`.
     pub rate: &'static str,
-    /// The group whose gap to the reference changed; `None` if it was the rate of all records.
+    /// The group whose gap to the reference changed; null if the rate of all records changed.
     pub group: Option<String>,
-    /// Mean before.
+    /// The mean before the change.
     pub before: f32,
-    /// Mean since.
+    /// The mean since the change.
     pub after: f32,
-    /// Number of records before; for a gap, pairs of records.
+    /// Number of records before the change; for a gap, number of pairs of records.
     pub records_before: u32,
-    /// Number of records since; for a gap, pairs of records.
+    /// Number of records since the change; for a gap, number of pairs of records.
     pub records_after: u32,
 }
 

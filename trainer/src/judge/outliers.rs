@@ -20,36 +20,37 @@ const COMPARED: [Measure; 2] = [Measure::Spd, Measure::Eodds];
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Outlier {
-    /// Its status.
+    /// The file of its status.
     pub file: String,
-    /// Its id; `None` if it has none.
+    /// The id of the device; null if it has none.
     pub device: Option<String>,
     /// The group.
     pub group: String,
     /// What differs: `spd` for the selection rate, `eodds` for an error rate.
     pub measure: &'static str,
-    /// The difference, the device minus all others; for error rates the larger magnitude.
+    /// The difference: the device minus all others; for error rates, the one with the larger
+    /// magnitude.
     pub difference: f32,
-    /// Its interval, corrected for the number of devices, groups and rates: for a fleet of
+    /// The interval of the difference, corrected for the number of devices, groups and rates: with
     /// identical devices, no interval excludes 0 in 95 % of samples.
     pub interval: [f32; 2],
 }
 
-/// A device that alone decides a verdict.
+/// A device without which a verdict would be different.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Decisive {
-    /// Its status.
+    /// The file of its status.
     pub file: String,
-    /// Its id; `None` if it has none.
+    /// The id of the device; null if it has none.
     pub device: Option<String>,
     /// The measure.
     pub measure: &'static str,
-    /// The limit.
+    /// The required limit.
     pub limit: f32,
     /// The verdict on all devices.
     pub verdict: Verdict,
-    /// The verdict without this one.
+    /// The verdict without this device.
     pub without: Verdict,
 }
 

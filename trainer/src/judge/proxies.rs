@@ -31,13 +31,13 @@ const FEW_VALUES: usize = 20;
 pub struct Proxy {
     /// The feature.
     pub feature: String,
-    /// The protected column whose group it predicts; `None` for the target.
+    /// The protected column whose group the feature predicts; null if it predicts the outcome.
     pub attribute: Option<String>,
-    /// The group that it separates from the reference.
+    /// The group that the feature separates from the reference; null if it predicts the outcome.
     pub group: Option<String>,
     /// Area under the ROC curve of the feature alone; 0.5 if it predicts nothing.
     pub auc: f64,
-    /// Number of rows of the measurement.
+    /// Number of rows on which the area was measured.
     pub rows: u64,
 }
 

@@ -318,24 +318,24 @@ pub(crate) fn changes<'c>(
     named.collect()
 }
 
-/// The report; serialises to the JSON of `feamoe recourse`. Columns have an entry for each declined
-/// record, or for each answer.
+/// The recourse of all declined records; serialises to the JSON of `feamoe recourse`. `declined`
+/// has an entry for each declined record, `answers` for each answer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct RecourseReport {
-    /// The favourable outcome.
+    /// Name of the favourable outcome.
     pub output_names: String,
     /// Decision threshold.
     pub threshold: f32,
-    /// The rules, by feature.
+    /// The rule for each feature.
     pub rules: Vec<FeatureRule>,
     /// The declined records.
     pub declined: Declined,
-    /// Their answers.
+    /// The answers for the declined records.
     pub answers: Answers,
     /// The summary over all records.
     pub summary: Summary,
-    /// CRC-32 of the model, in hexadecimal.
+    /// CRC-32 of the model, 8 hexadecimal digits.
     pub model: String,
     /// The score of the single record that was asked for, if its decision is favourable.
     #[serde(skip)]
@@ -352,41 +352,42 @@ pub struct FeatureRule {
     pub feature: String,
     /// `any`, `increase`, `decrease` or `fixed`.
     pub direction: &'static str,
-    /// Lowest number proposed, in addition to the training range; infinite (JSON: null) if there is
-    /// no such rule.
+    /// Lowest number that the rule allows to propose, in addition to the training range; infinite
+    /// (JSON: null) if the rule sets none.
     pub low: f32,
-    /// Highest number proposed; see `low`.
+    /// Highest number that the rule allows to propose; see `low`.
     pub high: f32,
-    /// Proposed numbers are multiples of it; 0 for any number.
+    /// Step of the proposed numbers, which are multiples of it; 0 if any number is allowed.
     pub step: f32,
-    /// Factor of its part of the distance.
+    /// Factor by which a change of the feature counts in the distance.
     pub cost: f32,
 }
 
-/// Declined records: columns of the same length.
+/// The declined records, as columns of the same length.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Declined {
     /// Record numbers, from 1.
     pub row: Vec<u64>,
-    /// Scores, which determine the decision. They equal the probabilities, unless the model is
-    /// calibrated.
+    /// Scores, which are compared with the threshold. They equal the probabilities unless the model
+    /// is calibrated.
     pub probability: Vec<f32>,
     /// Number of answers found; 0 means no recourse within the ranges.
     pub answers: Vec<usize>,
 }
 
-/// Answers, each favourable when scored: columns of the same length, the nearest of a record first.
+/// The answers, as columns of the same length. Each answer has a favourable decision. The nearest
+/// answer of a record comes first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Answers {
-    /// Record numbers.
+    /// Record numbers, from 1.
     pub row: Vec<u64>,
-    /// The answer's number within its record, from 1.
+    /// Number of the answer within its record, from 1.
     pub rank: Vec<usize>,
-    /// Distance, costs included, in standard deviations.
+    /// Distance in standard deviations, costs included.
     pub distance: Vec<f32>,
-    /// Scores after the changes.
+    /// Score after the changes.
     pub probability: Vec<f32>,
     /// The features to change.
     pub features: Vec<Vec<String>>,
@@ -427,11 +428,11 @@ impl std::fmt::Display for Value {
     }
 }
 
-/// All declined records together.
+/// The summary over all records.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Summary {
-    /// Records scored.
+    /// Number of scored records.
     pub rows: u64,
     /// Number of declined records.
     pub declined: u64,
@@ -439,11 +440,11 @@ pub struct Summary {
     pub with_recourse: u64,
     /// Number of declined records without an answer.
     pub without_recourse: u64,
-    /// Mean distance of the nearest answers; NaN (JSON: null) without one.
+    /// Mean distance of the nearest answers; NaN (JSON: null) without answers.
     pub mean_distance: f32,
-    /// Features by the number of nearest answers that change them, most first.
+    /// The features that the nearest answers change, the most frequent first.
     pub changed: Vec<Changed>,
-    /// Every protected group, if the data contain its column.
+    /// The recourse of every protected group whose column is in the data.
     pub groups: Vec<GroupRecourse>,
 }
 
@@ -461,7 +462,7 @@ pub struct Changed {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct GroupRecourse {
-    /// Protected column.
+    /// The protected column, or the columns of an intersection.
     pub attribute: String,
     /// The group.
     pub group: String,
@@ -469,7 +470,8 @@ pub struct GroupRecourse {
     pub declined: u64,
     /// Number of its declined records without an answer.
     pub without_recourse: u64,
-    /// Mean distance of the nearest answers of its other declined records.
+    /// Mean distance of the nearest answers, over its declined records with an answer; NaN (JSON:
+    /// null) without answers.
     pub mean_distance: f32,
     /// The mean distance minus that of the privileged group; 0 for the privileged group.
     pub gap: f32,

@@ -35,13 +35,13 @@ struct Bin {
     probabilities: Sum,
 }
 
-/// Records whose probability is in the same tenth of [0, 1].
+/// The records whose probability is in the same tenth of [0, 1].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct ReliabilityBin {
-    /// The records.
+    /// Number of records.
     pub rows: u64,
-    /// Number of those with the favourable outcome.
+    /// Number of records with the favourable outcome.
     pub positives: u64,
     /// Mean probability of the records.
     pub probability: f64,

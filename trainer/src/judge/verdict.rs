@@ -12,8 +12,8 @@ pub enum Verdict {
     /// The whole 95 % interval is within the limit.
     #[serde(rename = "met")]
     Met,
-    /// The value is within the limit, but the interval is not, or there is none, or no decisions
-    /// could exceed the limit.
+    /// The value is within the limit, but the interval is not, or there is no interval, or the
+    /// limit could not be exceeded because hardly anyone or nearly everyone is selected.
     #[serde(rename = "not shown")]
     NotShown,
     /// The value exceeds the limit.
@@ -57,27 +57,27 @@ impl Verdict {
     }
 }
 
-/// The verdict on a required limit over all groups: the worst of the verdicts on each.
+/// The verdict on a required limit over all groups: the worst verdict on any group.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Requirement {
     /// The measure.
     pub measure: &'static str,
-    /// The largest gap allowed; for impact the smallest ratio.
+    /// The largest gap allowed; for `impact`, the smallest ratio allowed.
     pub limit: f32,
-    /// The value farthest from equal treatment; `None` if no group was judged.
+    /// The value farthest from equal treatment; null if no group was judged.
     pub largest: Option<f32>,
-    /// Protected column of the group with this value.
+    /// The protected column of the group with the value `largest`; null if no group was judged.
     pub attribute: Option<String>,
-    /// That group.
+    /// The group with the value `largest`; null if no group was judged.
     pub group: Option<String>,
-    /// The reference.
+    /// The reference of that group; null if no group was judged.
     pub reference: Option<String>,
-    /// The 95 % interval of the value.
+    /// The 95 % interval of `largest`; null if there is none.
     pub interval: Option<[f32; 2]>,
     /// The verdict; `not shown` if no group was judged.
     pub verdict: Verdict,
-    /// Declined records without recourse, in that group and in the reference.
+    /// Numbers of declined records without recourse in that group and in its reference.
     pub without_recourse: [u64; 2],
     /// Whether in some group hardly anyone or nearly everyone is selected, so that the limit could
     /// not be exceeded.
@@ -92,13 +92,13 @@ pub struct Requirement {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Judged {
-    /// Protected column.
+    /// The protected column, or the columns of an intersection.
     pub attribute: String,
     /// The group.
     pub group: String,
-    /// Its records.
+    /// Number of records of the group.
     pub rows: u64,
-    /// The verdict on it alone.
+    /// The verdict on this group alone.
     pub verdict: Verdict,
 }
 
@@ -106,17 +106,17 @@ pub struct Judged {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct NotJudged {
-    /// Protected column.
+    /// The protected column, or the columns of an intersection.
     pub attribute: String,
     /// The group.
     pub group: String,
-    /// Its records.
+    /// Number of records of the group.
     pub rows: u64,
-    /// The value, which is not judged; NaN (JSON: null) without records.
+    /// The value, although it is not judged; NaN (JSON: null) without records.
     pub value: f32,
-    /// Its 95 % interval.
+    /// The 95 % interval of the value; null if there is none.
     pub interval: Option<[f32; 2]>,
-    /// The count that is too small.
+    /// The number of records that is too small; absent if there is no such number.
     #[serde(flatten)]
     pub too_few: Option<TooFew>,
 }

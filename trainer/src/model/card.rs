@@ -26,7 +26,7 @@ pub struct Card {
     /// Statistics of every feature's cells in training.
     #[serde(default)]
     pub features: Vec<FeatureCells>,
-    /// What the trainer measured; `None` if the model was changed since.
+    /// What the trainer measured; null if the model was changed since.
     pub measured: Option<Measured>,
 }
 
@@ -44,13 +44,13 @@ pub struct FeatureCells {
     pub missing: u64,
     /// Number of cells that are not a number where one is needed, treated as missing.
     pub bad: u64,
-    /// The first of these bad values, at most 10.
+    /// The first bad values, at most 10.
     pub bad_values: Vec<String>,
-    /// Number of values outside the range that the encoding was fitted to.
+    /// Number of values outside the range to which the encoding was fitted.
     pub clamped: u64,
-    /// Number of cells whose level had no weights of its own at that time.
+    /// Number of cells whose level had no weights of its own when the row was learned.
     pub unseen: u64,
-    /// Number of times that its encoding was refitted during training.
+    /// Number of times that the feature's encoding was refitted during training.
     #[serde(default)]
     pub refits: u64,
 }
@@ -59,34 +59,34 @@ pub struct FeatureCells {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Measured {
-    /// Share of correct decisions over the whole stream, on each row before it was learned from.
+    /// Share of correct decisions over the whole stream, each made before its row was learned from.
     pub accuracy: f32,
-    /// Mean of true positive and true negative rate on the same rows; `None` if they have one
-    /// outcome.
+    /// Mean of the true positive rate and the true negative rate on the same rows; null if all of
+    /// them have the same outcome.
     pub balanced_accuracy: Option<f32>,
     /// Mean log-loss on the same rows, in nats.
     pub log_loss: f32,
-    /// Every group against its reference.
+    /// Every group compared with its reference.
     pub gaps: Vec<Gap>,
     /// The result of every target.
     pub targets: Vec<Target>,
 }
 
-/// A group against its reference.
+/// A group compared with its reference.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Gap {
-    /// Protected column, or columns of an intersection.
+    /// The protected column, or the columns of an intersection.
     pub attribute: String,
     /// The group.
     pub group: String,
     /// The privileged group.
     pub reference: String,
-    /// Number of records of the group that were judged.
+    /// Number of judged records of the group.
     pub rows: u64,
-    /// Number of records of the reference.
+    /// Number of judged records of the reference.
     pub reference_rows: u64,
-    /// Value by measure, for measures with enough records.
+    /// The value of each measure, by its name. Measures with too few records are left out.
     pub measures: BTreeMap<String, f32>,
 }
 
@@ -94,19 +94,19 @@ pub struct Gap {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Target {
-    /// Protected column, or columns of an intersection.
+    /// The protected column, or the columns of an intersection.
     pub attribute: String,
     /// The group.
     pub group: String,
     /// The measure.
     pub measure: String,
-    /// The largest gap allowed; for impact, the smallest ratio allowed.
+    /// The largest gap allowed; for `impact`, the smallest ratio allowed.
     pub target: f32,
-    /// The value reached; `None` without a record.
+    /// The value reached; null without records.
     pub value: Option<f32>,
-    /// Its 95 % interval.
+    /// The 95 % interval of the value; null if there is none.
     pub interval: Option<[f32; 2]>,
-    /// `met`, `not shown` or `not met`; `None` if it could not be judged.
+    /// `met`, `not shown` or `not met`; null if the target could not be judged.
     pub verdict: Option<String>,
 }
 

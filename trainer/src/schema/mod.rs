@@ -74,19 +74,18 @@ pub struct Table {
     pub columns: Vec<String>,
     /// The separator of fields: one ASCII character.
     pub delimiter: char,
-    /// Whether blanks around each cell are dropped.
+    /// Whether to remove blanks around each cell.
     pub trim: bool,
     /// Cells that mean *no value*.
     pub missing: Vec<String>,
     /// The decimal mark of numbers.
     pub decimal: char,
-    /// The mark between groups of three digits, if numbers have one other than blanks and
-    /// apostrophes.
+    /// The mark between groups of three digits. Blanks and apostrophes need not be named.
     pub thousands: Option<char>,
-    /// Lines that start with this ASCII character are skipped.
+    /// The ASCII character that starts a comment line. Such lines are skipped.
     pub comment: Option<char>,
-    /// How to treat text in a numeric column: `error` stops with its position, `missing` treats it
-    /// as missing and counts it.
+    /// How to treat text in a numeric column: `error` stops and states its position, `missing`
+    /// treats it as missing and counts it.
     pub bad_cells: BadCells,
     /// Per column, additional cells that mean *no value*, such as `-1` for never.
     pub missing_in: BTreeMap<String, Vec<String>>,
@@ -121,7 +120,7 @@ pub struct Dates {
     /// The format of dates, in the notation of `strftime`, such as `%Y-%m-%d`. A time after the
     /// date is ignored.
     pub format: String,
-    /// The day from which days are counted, such as `2015-01-31`; 1970-01-01 if absent.
+    /// The day from which days are counted, such as `2015-01-31`. Default: 1970-01-01.
     #[serde(default)]
     pub since: Option<String>,
     /// The numbers to derive: `days`, `year`, `month`, `weekday` (1 for Monday to 7), `hour`.
@@ -140,15 +139,15 @@ impl Dates {
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum DatePart {
-    /// Days since a day, negative before it.
+    /// Days since the day in `since`; negative before it.
     Days,
     /// The year.
     Year,
     /// The month, 1 to 12.
     Month,
-    /// The day of the week: 1, Monday, to 7, Sunday.
+    /// The day of the week, from 1 (Monday) to 7 (Sunday).
     Weekday,
-    /// The hour, 0 to 23, of the time after the date; 0 without one.
+    /// The hour of the time after the date, 0 to 23; 0 without a time.
     Hour,
 }
 
@@ -172,10 +171,10 @@ impl DatePart {
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum BadCells {
-    /// Stop with an error that states its position.
+    /// Stop with an error that states the position of the cell.
     #[default]
     Error,
-    /// Treat it as missing, and count it.
+    /// Treat the cell as missing, and count it.
     Missing,
 }
 
@@ -188,12 +187,12 @@ pub struct Target {
     pub column: String,
     /// The values that are the favourable outcome.
     pub positive: Vec<String>,
-    /// The values that are the unfavourable outcome; rows with neither outcome are left out and
-    /// counted. Empty: every value that is neither in `positive` nor missing.
+    /// The values that are the unfavourable outcome. If empty: every value that is neither in
+    /// `positive` nor missing. Rows with neither outcome are left out and counted.
     #[serde(default)]
     pub negative: Vec<String>,
-    /// The name of the favourable outcome in reasons and letters, such as `loan approved`; the
-    /// first of `positive` if absent.
+    /// The name of the favourable outcome in reasons and letters, such as `loan approved`. Default:
+    /// the first of `positive`.
     #[serde(default)]
     pub label: Option<String>,
 }
@@ -229,18 +228,19 @@ pub struct Protected {
     /// compared.
     pub privileged: Vec<String>,
     /// The values that each form an unprivileged group; rows with any other value are in no group.
-    /// Absent: every value that is neither privileged nor missing forms its own group.
+    /// If absent, every value that is neither privileged nor missing forms its own group.
     pub unprivileged: Option<Vec<String>>,
-    /// Whether the column is a feature of the model. If not, it is not needed at scoring time.
+    /// Whether the column is a feature of the model. If it is not, scoring does not need the
+    /// column.
     #[serde(default)]
     pub as_feature: bool,
     /// For a numeric column: the ascending numbers that divide it into groups. `[30, 62]` gives the
     /// groups `below 30`, `30 to below 62` and `62 and more`.
     #[serde(default)]
     pub cuts: Vec<f64>,
-    /// Columns of 0 and 1 that together form the attribute, which is then called `column`. Each
-    /// column is the group of the rows with 1 in it; rows without any 1 are in the group `none of
-    /// these`.
+    /// Columns of 0 and 1 that together form the attribute, which is then called `column`. The rows
+    /// with 1 in a column form the group of that column; rows without any 1 are in the group `none
+    /// of these`.
     #[serde(default)]
     pub dummies: Vec<String>,
 }
@@ -319,13 +319,13 @@ pub struct Features {
     /// Numeric columns with a heavy tail, which are transformed to `ln(1 + x)`; their values must
     /// be at least 0.
     pub log1p: Vec<String>,
-    /// The largest number of levels of a categorical column with their own weights; rarer levels
-    /// share the *unseen* weight row.
+    /// The largest number of levels of a categorical column that have their own weights. Rarer
+    /// levels share the *unseen* weight row.
     pub max_levels: usize,
-    /// Per numeric column, how the score changes with its value, all else equal: with `up` it never
-    /// falls as the value rises, with `down` it never rises. The weights are constrained and
-    /// checked accordingly, whatever the data are. The score of a missing value is not constrained.
-    /// Such a column has at most 16 bins and no influence on the gate.
+    /// Per numeric column, how the score changes with its value, all else equal: with `up` the
+    /// score never falls as the value rises, with `down` it never rises. The weights are
+    /// constrained and checked accordingly, whatever the data are. The score of a missing value is
+    /// not constrained. Such a column has at most 16 bins and no influence on the gate.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub monotone: BTreeMap<String, Direction>,
     /// Columns that recourse never changes, in addition to the protected ones.
@@ -336,11 +336,11 @@ pub struct Features {
     pub decrease_only: Vec<String>,
     /// Per numeric column, the lowest and highest value that recourse may propose.
     pub ranges: BTreeMap<String, [f64; 2]>,
-    /// Per numeric column, the step of the values that recourse proposes, which are multiples of
-    /// it: 1 for whole numbers.
+    /// Per numeric column, the step of the values that recourse proposes: they are multiples of the
+    /// step. A step of 1 gives whole numbers.
     pub steps: BTreeMap<String, f64>,
-    /// Per column, the factor of its part of a recourse's distance, above 1 if it is hard to
-    /// change. Default 1.
+    /// Per column, the factor by which its change counts in the distance of a recourse; above 1 for
+    /// a column that is hard to change. Default: 1.
     pub costs: BTreeMap<String, f64>,
 }
 
@@ -349,9 +349,9 @@ pub struct Features {
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
-    /// It never falls as the value rises.
+    /// The score never falls as the value rises.
     Up,
-    /// It never rises as the value rises.
+    /// The score never rises as the value rises.
     Down,
 }
 

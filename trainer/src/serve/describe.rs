@@ -8,30 +8,31 @@ use utoipa::ToSchema;
 
 use super::published::{Named, Ready, hex};
 
-/// What the model is.
+/// The description of a model.
 #[derive(Serialize, ToSchema)]
 pub struct Model<'r> {
-    /// SHA-256 of the model, 64 hex digits.
+    /// SHA-256 of the model, 64 hexadecimal digits.
     model: &'r str,
-    /// Its CRC-32, 8 hex digits: finds damage, names nothing.
+    /// CRC-32 of the model, 8 hexadecimal digits. It detects damage and does not identify the
+    /// model.
     crc32: String,
-    /// Its length.
+    /// Size of the model in bytes.
     bytes: usize,
-    /// Its experts.
+    /// Number of experts.
     experts: usize,
-    /// The score from which the outcome is favourable.
+    /// Lowest score with a favourable decision.
     threshold: f32,
-    /// The favourable outcome.
+    /// Name of the favourable outcome; null if the model has no names.
     outcome: Option<&'r str>,
-    /// Its background records.
+    /// Number of background records.
     background_rows: usize,
-    /// Rows that it learned from.
+    /// Number of rows that the model learned from.
     training_rows: u64,
-    /// Of those rows.
+    /// SHA-256 of the training data, 64 hexadecimal digits.
     data_sha256: String,
-    /// The seed of the run.
+    /// Seed of the training run.
     seed: u64,
-    /// The version of feamoe that trained it.
+    /// Version of feamoe that trained the model.
     trainer_version: String,
     features: Vec<Feature<'r>>,
 }

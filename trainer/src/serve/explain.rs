@@ -14,7 +14,7 @@ use super::work::Work;
 use crate::explanation::{Background, Fastest};
 use crate::model::{AnyModel, AnyRecord, HostAttribution, HostWorkspace};
 
-/// How records are explained.
+/// The options of an explanation.
 #[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -25,16 +25,16 @@ pub struct Options {
     pub method: Procedure,
 }
 
-/// How records may be explained.
+/// A method of explanation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Procedure {
-    /// Each expert by itself, with its weight as it is; in log-odds.
+    /// Explains each expert by itself, with its gate weight held fixed; in log-odds.
     Frozen,
-    /// Along the path from the typical record; in probability.
+    /// Explains the score along the path from the typical record; in probability.
     #[default]
     Path,
-    /// Shapley values against the model's own background, in probability.
+    /// Computes Shapley values relative to the background records of the model; in probability.
     Exact,
 }
 
@@ -52,33 +52,34 @@ impl Procedure {
 #[derive(ToSchema)]
 #[allow(dead_code)] // for the description
 pub struct Explanations<'r> {
-    /// SHA-256 of the model, 64 hex digits.
+    /// SHA-256 of the model, 64 hexadecimal digits.
     model: String,
     /// The method.
     method: String,
-    /// What the values add up in: `probability` or `log-odds`.
+    /// The space of the values: `probability` or `log-odds`.
     space: String,
     explanations: Vec<Explanation<'r>>,
-    /// The records that exact values are against.
+    /// The background records; absent for methods that need none.
     #[schema(required = false, nullable = false, value_type = Object)]
     background: Option<Background>,
 }
 
-/// Why a record got its score.
+/// The explanation of a record's score.
 #[derive(Serialize, ToSchema)]
 struct Explanation<'r> {
     #[serde(flatten)]
     score: Score<'r>,
-    /// What the values start from.
+    /// The base value, to which the values of the features are added.
     base_value: f32,
-    /// By feature, what it added.
+    /// By feature, its value.
     #[schema(value_type = std::collections::BTreeMap<String, f32>)]
     values: ByName<'r>,
     /// `output - base_value - sum(values)`.
     residual: f32,
-    /// What base, values and residual add up to.
+    /// The explained output: the sum of base value, values and residual.
     output: f32,
-    /// The share of the path's attribution that runs through the gate.
+    /// The share of the path's attribution that runs through the gate, in [0, 1]; absent for
+    /// `frozen`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     gate_share: Option<f32>,

@@ -15,7 +15,7 @@ use super::routes::paths;
 #[allow(dead_code)] // its schema is that of the model's features
 pub struct Records;
 
-/// Bytes of a media type of their own.
+/// Binary data of the stated media type.
 #[derive(ToSchema)]
 #[schema(value_type = String, format = Binary)]
 #[allow(dead_code)] // for the description

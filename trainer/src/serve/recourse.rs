@@ -17,16 +17,16 @@ use crate::model::{AnyModel, AnyRecord, HostAnswer, HostRecourse};
 /// Maximum number of answers per record.
 const MOST_ANSWERS: u8 = 20;
 
-/// Which answers are looked for.
+/// The options of the search for recourse.
 #[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Options {
-    /// The largest number of answers of a record, which differ in the features changed.
+    /// Maximum number of answers for a record. Answers differ in the features that they change.
     #[serde(default = "three")]
     #[param(minimum = 1, maximum = 20)]
     pub answers: u8,
-    /// The largest number of features that an answer changes.
+    /// Maximum number of features that an answer changes.
     #[serde(default = "three")]
     #[param(minimum = 1, maximum = 255)]
     pub changes: u8,
@@ -40,7 +40,7 @@ const fn three() -> u8 {
 #[derive(ToSchema)]
 #[allow(dead_code)] // for the description
 pub struct Recourses<'r> {
-    /// SHA-256 of the model, 64 hex digits.
+    /// SHA-256 of the model, 64 hexadecimal digits.
     model: String,
     recourse: Vec<Recourse<'r>>,
 }
@@ -48,18 +48,19 @@ pub struct Recourses<'r> {
 /// The recourse of a record.
 #[derive(Serialize, ToSchema)]
 struct Recourse<'r> {
-    /// Its score.
+    /// The score of the record.
     probability: f32,
-    /// Whether the outcome is favourable already: then there are no answers.
+    /// Whether the decision is favourable. If it is, there are no answers.
     decision: bool,
-    /// The nearest first; none where nothing that may be changed helps.
+    /// The answers, the nearest first; empty if the decision is favourable or no recourse was
+    /// found.
     answers: Vec<Proposal<'r>>,
 }
 
-/// A way to the favourable outcome.
+/// Changes that make the decision favourable.
 #[derive(Serialize, ToSchema)]
 struct Proposal<'r> {
-    /// How far it is, in standard deviations; a change of level counts sqrt(2).
+    /// The distance in standard deviations, costs included. A change of level counts as sqrt(2).
     distance: f32,
     /// The score after the changes.
     probability: f32,
@@ -67,7 +68,7 @@ struct Proposal<'r> {
     changes: BTreeMap<&'r str, NewValue<'r>>,
 }
 
-/// What a feature is to be changed to.
+/// The new value of a feature.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 enum NewValue<'r> {

@@ -82,11 +82,11 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// What stands in the body of a refusal.
+/// The body of a refusal.
 #[derive(ToSchema)]
 #[allow(dead_code)] // for the description
 pub struct Problem {
-    /// What was found, what was expected, what to do.
+    /// What was found, what was expected, and what to do.
     error: String,
 }
 

@@ -375,7 +375,7 @@ async fn run<T: Send + 'static>(
     }
 }
 
-/// Scores records, given as JSON or as an Arrow stream; the answer is of the same kind.
+/// Scores records, given as JSON or as an Arrow stream. The answer has the same format.
 #[utoipa::path(
     post,
     path = "/score",
@@ -432,7 +432,7 @@ async fn explain(
     slow(service, peer, options, request, explain::explain).await
 }
 
-/// Looks for what would turn the decision on declined records.
+/// Searches for changes that would make the decision on declined records favourable.
 #[utoipa::path(
     post,
     path = "/recourse",
@@ -465,13 +465,13 @@ async fn slow<T: Send + 'static>(
     run(&service.slow, &peer, work).await
 }
 
-/// Describes the model that answers.
+/// Describes the current model.
 #[utoipa::path(get, path = "/model", responses((status = 200, body = describe::Model<'_>), Refusals))]
 async fn model(State(service): Shared) -> Response {
     json(service.published.load().ready().description.clone())
 }
 
-/// Puts another model in place, in memory only. Needs the token.
+/// Replaces the current model, in memory only. Requires the token.
 #[utoipa::path(
     post,
     path = "/model",
@@ -502,26 +502,26 @@ fn json(text: impl Into<axum::body::Body>) -> Response {
     ([(CONTENT_TYPE, JSON)], text.into()).into_response()
 }
 
-/// Says that the process runs.
+/// Reports that the process runs.
 #[utoipa::path(get, path = "/health", responses((status = 200, content_type = "text/plain", body = String), Refusals))]
 async fn health() -> &'static str {
     OK
 }
 
-/// Says that requests may be sent here: there is a model. A service that ends closes its port.
+/// Reports that the service has a model and accepts requests. A service that ends closes its port.
 #[utoipa::path(get, path = "/ready", responses((status = 200, content_type = "text/plain", body = String), Refusals))]
 async fn ready() -> &'static str {
     OK
 }
 
-/// Counters and latencies for Prometheus.
+/// Returns counters and latencies in the text format of Prometheus.
 #[utoipa::path(get, path = "/metrics", responses((status = 200, content_type = "text/plain", body = String), Refusals))]
 async fn metrics(State(service): Shared) -> Result<Response, Refusal> {
     let text = service.metrics.text().map_err(Refusal::internal)?;
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
-/// Describes the service, for the model that answers, by OpenAPI.
+/// Returns the OpenAPI description of the service with the current model.
 #[utoipa::path(get, path = "/openapi.json", responses((status = 200, body = Object), Refusals))]
 async fn description(State(service): Shared) -> Result<Response, Refusal> {
     let Service { published, columns, limits, access, .. } = &*service;

@@ -12,12 +12,12 @@ use super::refusal::Refusal;
 use super::work::Work;
 use crate::model::{AnyRecord, HostScore};
 
-/// What may be asked for beside the scores.
+/// The options of a request for scores.
 #[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Options {
-    /// Adds the weights of the experts; of JSON alone.
+    /// Whether to add the gate weights of the experts. Only JSON answers have them.
     #[serde(default)]
     pub gate: bool,
 }
@@ -26,7 +26,7 @@ pub struct Options {
 #[derive(ToSchema)]
 #[allow(dead_code)] // for the description
 pub struct Scores<'r> {
-    /// SHA-256 of the model, 64 hex digits.
+    /// SHA-256 of the model, 64 hexadecimal digits.
     model: String,
     scores: Vec<Score<'r>>,
 }
@@ -34,16 +34,16 @@ pub struct Scores<'r> {
 /// The score of a record.
 #[derive(Serialize, ToSchema)]
 pub struct Score<'r> {
-    /// The probability of the favourable outcome.
+    /// Probability of the favourable outcome.
     probability: f32,
-    /// What decides, where the model has probabilities that were calibrated apart from it.
+    /// The score that is compared with the threshold; absent if it is the probability.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     score: Option<f32>,
-    /// Whether the outcome is favourable.
+    /// Whether the decision is favourable.
     decision: bool,
     notes: Notes<'r>,
-    /// By expert, its weight; they add up to 1.
+    /// By expert, the gate weight. The weights sum to 1. Absent unless requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     gate: Option<Vec<f32>>,
@@ -62,18 +62,18 @@ impl<'r> Score<'r> {
     }
 }
 
-/// The features whose values were not as in training.
+/// The features with unusual values.
 #[derive(Default, Serialize, ToSchema)]
 pub struct Notes<'r> {
-    /// Without a value.
+    /// Features without a value.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     missing: Vec<&'r str>,
-    /// Outside the range of the training, and scored as at its end.
+    /// Features with a value outside the training range, scored as the nearest end of that range.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     clamped: Vec<&'r str>,
-    /// Of a level that the model does not know.
+    /// Features with a level that the model does not know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     unseen: Vec<&'r str>,

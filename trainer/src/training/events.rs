@@ -7,26 +7,26 @@ use crate::encoder::{Change, ChangeKind};
 use crate::learner::{Cause, Event, EventKind};
 use crate::rows::Attribute;
 
-/// An event; what does not belong to its kind is left out in JSON.
+/// An event. JSON leaves out the fields that do not apply to its kind.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct EventReport {
-    /// Rows learned from before.
+    /// Number of rows learned from before the event.
     pub row: u64,
-    /// What happened.
+    /// The kind of event.
     pub event: &'static str,
-    /// Why.
+    /// The cause of the event.
     pub cause: &'static str,
-    /// The expert, counted from 1, that was added, or that was given up when two were merged.
+    /// Number of the expert, from 1, that was added, or that was removed when two were merged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expert: Option<usize>,
-    /// The expert it was copied from; none where it is the mean of all.
+    /// Number of the expert that it was copied from; absent if it is the mean of all experts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<usize>,
-    /// The expert it was merged into.
+    /// Number of the expert that it was merged into.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub into: Option<usize>,
-    /// Shards that became one run.
+    /// Number of shards that were merged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shards: Option<usize>,
     /// The group whose relation to the reference changed.
@@ -35,7 +35,7 @@ pub struct EventReport {
     /// What changed: loss, loss lag, or the rate of the group minus that of the reference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<&'static str>,
-    /// How large the change was.
+    /// The size of the change.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
     /// How the encoding changed.
@@ -47,31 +47,32 @@ pub struct EventReport {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Group {
-    /// The protected column.
+    /// The protected column, or the columns of an intersection.
     pub attribute: String,
-    /// Its group.
+    /// The group.
     pub group: String,
 }
 
-/// How the encoding of a feature changed; what does not belong to the change is left out.
+/// How the encoding of a feature changed. JSON leaves out the fields that do not apply to the
+/// change.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Encoding {
     /// The feature.
     pub feature: String,
-    /// The values that bins distinguish, from lowest to highest.
+    /// The lowest and the highest value that the bins distinguished before the change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub range_before: Option<[f32; 2]>,
-    /// The same after the change.
+    /// The lowest and the highest value that the bins distinguish after the change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub range_after: Option<[f32; 2]>,
     /// The level that was replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level_before: Option<String>,
-    /// The one in its place.
+    /// The level that replaced it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level_after: Option<String>,
-    /// What an empty column turned out to be.
+    /// The kind of a column that was empty until then: `number` or `category`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<&'static str>,
 }
@@ -80,13 +81,13 @@ pub struct Encoding {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Size {
-    /// The mean before.
+    /// The mean before the change.
     pub before: f32,
-    /// The mean after.
+    /// The mean after the change.
     pub after: f32,
-    /// Records behind the mean before; of a gap, pairs of records.
+    /// Number of records in the mean before; for a gap, number of pairs of records.
     pub records_before: u32,
-    /// Those behind the mean after.
+    /// Number of records in the mean after; for a gap, number of pairs of records.
     pub records_after: u32,
 }
 

@@ -252,29 +252,29 @@ impl Prequential {
     }
 }
 
-/// The stream in numbers.
+/// Measures of the stream.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct PrequentialSummary {
-    /// All records.
+    /// The measures over all rows.
     #[serde(flatten)]
     pub total: WindowSummary,
     /// The windows of the stream, oldest first.
     pub windows: Vec<WindowSummary>,
 }
 
-/// A window of the stream in numbers. Each measure is that of the group with the largest gap; null
-/// if no group has enough records.
+/// Measures of a window of the stream. Each fairness measure is the value of the group with the
+/// largest gap; null if no group has enough records.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct WindowSummary {
-    /// First row of the window, counted from 1.
+    /// Number of the first row of the window, from 1.
     pub from: u64,
-    /// Rows in the window.
+    /// Number of rows in the window.
     pub rows: u64,
     /// Share of correct decisions.
     pub accuracy: f32,
-    /// Mean of true positive and true negative rate.
+    /// Mean of the true positive rate and the true negative rate.
     pub balanced_accuracy: f32,
     /// Mean negative log-likelihood, in natural logarithms.
     pub log_loss: f64,
@@ -290,8 +290,8 @@ pub struct WindowSummary {
     pub burden: Option<f32>,
     /// Disparate impact, a ratio.
     pub impact: Option<f32>,
-    /// Share of decisions that change when only a protected column is changed; null if that was not
-    /// asked for.
+    /// Share of decisions that change if only a protected column is changed; null if this was not
+    /// measured.
     pub individual_unfairness: Option<f64>,
 }
 

@@ -15,33 +15,34 @@ use crate::schema::Schema;
 /// The number of rows that are learned from to measure the speed.
 const TIMED: u64 = 20_000;
 
-/// What a run would find in its data, and its estimated time and memory.
+/// What a run would find in its data, and the estimated time and memory of the run.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Rehearsal {
-    /// Rows that the run would learn from.
+    /// Number of rows that the run would learn from.
     pub rows: u64,
-    /// Rows that are filtered out or have neither outcome.
+    /// Number of rows that are filtered out or have neither outcome.
     pub skipped: u64,
-    /// Rows left out because their sample weight is 0.
+    /// Number of rows left out because their sample weight is 0.
     pub weightless: u64,
     /// The rows with neither outcome.
     pub other_labels: OtherLabels,
-    /// The counts of the cells of every feature, as in a run that reads the rows in this order.
+    /// The counts of the cells of every feature, as counted by a run that reads the rows in this
+    /// order.
     pub features: Vec<FeatureCells>,
     /// The protected attributes and their groups.
     pub attributes: Vec<AttributeReport>,
-    /// Passes over the data; the largest possible number if the run decides when to end.
+    /// Number of passes over the data; the largest possible number if the run decides when to end.
     pub passes: u32,
-    /// Rows that were learned from to measure the speed.
+    /// Number of rows that were learned from to measure the speed.
     pub timed_rows: u64,
     /// Rows learned per second, reading and encoding included.
     pub rows_per_second: f64,
-    /// Estimated seconds of the run with all its passes, not including writing the model.
+    /// Estimated time of the run with all its passes, in seconds, not including writing the model.
     pub seconds: f64,
-    /// Estimated bytes that the rows take in memory; 0 if they are streamed.
+    /// Estimated memory for the rows, in bytes; 0 if they are streamed.
     pub rows_in_memory_bytes: u64,
-    /// Notes about what is skipped while reading.
+    /// Notes about what was skipped while reading.
     pub notes: Vec<String>,
 }
 

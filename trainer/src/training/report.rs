@@ -11,25 +11,25 @@ use crate::judge::gaps::GroupGaps;
 use crate::judge::proxies::Proxy;
 use crate::model::card::FeatureCells;
 
-/// What a trainer learned from, how well, and how fair the model is.
+/// What a run learned from, how accurate the model is, and how fair.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Report {
-    /// Rows learned from.
+    /// Number of rows learned from.
     pub rows: u64,
-    /// Rows among them that earlier runs learned from.
+    /// Number of rows among `rows` that earlier runs learned from.
     pub earlier_rows: u64,
     /// Number of shards that were merged; 1 if the run learned from all rows itself.
     pub shards: u32,
-    /// Rows that were filtered out or have neither outcome.
+    /// Number of rows that were filtered out or have neither outcome.
     pub skipped: u64,
-    /// Rows left out because their sample weight is 0.
+    /// Number of rows left out because their sample weight is 0.
     pub weightless: u64,
-    /// Rows that were scored and wait for their labels.
+    /// Number of rows that were scored and wait for their labels.
     pub waiting: usize,
     /// The rows with neither outcome.
     pub other_labels: OtherLabels,
-    /// The seed.
+    /// Seed of every random choice.
     pub seed: u64,
     /// Number of experts.
     pub experts: usize,
@@ -37,7 +37,7 @@ pub struct Report {
     pub threshold: f32,
     /// The threshold as given, or the rule that chose it.
     pub threshold_rule: String,
-    /// Measures on rows before they were learned from.
+    /// Measures of decisions that were made before their rows were learned from.
     pub prequential: PrequentialSummary,
     /// The counts of the cells of every feature.
     pub features: Vec<FeatureCells>,
@@ -45,15 +45,15 @@ pub struct Report {
     pub attributes: Vec<AttributeReport>,
     /// The decisions that `fairness` and `targets` are based on.
     pub judged_on: JudgedOn,
-    /// Every group compared with its reference, see [`targets::gaps`].
+    /// Every group compared with its reference, over the decisions of `judged_on`.
     pub fairness: Vec<GroupGaps>,
     /// The result of every target.
     pub targets: Vec<TargetReport>,
-    /// Features that predict the outcome almost alone, or a group.
+    /// Features that almost alone predict the outcome, or that predict a group.
     pub proxies: Vec<Proxy>,
     /// The newest events, at most 1,000.
     pub events: Vec<EventReport>,
-    /// Number of older events, which are no longer kept.
+    /// Number of older events, which are not kept.
     pub events_dropped: u64,
 }
 

@@ -15,18 +15,18 @@ const GAPS: [f32; 8] = [0.2, 0.15, 0.1, 0.075, 0.05, 0.03, 0.02, 0.01];
 /// Limits on a ratio.
 const RATIOS: [f32; 6] = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95];
 
-/// What a point of the front stands for.
+/// The options of a point of the front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The chosen options without targets.
     Unconstrained,
-    /// The chosen options with a target that scores hold.
+    /// The chosen options with a target that the scores meet.
     Target,
-    /// The same, held by a threshold for each group.
+    /// The chosen options with a target that a threshold for each group meets.
     GroupThresholds,
-    /// One logistic regression, without bins, experts and targets.
+    /// A single logistic regression, without bins and targets.
     LogisticRegression,
 }
 
@@ -47,13 +47,13 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Point {
-    /// What it stands for.
+    /// The options of the point.
     pub kind: Kind,
-    /// The target on the measure, if there is one.
+    /// The target for the measure; null if there is none.
     pub limit: Option<f32>,
-    /// What came of it.
+    /// The results of the trial.
     pub figures: Figures,
-    /// Whether no other point is at least as accurate and as fair, and better in one of both.
+    /// Whether no other point is at least as accurate and as fair, and better in one of the two.
     pub is_best: bool,
 }
 

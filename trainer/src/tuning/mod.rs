@@ -66,28 +66,28 @@ pub struct Plan {
     pub deadline: Option<Instant>,
 }
 
-/// One candidate that learned from a share of the rows.
+/// A candidate that learned from a share of the rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Trial {
-    /// Its number, from 1; the first is the default.
+    /// Number of the candidate, from 1. Candidate 1 has the default options.
     pub candidate: usize,
-    /// Share of the training rows that it learned from, above 0, at most 1.
+    /// Share of the training rows that it learned from: above 0, at most 1.
     pub share: f64,
-    /// The options that differ from the default, in TOML.
+    /// The options that differ from the default, as TOML.
     pub options: String,
-    /// What came of it.
+    /// The results of the trial.
     pub figures: Figures,
 }
 
-/// What a model is to predict, and between whom it is to be fair: figures of two problems say
-/// nothing of each other.
+/// What a model predicts, and between which groups it should be fair. Results of different problems
+/// are not comparable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Problem {
     /// The target column.
     pub target: String,
-    /// Its values that are favourable.
+    /// The values that are the favourable outcome.
     pub favourable: Vec<String>,
     /// The protected columns, in ascending order.
     pub protected: Vec<String>,
@@ -111,31 +111,32 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What a search found.
+/// The result of a search.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Tuned {
-    /// What was searched for.
+    /// The problem that was searched.
     pub problem: Problem,
-    /// What was to be best.
+    /// The quantity that was optimised.
     pub objective: Objective,
-    /// Rows to learn from.
+    /// Number of training rows.
     pub rows: u64,
-    /// All trials of the search by round, each from the best to the worst.
+    /// All trials of the search: round by round, and within a round from the best to the worst.
     pub trials: Vec<Trial>,
     /// The trial whose options were chosen.
     pub chosen: Trial,
-    /// Whether the chosen options hold every target on the rows they were judged on.
+    /// Whether the chosen options meet every target on the rows on which they were evaluated.
     pub holds_targets: bool,
-    /// The name of the measure of the front; `None` if no column is protected.
+    /// The name of the fairness measure of the front; null if no column is protected.
     pub measure: Option<String>,
-    /// The target on that measure; `None` if there is none.
+    /// The target for that measure; null if there is none.
     pub limit: Option<f32>,
-    /// Accuracy against the measure; empty if no column is protected.
+    /// The points of the trade-off between accuracy and the measure; empty if no column is
+    /// protected.
     pub front: Vec<Point>,
-    /// What is not on the front, and why.
+    /// Points that are not on the front, with the reason.
     pub notes: Vec<String>,
-    /// Trials that the time limit left out.
+    /// Number of trials that were skipped because of the time limit.
     pub left_out: usize,
 }
 

@@ -28,16 +28,16 @@ pub enum JudgedOn {
     Stream,
 }
 
-/// What is to be best.
+/// The quantity to optimise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Objective {
     /// The smallest mean negative log-likelihood.
     LogLoss,
-    /// The largest share of right decisions.
+    /// The largest share of correct decisions.
     Accuracy,
-    /// The largest mean of the rates of right decisions of both outcomes.
+    /// The largest mean of the true positive rate and the true negative rate.
     BalancedAccuracy,
 }
 
@@ -52,23 +52,23 @@ impl Objective {
     }
 }
 
-/// What came of a trial.
+/// The results of a trial.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Figures {
-    /// Rows that it was judged on, over all draws.
+    /// Number of rows on which it was evaluated, over all draws.
     pub rows: u64,
-    /// Mean negative log-likelihood, natural.
+    /// Mean negative log-likelihood, in natural logarithms.
     pub log_loss: f64,
-    /// Share of right decisions.
+    /// Share of correct decisions.
     pub accuracy: f32,
-    /// Mean of the rates of right decisions of both outcomes.
+    /// Mean of the true positive rate and the true negative rate.
     pub balanced_accuracy: f32,
-    /// By measure its value of the group that is furthest from equal treatment; null if no group
-    /// can be judged.
+    /// By the name of the measure, the value of the group that is farthest from equal treatment;
+    /// null if no group can be judged.
     pub gaps: BTreeMap<String, Option<f32>>,
-    /// Sum of what gaps exceed the targets by; a target that cannot be judged counts as exceeded by
-    /// 1.
+    /// Sum of the amounts by which gaps exceed their targets. A target that cannot be judged counts
+    /// as exceeded by 1.
     pub excess: f64,
 }
 

@@ -16,31 +16,32 @@ pub struct Scores<'a> {
     model: String,
     /// Lowest score with a favourable decision.
     threshold: f32,
-    /// The favourable outcome; empty if the model has no names.
+    /// Name of the favourable outcome; empty if the model has no names.
     favourable_outcome: &'a str,
     /// The records, in the order of the data.
     records: Vec<Line<'a>>,
 }
 
-/// A record.
+/// The result for a record.
 #[derive(Serialize, JsonSchema)]
 struct Line<'a> {
     /// Number of the record, from 1.
     row: u64,
-    /// Cells of the columns that --keep names, by column; null if the value is missing.
+    /// The cells of the columns that --keep names, by column; null if the value is missing. Absent
+    /// without --keep.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     kept: BTreeMap<&'a str, Option<&'a str>>,
     /// Probability of the favourable outcome.
     probability: f32,
-    /// 1 if favourable, else 0.
+    /// 1 if favourable, 0 if declined.
     decision: u8,
-    /// The score that decides, if it is not the probability.
+    /// The score that is compared with the threshold; absent if it is the probability.
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<f32>,
-    /// With --gate, the gate weights of the experts.
+    /// The gate weights of the experts; absent without --gate.
     #[serde(skip_serializing_if = "<[f32]>::is_empty")]
     gate: &'a [f32],
-    /// Features with unusual values, by kind: missing, clamped or unseen.
+    /// The features with unusual values, by kind: `missing`, `clamped` or `unseen`.
     notes: BTreeMap<&'a str, &'a [&'a str]>,
 }
 

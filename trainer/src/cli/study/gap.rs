@@ -38,18 +38,18 @@ column = "sex"
 privileged = ["level 0"]
 "#;
 
-/// What came of one target; means over runs.
+/// The results with one target: means over the runs.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct GapRow {
-    /// The target; empty for none.
+    /// The target, in the format of `--fair`; empty for none.
     pub fair: &'static str,
-    /// Runs.
+    /// Number of runs.
     pub runs: u64,
-    /// Accuracy over the whole stream, prequential.
+    /// Prequential accuracy over the whole stream.
     pub accuracy: f64,
     /// Magnitude of the SPD of the decisions in rows 1,500 to 3,500 after the jump.
     pub soon: f64,
-    /// The same in the last 4,000 rows.
+    /// Magnitude of the SPD of the decisions in the last 4,000 rows.
     pub last: f64,
 }
 

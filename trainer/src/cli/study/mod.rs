@@ -141,18 +141,18 @@ const SCALING: &str = "scaling";
 /// The name of the comparison of two generated samples.
 const SHAPES: &str = "shapes";
 
-/// The study as JSON.
+/// The JSON document of `feamoe study`.
 #[derive(serde::Serialize, schemars::JsonSchema)]
 pub struct Report {
-    /// The data sets, by setting.
+    /// The results by data set and setting.
     rows: Vec<StudyRow>,
     /// The experiments of the paper.
     sections: Vec<paper::Section>,
-    /// Mortgages by year.
+    /// The results on mortgages by year.
     years: Vec<YearRow>,
-    /// The generated streams.
+    /// The results on the generated streams.
     streams: Vec<StreamRow>,
-    /// The generated stream whose gap jumps.
+    /// The results on the generated stream whose gap jumps, by target.
     gaps: Vec<GapRow>,
     shapes: Option<Shapes>,
 }

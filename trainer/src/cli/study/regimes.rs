@@ -57,15 +57,15 @@ pub enum StudyError {
     Penalties(#[from] PenaltiesError),
 }
 
-/// The results of a setting: means over its runs. Gaps are means of magnitudes; NaN (JSON: null)
-/// where it was not measured.
+/// The results of a setting: means over its runs. Gaps are means of magnitudes. A result that was
+/// not measured is NaN (JSON: null).
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Figures {
-    /// Share of right decisions.
+    /// Share of correct decisions.
     pub accuracy: f64,
-    /// Mean of true positive and true negative rate.
+    /// Mean of the true positive rate and the true negative rate.
     pub balanced_accuracy: f64,
-    /// Mean negative log-likelihood.
+    /// Mean negative log-likelihood, in natural logarithms.
     pub log_loss: f64,
     /// Statistical parity difference.
     pub spd: f64,
@@ -81,35 +81,36 @@ pub struct Figures {
     pub largest_spd: f64,
     /// Largest calibration error of any group; held-out rows only.
     pub calibration_error: f64,
-    /// Rows learned per second, from memory where the rows were shuffled, else from the file.
+    /// Rows learned per second: from memory if the rows were shuffled, otherwise from the file.
     pub rows_per_second: f64,
-    /// Experts at the end.
+    /// Number of experts at the end.
     pub experts: f64,
 }
 
-/// A line of the study.
+/// The results of a setting on a data set.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct StudyRow {
     /// The data set.
     pub data: &'static str,
-    /// The setting in words.
+    /// The setting, in words.
     pub setting: &'static str,
-    /// Targets.
+    /// The targets, in the format of `--fair`; empty for none.
     pub fair: &'static str,
-    /// Runs: seeds or splits.
+    /// Number of runs, each with its own seed or split.
     pub runs: u64,
-    /// What training says of the targets, over all runs and groups.
+    /// The verdicts of training on the targets, over all runs and groups.
     pub trained: Verdicts,
-    /// What held-out rows say of them; empty where there are none.
+    /// The verdicts on the held-out rows, over all runs and groups; all 0 without held-out rows.
     pub held_out: Verdicts,
-    /// Targets that training calls met and held-out rows refute: their whole interval is past it.
+    /// Number of targets that are met in training but refuted by the held-out rows: the whole
+    /// interval exceeds the target.
     pub refuted: u64,
     /// The results.
     #[serde(flatten)]
     pub figures: Figures,
 }
 
-/// How often each verdict was given.
+/// The number of times that each verdict was given.
 #[derive(Clone, Copy, Debug, Default, Serialize, JsonSchema)]
 pub struct Verdicts {
     /// Met.

@@ -42,38 +42,41 @@ const FEWER_BINS: [usize; 2] = [16, 64];
 /// Minimum distance of a probability from 0 and 1.
 const SMALLEST: f64 = 1e-6;
 
-/// What came of it; means over runs.
+/// The results: means over the runs.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Shapes {
-    /// Runs: pairs of halves.
+    /// Number of runs, each with the models of two halves of the data.
     pub runs: u64,
     /// The columns compared.
     pub columns: Vec<Column>,
-    /// Mean magnitude of the Shapley values of a column of noise, over that of the column with the
-    /// largest.
+    /// Mean magnitude of the Shapley values of a noise column, divided by the largest mean
+    /// magnitude of any column.
     pub noise: f64,
-    /// How far declined records are from approval.
+    /// The distances of declined records from a favourable decision.
     pub distances: Vec<Distance>,
 }
 
-/// The effect of a column: the mean log-odds of some records that are all given the same value.
+/// The effect of a column: the mean log-odds of some records if all of them have the same value in
+/// this column.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Column {
     /// The column.
     pub column: &'static str,
-    /// Correlation, between the models of the two halves, of the effect's steps from value to
+    /// Correlation between the two models of a run, over the steps of the effect from value to
     /// value.
     pub correlation: f64,
-    /// Sum of the steps' magnitudes over the effect's range: 1 where the effect is monotone.
+    /// Sum of the magnitudes of the steps, divided by the range of the effect; 1 if the effect is
+    /// monotone.
     pub variation: f64,
 }
 
-/// How far declined records are from approval.
+/// The distances of declined records from a favourable decision.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Distance {
-    /// Most bins of a number.
+    /// Maximum number of bins of a number.
     pub bins: usize,
-    /// Median of the distances; NaN (JSON: null) where fewer than half have a recourse.
+    /// Median of the distances to the nearest recourse; NaN (JSON: null) if fewer than half of the
+    /// records have a recourse.
     pub median: f64,
 }
 

@@ -20,30 +20,30 @@ const FIRST: u64 = 2_000;
 /// Default number of seeds.
 const RUNS: u64 = 5;
 
-/// What came of one stream; means over runs. Accuracies are prequential.
+/// The results on a stream: means over the runs. Accuracies are prequential.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct StreamRow {
-    /// The stream.
+    /// Name of the stream.
     pub stream: &'static str,
-    /// Runs.
+    /// Number of runs.
     pub runs: u64,
     /// Accuracy over the whole stream.
     pub accuracy: f64,
     /// Log-loss over the whole stream.
     pub log_loss: f64,
-    /// Balanced accuracy over the first 2,000 rows, if those are decided favourably whose score is
-    /// at least the share of favourable labels so far. A score that is right decides best so,
-    /// whatever the share.
+    /// Balanced accuracy over the first 2,000 rows, with the share of favourable labels so far as
+    /// the threshold. For correct scores this threshold is the best one, whatever the share.
     pub first: f64,
-    /// Accuracy in rows 500 to 1,000 after each change; null where nothing changes at once.
+    /// Accuracy in rows 500 to 1,000 after each change; null if the stream has no sudden change.
     pub soon: Option<f64>,
-    /// That of the model that would be exported.
+    /// Accuracy of the model that would be exported, in the same rows; null if the stream has no
+    /// sudden change.
     pub exported_soon: Option<f64>,
-    /// Accuracy in rows 3,000 to 5,000 after each change.
+    /// Accuracy in rows 3,000 to 5,000 after each change; null if the stream has no sudden change.
     pub later: Option<f64>,
-    /// Changes of the encoding: numbers fitted again, levels replaced, columns filled.
+    /// Number of changes of the encoding: numbers refitted, levels replaced, empty columns filled.
     pub refits: f64,
-    /// Experts at the end.
+    /// Number of experts at the end.
     pub experts: f64,
 }
 

@@ -24,31 +24,32 @@ const YEAR: &str = "as_of_year";
 /// Targets in the format of `--fair`.
 pub const TARGETS: [&str; 2] = ["", "spd=0.02,aod=0.02"];
 
-/// What one way to learn from the years says of the last one.
+/// The results of one method of learning from the years, on the last year.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct YearRow {
-    /// The way.
+    /// The method, in words.
     pub way: &'static str,
-    /// Targets.
+    /// The targets, in the format of `--fair`; empty for none.
     pub fair: &'static str,
-    /// Experts before the last year.
+    /// Number of experts before the last year.
     pub experts: usize,
-    /// Of its rows, by the model that has not learned from them.
+    /// The figures of the model that has not learned from the last year.
     pub before: YearFigures,
-    /// Of its rows, each before it is learned from in one pass.
+    /// The figures of one pass over the last year, where each row is scored before it is learned
+    /// from.
     pub passing: YearFigures,
 }
 
 /// Figures of the last year.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub struct YearFigures {
-    /// Share of right decisions.
+    /// Share of correct decisions.
     pub accuracy: f32,
-    /// Mean negative log-likelihood.
+    /// Mean negative log-likelihood, in natural logarithms.
     pub log_loss: f64,
-    /// Statistical parity difference.
+    /// Statistical parity difference; null if no group has enough records.
     pub spd: Option<f32>,
-    /// Average odds difference.
+    /// Average odds difference; null if no group has enough records.
     pub aod: Option<f32>,
 }
 

@@ -37,64 +37,66 @@ const QUANTILES: [usize; 2] = [5, 95];
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Shapes {
-    /// One a feature.
+    /// The shape of each feature.
     pub shapes: Vec<Shape>,
-    /// The favourable outcome.
+    /// Name of the favourable outcome.
     pub output_names: String,
-    /// The mean score of the background records, from which effects of the mixture count.
+    /// The mean score of the background records. Effects of the mixture are relative to it.
     pub base_value: f32,
-    /// Space of the mixture's effects.
+    /// Space of the mixture's effects: `probability`.
     pub space: &'static str,
-    /// Space of the experts' effects.
+    /// Space of the experts' effects: `log-odds`.
     pub expert_space: &'static str,
-    /// The quantiles of individual effects that `lower` and `upper` are.
+    /// The quantiles of the individual effects that `lower` and `upper` state.
     pub quantiles: [f32; 2],
-    /// By expert, its mean gate weight over the background records.
+    /// By expert, the mean gate weight over the background records.
     pub gate: Vec<f32>,
-    /// The rows that shares are of.
+    /// The rows on which shares are based.
     pub rows: CountedRows,
     /// The background records.
     pub background: Background,
-    /// CRC-32 of the model, 8 hex digits.
+    /// CRC-32 of the model, 8 hexadecimal digits.
     pub model: String,
 }
 
-/// The rows that shares are of.
+/// The rows on which shares are based.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct CountedRows {
-    /// Where they are from.
+    /// The source of the rows.
     pub from: RowsFrom,
-    /// Their number.
+    /// Number of rows.
     pub count: u64,
 }
 
-/// Where rows are from.
+/// The source of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum RowsFrom {
-    /// They are the background records.
+    /// The background records of the explanation.
     Background,
-    /// They are rows of data.
+    /// The rows of the given data.
     Data,
 }
 
-/// How one feature moves scores.
+/// The effect of one feature along its values.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Shape {
     /// The feature.
     pub feature: String,
-    /// Whether it is a number, whose points are in ascending order, or a category.
+    /// Whether the feature is a number, whose points are in ascending order; otherwise it is a
+    /// category.
     pub is_number: bool,
-    /// Whether it is a number with bins: then its effect may jump at their edges.
+    /// Whether the feature is a number with bins. If so, its effect may jump at their edges.
     pub is_binned: bool,
-    /// The mean magnitude of the mixture's effect over the rows, as far as they have a point.
+    /// The mean magnitude of the mixture's effect, over the rows whose bin or level has a point.
     pub mean_absolute_effect: f32,
-    /// What [`MOST_POINTS`] left out.
+    /// The bins or levels without a point, if there are more than 128.
     pub left_out: LeftOut,
-    /// The points: the ends of the range, bins and levels, unseen, missing.
+    /// The points: for a number the ends of its range and its bins, for a category its levels and
+    /// an unseen level; then a missing value.
     pub points: Vec<Point>,
     /// What the model applies to the number, and a plot therefore too.
     #[serde(skip)]
@@ -109,9 +111,9 @@ pub struct Shape {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct LeftOut {
-    /// Their number.
+    /// Number of bins or levels.
     pub points: usize,
-    /// The share of the rows that they hold, in [0, 1].
+    /// The share of the rows in these bins or levels, in [0, 1].
     pub share: f32,
 }
 
@@ -119,42 +121,43 @@ pub struct LeftOut {
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Point {
-    /// What it is.
+    /// The kind of the point.
     pub kind: PointKind,
-    /// The number or the level's name; null for an unseen level and a missing value.
+    /// The number, or the name of the level; null for an unseen level and for a missing value.
     pub value: PointValue,
-    /// Where a bin begins.
+    /// The lower end of a bin; null for other points.
     pub from: Option<f32>,
-    /// Where a bin ends; its last number is below, but in the last bin.
+    /// The upper end of a bin; null for other points. Only the last bin contains its upper end.
     pub to: Option<f32>,
-    /// The share of the rows, in [0, 1]; null for an end of the range, which is in a bin.
+    /// The share of the rows that have this value or are in this bin, in [0, 1]; null for an end of
+    /// the range, whose bin has a point of its own.
     pub share: Option<f32>,
     /// The mixture's effect, in [-1, 1].
     pub effect: f32,
-    /// A record in twenty moves less far up, or farther down.
+    /// The 5 % quantile of the individual effects.
     pub lower: f32,
-    /// A record in twenty moves farther up.
+    /// The 95 % quantile of the individual effects.
     pub upper: f32,
-    /// By expert, its effect.
+    /// By expert, the effect on the expert's log-odds.
     pub expert_effects: Vec<f32>,
 }
 
-/// What a point stands for.
+/// The kind of a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum PointKind {
     /// The smallest number of the training range.
     Low,
-    /// A bin, at the median of its background numbers. Without them, at the middle.
+    /// A bin, at the median of the background's numbers in it, or at its middle if there are none.
     Bin,
     /// The largest number of the training range.
     High,
     /// A level.
     Level,
-    /// Any level that training had not seen.
+    /// Any level that was not seen in training.
     Unseen,
-    /// No value.
+    /// A missing value.
     Missing,
 }
 

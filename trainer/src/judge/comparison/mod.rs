@@ -33,15 +33,15 @@ const REPORT_EVERY: u64 = 512;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct ScoreChange {
-    /// Records that both models scored.
+    /// Number of records that both models scored.
     pub rows: u64,
     /// Mean of the absolute difference in p.
     pub mean_change: f64,
     /// Largest absolute difference in p.
     pub largest_change: f32,
-    /// Records with another decision.
+    /// Number of records whose decision differs.
     pub changed_decisions: u64,
-    /// Their share.
+    /// Share of the records whose decision differs.
     pub changed_share: f64,
 }
 
@@ -63,9 +63,9 @@ impl ScoreChange {
 pub struct Comparison {
     /// The first and the second model.
     pub models: [ModelReport; 2],
-    /// Labelled rows that both models scored.
+    /// Number of labelled rows that both models scored.
     pub rows: u64,
-    /// Rows left out: filtered, or with neither outcome.
+    /// Number of rows left out: filtered out, or with neither outcome.
     pub skipped: u64,
     /// The rows with neither outcome.
     pub other_labels: OtherLabels,
@@ -73,15 +73,15 @@ pub struct Comparison {
     pub attributes: Vec<AttributeReport>,
     /// The difference of the scores.
     pub scores: ScoreChange,
-    /// Changed decisions, for all rows and then for every group.
+    /// The changed decisions: of all rows, then of every group.
     pub decisions: Vec<DecisionChange>,
     /// Accuracy and related measures.
     pub measures: Vec<MeasureChange>,
-    /// Every group against its reference.
+    /// The fairness gaps of every group.
     pub gaps: Vec<GapChange>,
     /// Number of randomly drawn rows that were explained.
     pub explained_rows: u64,
-    /// The features, in descending order of the change of their values in explanations. Empty if a
+    /// The features, in descending order of the change of their values in explanations; empty if a
     /// model has integer weights.
     pub features: Vec<FeatureChange>,
     /// A summary in one sentence.
@@ -92,7 +92,7 @@ pub struct Comparison {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct ModelReport {
-    /// Checksum, 8 hex digits.
+    /// CRC-32 of the model, 8 hexadecimal digits.
     pub model: String,
     /// Number of experts.
     pub experts: usize,
@@ -102,19 +102,19 @@ pub struct ModelReport {
     pub threshold: f32,
 }
 
-/// Decisions that change.
+/// The decisions that differ between two models.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct DecisionChange {
-    /// Protected column; `None` for all rows.
+    /// The protected column; null for all rows.
     pub attribute: Option<String>,
-    /// The group; `None` for all rows.
+    /// The group; null for all rows.
     pub group: Option<String>,
-    /// Its rows.
+    /// Number of rows.
     pub rows: u64,
-    /// Rows with a favourable decision only by the second model.
+    /// Number of rows with a favourable decision by the second model only.
     pub gained: u64,
-    /// Rows with a favourable decision only by the first model.
+    /// Number of rows with a favourable decision by the first model only.
     pub lost: u64,
     /// Share of favourable decisions by each model.
     pub selection_rates: [f64; 2],
@@ -129,9 +129,9 @@ pub struct DecisionChange {
 pub struct MeasureChange {
     /// `accuracy`, `balanced_accuracy`, `log_loss`, `calibration_error` or `auc`.
     pub measure: &'static str,
-    /// The values by each model.
+    /// The value of each model.
     pub values: [f64; 2],
-    /// Their difference; without an interval for `auc`.
+    /// The difference of the values; without an interval for `auc`.
     #[serde(flatten)]
     pub change: Change,
 }
@@ -162,10 +162,11 @@ pub struct GapChange {
     pub reference: String,
     /// The measure.
     pub measure: &'static str,
-    /// The values by each model, group minus reference.
+    /// The value of each model, group minus reference.
     pub values: [f64; 2],
-    /// Their difference. `eodds` has an interval only if the same rate decides for both models, on
-    /// the same side. There is no interval if there are too few records to judge the gap.
+    /// The difference of the values. There is no interval if there are too few records to judge the
+    /// gap. `eodds` has an interval only if the larger gap of both models is that of the same rate,
+    /// with the same sign.
     #[serde(flatten)]
     pub change: Change,
     /// Why the gap cannot be judged; null if it can.
@@ -186,11 +187,11 @@ impl GapChange {
 pub struct FeatureChange {
     /// The feature.
     pub feature: String,
-    /// Whether each model has the feature; if not, its value counts as 0.
+    /// Whether each model has the feature. If a model does not, its value counts as 0.
     pub has: [bool; 2],
-    /// Mean absolute difference of its values by the method `path`, in probability.
+    /// Mean absolute difference of the feature's values by the method `path`, in probability.
     pub mean_change: f64,
-    /// Mean absolute value by each model.
+    /// Mean absolute value of the feature for each model.
     pub mean_values: [f64; 2],
 }
 

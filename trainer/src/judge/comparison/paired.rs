@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use crate::judge::reliability::{CALIBRATION_BINS, calibration_bin};
 
-/// The difference between two models: the second minus the first.
+/// The difference between two models: second minus first.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Change {
-    /// The difference; NaN (JSON: null) if no row supports it.
+    /// The difference; NaN (JSON: null) without supporting rows.
     pub change: f64,
-    /// Its 95 % interval, if it has one.
+    /// The 95 % interval of the difference; null if there is none.
     pub interval: Option<[f64; 2]>,
 }
 

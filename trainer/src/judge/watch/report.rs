@@ -13,7 +13,7 @@ use crate::judge::gaps::GroupGaps;
 pub enum Quantity {
     /// The values of a feature.
     Input {
-        /// Its name.
+        /// Name of the feature.
         feature: String,
     },
     /// The scores.
@@ -24,19 +24,19 @@ pub enum Quantity {
     Calibration,
     /// The share of favourable decisions in a group: a change moves `spd` and `impact`.
     SelectionRate(Group),
-    /// The share of favourable decisions among its records with the favourable outcome: a change
-    /// moves `eopp`, `aod` and `eodds`.
+    /// The share of favourable decisions among the records of a group with the favourable outcome:
+    /// a change moves `eopp`, `aod` and `eodds`.
     Tpr(Group),
-    /// The share of favourable decisions among its records with the unfavourable outcome: a change
-    /// moves `aod` and `eodds`.
+    /// The share of favourable decisions among the records of a group with the unfavourable
+    /// outcome: a change moves `aod` and `eodds`.
     Fpr(Group),
 }
 
-/// A group.
+/// A protected group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Group {
-    /// Protected column; columns of an intersection.
+    /// The protected column, or the columns of an intersection.
     pub attribute: String,
     /// The group.
     pub group: String,
@@ -49,18 +49,18 @@ pub struct Alarm {
     /// The quantity that changed.
     #[serde(flatten)]
     pub quantity: Quantity,
-    /// 1-based number of the record at which it was detected.
+    /// Number of the record, from 1, at which the change was detected.
     pub row: u64,
-    /// Values of the quantity since the most likely time of the change: rows, or for the rate of a
-    /// group, rows of the group.
+    /// Number of values of the quantity since the most likely time of the change: of rows, or for
+    /// the rate of a group, of rows of the group.
     pub values_since: u64,
-    /// The cell whose share changed most: a bin, a level, `missing` and so on; `favourable` for a
+    /// The cell whose share changed most, such as a bin, a level or `missing`; `favourable` for a
     /// rate.
     pub cell: String,
-    /// Its share before.
+    /// The share of the cell before the change.
     pub before: f64,
-    /// Its share since: over the latest 100, 1,000 or 10,000 values, whichever show the change
-    /// best.
+    /// The share of the cell since the change: over the latest 100, 1,000 or 10,000 values,
+    /// whichever show the change best.
     pub after: f64,
 }
 
@@ -68,14 +68,15 @@ pub struct Alarm {
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Window {
-    /// 1-based number of its first record.
+    /// Number of the first record of the window, from 1.
     pub from_row: u64,
-    /// 1-based number of its last record.
+    /// Number of the last record of the window, from 1.
     pub to_row: u64,
-    /// Records scored.
+    /// Number of scored records.
     pub rows: u64,
-    /// Outcomes that arrived. Accuracy, log-loss, calibration error and the gaps that need labels
-    /// are over their records, which may be from earlier windows.
+    /// Number of outcomes that arrived in the window. Accuracy, log-loss, calibration error and the
+    /// gaps that need labels are over the records of these outcomes, which may be from earlier
+    /// windows.
     pub labelled: u64,
     /// Mean score.
     pub score_mean: f64,
@@ -87,9 +88,9 @@ pub struct Window {
     pub log_loss: f64,
     /// Expected calibration error over ten bins of equal width.
     pub calibration_error: f64,
-    /// The scores compared with those of the reference.
+    /// The difference of the scores from those of the reference.
     pub score: Drift,
-    /// Each feature compared with the reference.
+    /// The difference of each feature from the reference.
     pub inputs: Vec<InputDrift>,
     /// Every group compared with its reference group.
     pub fairness: Vec<GroupGaps>,
@@ -99,9 +100,9 @@ pub struct Window {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Drift {
-    /// Population stability index; NaN without reference.
+    /// Population stability index; NaN (JSON: null) without a reference.
     pub psi: f64,
-    /// The value that it exceeds in about 5 % of windows without drift.
+    /// The value that `psi` exceeds in about 5 % of windows without drift.
     pub psi_by_chance: f64,
 }
 
@@ -122,17 +123,17 @@ pub struct InputDrift {
     pub unseen: f64,
 }
 
-/// The summary at the end.
+/// The summary at the end of the stream.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Summary {
-    /// Checksum of the model.
+    /// CRC-32 of the model, 8 hexadecimal digits.
     pub model: String,
-    /// Records scored.
+    /// Number of scored records.
     pub rows: u64,
-    /// Outcomes that were used.
+    /// Number of outcomes that were used.
     pub labelled: u64,
-    /// Alarms raised.
+    /// Number of alarms.
     pub alarms: u64,
     /// Number of monitored quantities.
     pub quantities: usize,
@@ -143,9 +144,9 @@ pub struct Summary {
     /// Labels that are neither outcome, which no measure counts. A missing label may still arrive.
     pub other_labels: OtherLabels,
     /// The protected attributes and their groups. If ids join rows, rows without a value are not
-    /// counted, and intersections are left out, since such a row may only hold an outcome.
+    /// counted and intersections are left out, because such a row may hold only an outcome.
     pub attributes: Vec<AttributeReport>,
-    /// The counts of ids; `None` if there is no id column.
+    /// The counts of ids; null if there is no id column.
     pub ids: Option<Ids>,
 }
 
@@ -155,7 +156,7 @@ pub struct Summary {
 pub struct Reference {
     /// The source of its rows.
     pub from: ReferenceFrom,
-    /// Number of its rows.
+    /// Number of reference rows.
     pub rows: u64,
 }
 
@@ -166,7 +167,7 @@ pub struct Reference {
 pub enum ReferenceFrom {
     /// Rows that the user gave.
     Data,
-    /// The background records of the model, drawn from its training rows: they have no labels and
+    /// The background records of the model, drawn from its training rows. They have no labels and
     /// no groups.
     Background,
     /// The first rows of the stream itself.
@@ -177,16 +178,16 @@ pub enum ReferenceFrom {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Ids {
-    /// Outcomes that came later than their records.
+    /// Number of outcomes that arrived later than their records.
     pub joined: u64,
-    /// Records that still wait for their outcome.
+    /// Number of records that still wait for their outcome.
     pub waiting: u64,
-    /// Records that were forgotten before their outcome came.
+    /// Number of records that were dropped before their outcome arrived.
     pub expired: u64,
-    /// Rows that hold only an outcome, whose record is unknown: left out.
+    /// Number of rows left out because they hold only an outcome and their record is unknown.
     pub unknown: u64,
-    /// Rows with an id that was seen before and needs nothing more: left out.
+    /// Number of rows left out because their id was seen before and needs nothing more.
     pub repeated: u64,
-    /// Records without an id.
+    /// Number of records without an id.
     pub without_id: u64,
 }

@@ -118,15 +118,15 @@ pub struct Shape {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Costs {
-    /// The device.
+    /// The name of the device.
     pub device: &'static str,
-    /// The compiler with which they were counted.
+    /// The compiler of the firmware on which the costs were counted.
     pub compiler: &'static str,
-    /// Each of [`CALLS`].
+    /// The cost of each call of the engine.
     pub calls: Vec<Call>,
-    /// Code, then the model.
+    /// Flash use: the parts of the code, then the model.
     pub flash: Vec<Flash>,
-    /// Memory that the caller keeps, then statics.
+    /// RAM use: the types that the caller keeps, then statics.
     pub ram: Vec<Ram>,
 }
 
@@ -134,12 +134,12 @@ pub struct Costs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Call {
-    /// The engine's function.
+    /// The function of the engine.
     pub name: &'static str,
-    /// Instructions; for a path, those with one part only.
+    /// Number of instructions; for a path, if it has only one part.
     pub instructions: u64,
-    /// Upper limit of the instructions. It differs only for a path, which has more parts if the
-    /// gate switches.
+    /// Upper limit of the number of instructions. It differs from `instructions` only for a path,
+    /// which has more parts if the gate switches.
     pub most_instructions: u64,
     /// Upper limit of the stack in bytes.
     pub stack_bytes: u64,
@@ -163,7 +163,7 @@ pub struct Flash {
 pub struct Ram {
     /// The type.
     pub name: String,
-    /// Its bytes.
+    /// Size of the type in bytes.
     pub bytes: usize,
 }
 

@@ -57,7 +57,7 @@ pub enum JudgedOn {
     /// learned from.
     #[serde(rename = "held-out rows")]
     HeldOutRows,
-    /// Decisions of the shards of a merged model, which has learned from no row since.
+    /// Decisions of the shards of a merged model that has learned from no row since.
     #[serde(rename = "shards")]
     Shards,
 }
@@ -76,7 +76,7 @@ pub fn judged_on(trainer: &Trainer) -> JudgedOn {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct TargetReport {
-    /// Protected column, or columns of an intersection.
+    /// The protected column, or the columns of an intersection.
     pub attribute: String,
     /// The unprivileged group.
     pub group: String,
@@ -84,30 +84,31 @@ pub struct TargetReport {
     pub reference: String,
     /// The measure.
     pub measure: &'static str,
-    /// The target: the largest gap, or for impact the smallest ratio.
+    /// The largest gap allowed; for `impact`, the smallest ratio allowed.
     pub target: f32,
-    /// The value reached: group minus reference, or for impact a ratio.
+    /// The value reached: group minus reference; for `impact`, a ratio. NaN (JSON: null) if there
+    /// is none.
     pub gap: f32,
-    /// Its 95 % interval, if there is one.
+    /// The 95 % interval of the value; null if there is none.
     pub interval: Option<[f32; 2]>,
-    /// First row judged, counted from 1; `None` if the rows judged are not the last ones, see
-    /// [`JudgedOn`].
+    /// Number of the first row judged, from 1; null if other rows than the last ones are judged.
     pub from: Option<u64>,
-    /// Records of the group judged.
+    /// Number of judged records of the group.
     pub rows: u64,
-    /// Records of the reference judged.
+    /// Number of judged records of the reference.
     pub reference_rows: u64,
-    /// Whether it is met; `None` if it cannot be judged.
+    /// Whether the target is met; null if it cannot be judged.
     pub verdict: Option<Verdict>,
-    /// The target that works against this one, if this one is not met, or is met only because the
-    /// decisions carry little information.
+    /// The measure whose target works against this one, if this one is not met, or if both can be
+    /// met only by decisions that carry little information; otherwise null.
     pub conflicts_with: Option<&'static str>,
-    /// The smallest gap possible given the base rates and the other target, if it exceeds this
-    /// target.
+    /// The smallest gap possible given the base rates and the other target, if that gap exceeds
+    /// this target and this target is not met; otherwise null.
     pub smallest_possible: Option<f32>,
-    /// Whether the penalty of the controller is at its limit.
+    /// Whether the penalty of the target is at its limit.
     pub at_limit: bool,
-    /// The reason as text, if the target is not met, not judged, or conflicts with another.
+    /// Why the target is not met, not shown or not judged, or conflicts with another; null if it is
+    /// met without a conflict.
     pub reason: Option<String>,
 }
 

@@ -8,36 +8,36 @@ use serde::Serialize;
 
 use crate::cli::print::TextTable;
 
-/// Some lines that are to be compared.
+/// Lines that are compared with each other.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Section {
-    /// Where the paper has it.
+    /// The sections, tables and figures of the paper, such as `4.2, A.6`; or `beyond the paper`.
     pub part: &'static str,
     /// What is compared, and on which data.
     pub title: String,
-    /// The lines.
+    /// The lines to compare.
     pub lines: Vec<Line>,
-    /// Why ours differ from the published ones.
+    /// Why our figures differ from the published ones.
     pub reason: &'static str,
 }
 
 /// A line of a section.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Line {
-    /// The setting in words.
+    /// The setting, in words.
     pub setting: String,
     /// Whether the figures are the paper's own.
     pub is_published: bool,
-    /// Runs that the figures are means over; 0 for published ones.
+    /// Number of runs that the figures are means of; 0 for published figures.
     pub runs: usize,
     /// The figures. Gaps are magnitudes.
     pub figures: Vec<Figure>,
 }
 
-/// A figure.
+/// A mean over the runs.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Figure {
-    /// What it measures.
+    /// Name of the measure.
     pub name: &'static str,
     /// Mean over the runs.
     pub mean: f64,
