@@ -107,7 +107,7 @@ pub struct Explanation {
     /// By record, `output - base_value - sum(values)`.
     pub residual: Vec<f32>,
     /// By record, the share of the path's attribution that runs through the gate, in [0, 1]; null
-    /// if the model has no path.
+    /// for integer weights without their float model.
     pub gate_share: Vec<Option<f32>>,
     /// By record and expert, the gate weight.
     pub gate: Vec<Vec<f32>>,

@@ -35,7 +35,7 @@ pub struct Summary {
     #[serde(skip_serializing_if = "is_none")]
     pub sampled: u64,
     /// Mean over the records of the share of the path's attribution that runs through the gate, in
-    /// [0, 1]; null if the model has no path.
+    /// [0, 1]; null for integer weights without their float model.
     pub gate_share: Option<f32>,
     /// The background records; absent for methods that need none.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -120,7 +120,7 @@ pub struct Dates {
     /// The format of dates, in the notation of `strftime`, such as `%Y-%m-%d`. A time after the
     /// date is ignored.
     pub format: String,
-    /// The day from which days are counted, such as `2015-01-31`. Default: 1970-01-01.
+    /// The day from which days are counted, such as `2015-01-31`; 1970-01-01 if absent.
     #[serde(default)]
     pub since: Option<String>,
     /// The numbers to derive: `days`, `year`, `month`, `weekday` (1 for Monday to 7), `hour`.
@@ -191,8 +191,8 @@ pub struct Target {
     /// `positive` nor missing. Rows with neither outcome are left out and counted.
     #[serde(default)]
     pub negative: Vec<String>,
-    /// The name of the favourable outcome in reasons and letters, such as `loan approved`. Default:
-    /// the first of `positive`.
+    /// The name of the favourable outcome in reasons and letters, such as `loan approved`; the
+    /// first of `positive` if absent.
     #[serde(default)]
     pub label: Option<String>,
 }
