@@ -280,7 +280,7 @@ mod tests {
         let single = [round(3.0 * bound, 0.10), round(bound / 2.0, 0.14), round(0.0, 0.2)];
         let (pair, share) = best_pair(&single);
         // The first may decide as often as the mean gap stays within the bound: a fifth of the time.
-        assert_eq!(pair.map(|index| single[index].error).iter().sum::<f32>(), 0.24);
+        assert!(pair == [0, 1] || pair == [1, 0], "{pair:?}");
         assert!((share - if pair[0] == 0 { 0.2 } else { 0.8 }).abs() < 1e-5, "{share}");
         // One round that is best and within the bound decides alone.
         let (pair, share) = best_pair(&[round(3.0 * bound, 0.2), round(0.5 * bound, 0.1)]);
