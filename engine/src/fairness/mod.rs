@@ -450,7 +450,7 @@ mod tests {
 
     /// With more than 2^32 records in a cell, the rates of wide counts are still correct.
     #[test]
-    fn wide_counts_go_on_where_a_device_s_are_full() {
+    fn wide_counts_continue_where_a_device_s_are_full() {
         let full = Counts { true_positive: u32::MAX, false_negative: u32::MAX, ..Counts::new() };
         let mut wide = WideCounts::from(full);
         assert!(full.is_full() && !wide.is_full());

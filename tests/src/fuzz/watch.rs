@@ -26,7 +26,7 @@ pub fn monitor(data: &[u8]) {
         Some((first, data)) if first & 1 == 1 => {
             let mut monitor = FuzzMonitor::new();
             // The input ends when the data ends.
-            let _ = tell(&mut monitor, &mut Unstructured::new(data));
+            let _ = feed(&mut monitor, &mut Unstructured::new(data));
             check_written(&monitor);
         }
         Some((_, data)) => {
@@ -42,7 +42,7 @@ pub fn monitor(data: &[u8]) {
     }
 }
 
-fn tell(monitor: &mut FuzzMonitor, data: &mut Unstructured<'_>) -> Result<()> {
+fn feed(monitor: &mut FuzzMonitor, data: &mut Unstructured<'_>) -> Result<()> {
     static BLOB: OnceLock<Bytes> = OnceLock::new();
     let recipe = Recipe { experts: 2, features: FEATURES, gate: 12.0, outputs: 12.0 };
     let blob = BLOB.get_or_init(|| recipe.content(1).to_bytes(false));

@@ -262,7 +262,7 @@ fn a_thousand_kills_lose_nothing() {
 }
 
 #[test]
-fn killed_at_any_moment_it_goes_on_to_the_same_bytes() {
+fn killed_at_any_moment_it_resumes_to_the_same_bytes() {
     let folder = begun();
     let begun = folder.read("killed.ckpt");
     // Each round starts from the beginning, and after the kill resumes to the end.

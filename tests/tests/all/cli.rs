@@ -671,7 +671,7 @@ fn scores_read_back_to_the_bits_of_the_engine() {
 }
 
 #[test]
-fn notes_tell_what_was_clamped_and_what_was_never_seen() {
+fn notes_report_what_was_clamped_and_what_was_never_seen() {
     let folder = Folder::with_model();
     let header = lending(1, 0);
     let rows = [
@@ -705,7 +705,7 @@ fn notes_tell_what_was_clamped_and_what_was_never_seen() {
 }
 
 #[test]
-fn inspect_tells_what_a_model_needs_and_where_it_comes_from() {
+fn inspect_reports_what_a_model_needs_and_where_it_comes_from() {
     let folder = Folder::with_model();
     let i = folder.run(&["inspect", "lending.feamoe", "--format", "json"]).json();
     assert_eq!(

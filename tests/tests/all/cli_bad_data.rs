@@ -227,7 +227,7 @@ fn a_ragged_row_is_named_by_its_line() {
 }
 
 #[test]
-fn on_standard_output_the_scores_before_a_bad_row_stay_and_the_exit_code_tells() {
+fn on_standard_output_the_scores_before_a_bad_row_stay_and_the_exit_code_shows_it() {
     let folder = scoring(good() + "50,cook,m\n");
     let ran = folder.unchanged(|| folder.run(&["score", "m.feamoe", "data.csv"]));
     assert_eq!((ran.code, ran.stdout.lines().count()), (Some(2), 41));

@@ -198,7 +198,7 @@ fn a_record_set_by_constants_scores_as_one_set_by_names() {
 }
 
 #[test]
-fn the_report_tells_what_was_written() {
+fn the_report_states_what_was_written() {
     let folder = folder();
     let report = |options: &[&str]| {
         folder.run(&[&["export", "odd.feamoe", "-o", "out", "--format", "json"], options].concat()).json()

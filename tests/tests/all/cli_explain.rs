@@ -98,7 +98,7 @@ fn explanations_sum_to_the_output_and_start_as_shap_wants_them() {
             ("evaluations", &["exact", "sampled"]),
             ("seed", &["sampled"]),
         ];
-        let is_told = |key: &&str| of.iter().all(|(other, methods)| other != key || methods.contains(&method));
+        let is_shown = |key: &&str| of.iter().all(|(other, methods)| other != key || methods.contains(&method));
         assert_eq!(
             keys_in_order(&document),
             [
@@ -131,7 +131,7 @@ fn explanations_sum_to_the_output_and_start_as_shap_wants_them() {
                 "model",
             ]
             .into_iter()
-            .filter(is_told)
+            .filter(is_shown)
             .collect::<Vec<_>>()
         );
         let e: Value = serde_json::from_str(&document).unwrap();
@@ -167,7 +167,7 @@ fn explanations_sum_to_the_output_and_start_as_shap_wants_them() {
 }
 
 #[test]
-fn text_csv_and_json_tell_the_same_numbers() {
+fn text_csv_and_json_have_the_same_numbers() {
     let folder = folder();
     for method in ["exact", "path", "frozen"] {
         let e = explain_json(&folder, &["--method", method]);
@@ -193,9 +193,9 @@ fn text_csv_and_json_tell_the_same_numbers() {
             }
             if method == "exact" {
                 let BackgroundId { rows, hash } = background(&e);
-                let told =
+                let shown =
                     ["exact", &e["evaluations"][record].to_string(), "0", &rows.to_string(), &format!("{hash:08x}")];
-                assert_eq!(line.iter().skip(of_all.len()).take(of_shapley.len()).collect::<Vec<_>>(), told);
+                assert_eq!(line.iter().skip(of_all.len()).take(of_shapley.len()).collect::<Vec<_>>(), shown);
             }
             for feature in 0..names.len() {
                 same(&line[fixed.len() + feature], &e["values"][record][feature]);
@@ -299,7 +299,7 @@ fn reasons_are_the_most_negative_values_of_declined_records() {
     let folder = folder();
     let e = explain_json(&folder, &["--reasons", "3"]);
     let names = texts(&e["feature_names"]);
-    let mut told = 0;
+    let mut shown = 0;
     for record in 0..RECORDS {
         let reasons = e["reasons"][record].as_array().unwrap();
         if e["decision"][record] == true {
@@ -321,12 +321,12 @@ fn reasons_are_the_most_negative_values_of_declined_records() {
             assert_eq!(reason["value"], e["display_data"][record][feature]);
             let text = reason["text"].as_str().unwrap();
             assert!(text.starts_with(names[feature]) && text.contains(" lowered the score for yes by 0."), "{text}");
-            told += 1;
+            shown += 1;
         }
     }
-    assert!(told > 10);
+    assert!(shown > 10);
     let count = |options: &[&str]| explain(&folder, options).matches(" lowered the score for").count();
-    assert_eq!((count(&["--reasons", "3"]), count(&["--reasons", "0"])), (told, 0));
+    assert_eq!((count(&["--reasons", "3"]), count(&["--reasons", "0"])), (shown, 0));
     assert_eq!(count(&[]), count(&["--reasons", "4"]));
     assert!(
         explain_json(&folder, &["--reasons", "0"])["reasons"]

@@ -183,7 +183,7 @@ fn the_document_has_these_keys() {
 }
 
 #[test]
-fn the_text_tells_gaps_drifts_inputs_and_doubts() {
+fn the_text_reports_gaps_drifts_inputs_and_doubts() {
     let folder = folder();
     let text = folder.run(&["monitor", "--schema", "lending.toml", "--status", "a.status", "few.status"]).done();
     for part in [

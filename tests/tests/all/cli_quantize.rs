@@ -172,13 +172,13 @@ fn warns_of_the_gate_as_the_float_model_does() {
     folder.write("rows.csv", rows);
     let shown = |model: &str| {
         let text = folder.run(&["explain", model, "rows.csv", "--method", "frozen"]).done();
-        let told: Vec<String> = text
+        let reported: Vec<String> = text
             .lines()
             .filter(|line| line.contains("runs through it") || line.contains("gate"))
             .map(str::to_owned)
             .collect();
         let warnings = text.matches("warning").count();
-        (told, warnings)
+        (reported, warnings)
     };
     let ((float, float_warnings), (integer, integer_warnings)) = (shown("float.feamoe"), shown("integer.feamoe"));
     assert!(float_warnings > 5, "{float_warnings} of the float model's records warn: {float:?}");

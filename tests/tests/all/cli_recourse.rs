@@ -165,7 +165,7 @@ fn the_document_has_its_keys_and_adds_up() {
 }
 
 #[test]
-fn one_record_is_told_what_to_change_or_that_nothing_helps() {
+fn one_record_gets_what_to_change_or_that_nothing_helps() {
     let folder = folder();
     let found = json(&folder, &["--answers", "1"]);
     let declined = numbers(&found["declined"]["row"]);

@@ -117,7 +117,7 @@ fn one_expert_changed_costs_its_own_weights() {
 }
 
 #[test]
-fn experts_added_removed_and_moved_are_told_from_those_they_were() {
+fn experts_added_removed_and_moved_are_distinguished() {
     let old = model(3, 1);
     let weights = 2 * 4 * (1 + 22 + 2 + 66 + 7);
     for (sources, changed) in [

@@ -210,11 +210,11 @@ fn compiler() -> String {
 }
 
 #[test]
-fn what_is_told_of_a_model_is_what_it_takes() {
+fn the_reported_costs_of_a_model_are_what_it_takes() {
     for device in &DEVICES {
         for kinds in Kinds::ALL {
             let Some(counter) = Counter::new(device, kinds) else { continue };
-            is_told(device, &counter);
+            is_reported(device, &counter);
         }
         let Some(counter) = Counter::new(device, Kinds::Floats) else { continue };
         let (content, cells) = switching([10, 8]);
@@ -232,7 +232,7 @@ fn tolerance() -> f64 {
     if compiler() == COMPILER { TOLERANCE } else { OTHER_COMPILER }
 }
 
-fn is_told(device: &Device, counter: &Counter) {
+fn is_reported(device: &Device, counter: &Counter) {
     let (mut tolerance, kinds) = (tolerance(), counter.kinds);
     let is_rougher = ["riscv", "thumbv6m"].iter().any(|target| device.target.starts_with(target));
     if kinds != Kinds::Floats && is_rougher {
@@ -300,7 +300,7 @@ fn sizes_in_ram_are_those_of_the_types() {
 }
 
 #[test]
-fn code_in_flash_is_what_is_told() {
+fn code_in_flash_is_what_is_reported() {
     for device in &DEVICES {
         let board = board(device.target);
         if !board.available() || compiler() != COMPILER {
@@ -322,7 +322,7 @@ fn code_in_flash_is_what_is_told() {
 }
 
 #[test]
-fn inspect_prints_what_is_told() {
+fn inspect_prints_what_is_reported() {
     let folder = Folder::with_model();
     let blob = AlignedBytes::new(&folder.read("lending.feamoe"));
     let shape = Shape::of(&HostModel::load(blob.as_slice()).unwrap());

@@ -274,7 +274,7 @@ fn a_background_is_the_mean_of_its_records() {
 /// Logits beyond the range of f32 factors, up to the largest that a blob may have: none is confused
 /// with another, and none affects another.
 #[test]
-fn logits_of_any_size_are_told_apart() {
+fn logits_of_any_size_are_distinguished() {
     for size in [200.0_f32, 1e6, 1e18, 1e20, 1e28] {
         let content = of_two_levels(1, &[0.0, 0.0], &[&[0.0, size], &[0.0, 1.5]]);
         let of = |record: [Cell; 2], other: [Cell; 2]| {

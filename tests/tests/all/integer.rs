@@ -34,7 +34,7 @@ fn set<const N: usize>(record: &mut Record<'_, N>, cells: &[Cell]) {
 
 /// Draws records whose numbers differ in fixed point from the nearest bin edges; otherwise they
 /// might fall into the neighbouring bin. Replaces other numbers by missing values.
-fn told_apart(content: &Content, seed: u64, count: usize) -> Vec<Vec<Cell>> {
+fn distinct_records(content: &Content, seed: u64, count: usize) -> Vec<Vec<Cell>> {
     let mut drawn = records(content, seed, count);
     for cells in &mut drawn {
         let mut edges = content.edges.as_slice();
@@ -106,7 +106,7 @@ fn compare(recipe: Recipe, seed: u64, width: Width, mut check: impl FnMut(&Conte
     let model = Integer::load(bytes.as_slice()).unwrap();
     let twin = dequantized(&content, &bytes, &model);
     let mut record = model.record();
-    for cells in told_apart(&content, seed, RECORDS) {
+    for cells in distinct_records(&content, seed, RECORDS) {
         set(&mut record, &cells);
         let mut why = Attribution::new();
         model.frozen_into(&record, &mut why).unwrap();

@@ -48,7 +48,7 @@ fn status(monitor: &Device) -> Vec<u8> {
 }
 
 /// A monitor that has observed groups, labels out of order, distances, odd values and drifts.
-fn told(seed: u64, records: usize) -> Device {
+fn busy(seed: u64, records: usize) -> Device {
     let (mut draw, mut monitor, mut waiting) = (Draw::new(seed), started(1), Vec::new());
     for record in 0..records {
         let group = draw.one_of(&[None, Some(0), Some(0), Some(1), Some(2)]);
@@ -150,7 +150,7 @@ fn what_cannot_be_is_refused_and_leaves_no_trace() {
     let refused = with_model(1, |model| small.start(model, 0));
     assert_eq!(refused, Err(MonitorError::WrongFeatureCount { found: 3, expected: 4 }));
 
-    let mut monitor = told(3, 5_000);
+    let mut monitor = busy(3, 5_000);
     let before = status(&monitor);
     for (group, found) in [(3, 3), (u8::MAX, u8::MAX)] {
         let expected = Err(MonitorError::GroupOutOfRange { found, groups: GROUPS });
@@ -258,7 +258,7 @@ fn each_kind_of_drift_is_found_soon_and_named() {
 
 /// A period ends before the drift; the windows of the detectors span both periods.
 #[test]
-fn detectors_go_on_across_periods_and_counts_do_not() {
+fn detectors_continue_across_periods_and_counts_do_not() {
     let mut monitor = started(1);
     for record in 0..4_000 {
         if record == 2_000 {
@@ -280,7 +280,7 @@ fn detectors_go_on_across_periods_and_counts_do_not() {
 
 #[test]
 fn of_too_many_events_the_newest_are_kept_and_the_others_counted() {
-    let monitor = told(1, 100_000);
+    let monitor = busy(1, 100_000);
     assert_eq!(monitor.events().count(), EVENTS);
     assert!(monitor.events_dropped() > 5, "{}", monitor.events_dropped());
     let places: Vec<u64> = monitor.events().map(|event| event.at).collect();
@@ -310,7 +310,7 @@ fn statuses_add_up_exactly() {
 #[test]
 fn a_status_is_read_as_it_was_written() {
     for (seed, records) in [(0, 0), (1, 1), (2, 500), (3, 20_000)] {
-        let monitor = told(seed, records);
+        let monitor = busy(seed, records);
         let bytes = status(&monitor);
         println!("{records} records: {} of {} bytes", bytes.len(), Device::STATUS_BYTES);
         let read = Status::read(&bytes).unwrap();
@@ -328,7 +328,7 @@ fn a_status_is_read_as_it_was_written() {
 
 #[test]
 fn every_truncation_and_every_flipped_bit_is_refused() {
-    let bytes = status(&told(1, 10_000));
+    let bytes = status(&busy(1, 10_000));
     for length in 0..bytes.len() {
         let found = Status::read(&bytes[..length]).map(|_| ()).unwrap_err();
         let expected = if length < HEADER_BYTES { HEADER_BYTES } else { bytes.len() };
@@ -359,7 +359,7 @@ fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
 /// that is read holds only what records can produce.
 #[test]
 fn a_sealed_forgery_is_refused_or_makes_sense() {
-    let bytes = status(&told(1, 10_000));
+    let bytes = status(&busy(1, 10_000));
     assert_eq!(sealed(bytes.clone()), bytes);
     let (mut draw, mut read) = (Draw::new(1), 0);
     for _ in 0..50_000 {
@@ -465,7 +465,7 @@ fn a_restored_monitor_goes_on_as_if_it_had_never_stopped() {
 
 #[test]
 fn a_damaged_or_foreign_state_is_refused_and_changes_nothing() {
-    let monitor = told(3, 2_000);
+    let monitor = busy(3, 2_000);
     let bytes = stored(&monitor);
     assert!(bytes.len() <= Device::STATE_BYTES && bytes.len() > Device::STATE_BYTES / 2);
     for length in 0..bytes.len() {
@@ -476,7 +476,7 @@ fn a_damaged_or_foreign_state_is_refused_and_changes_nothing() {
         damaged[bit / 8] ^= 1 << (bit % 8);
         assert!(restored(&damaged).is_err(), "bit {bit}");
     }
-    let (mut other, before) = (told(4, 100), stored(&told(4, 100)));
+    let (mut other, before) = (busy(4, 100), stored(&busy(4, 100)));
     let refused = with_model(2, |model| other.restore(model, &bytes)).unwrap_err();
     assert!(matches!(refused, RestoreError::OtherModel { .. }), "{refused}");
     assert_eq!(stored(&other), before);
@@ -494,7 +494,7 @@ fn a_damaged_or_foreign_state_is_refused_and_changes_nothing() {
 /// bytes that it was restored from.
 #[test]
 fn a_sealed_state_of_nonsense_is_refused_or_sound() {
-    let bytes = stored(&told(5, 1_500));
+    let bytes = stored(&busy(5, 1_500));
     let (mut draw, mut sound) = (Draw::new(6), 0);
     for _ in 0..20_000 {
         let mut forged = bytes.clone();
@@ -622,7 +622,7 @@ fn a_side_alone_counts_on_past_what_an_f32_counts() {
 /// The first released status and state are still read, and written, with the same bytes.
 #[test]
 fn golden_status_and_state() {
-    let monitor = told(7, 3_000);
+    let monitor = busy(7, 3_000);
     for (name, bytes) in [("status-v1.bin", status(&monitor)), ("state-v1.bin", stored(&monitor))] {
         let path = repository_file("engine/golden").join(name);
         if std::env::var_os("FEAMOE_NEW_GOLDEN").is_some() && !path.exists() {

@@ -351,7 +351,7 @@ fn several_answers_differ_and_hold() {
 /// after a logarithm. An answer is allowed and differs from the record's number, and the search
 /// ends.
 #[test]
-fn numbers_hardly_told_apart_are_allowed_and_others() {
+fn numbers_hardly_distinguished_are_allowed_and_others() {
     let (mut recourse, mut found) = (Recourse::new(), 0);
     for seed in 0..1_000 {
         let recipe = Recipe { features: 1 + seed as usize % 7, ..Recipe::any(seed) };

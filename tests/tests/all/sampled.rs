@@ -130,7 +130,7 @@ fn two_players_are_exact() {
 }
 
 #[test]
-fn it_ends_when_close_when_spent_and_when_told() {
+fn it_ends_when_close_when_spent_and_when_stopped() {
     let content = Recipe { features: 12, experts: 6, gate: 25.0, outputs: 15.0 }.content(8);
     let cells = records(&content, 8, 6);
     let run = |sampling, keep_going: &mut dyn FnMut(u64) -> bool| {
@@ -151,8 +151,8 @@ fn it_ends_when_close_when_spent_and_when_told() {
     let each = asked[0];
     assert!(asked.windows(2).all(|pair| pair[1] - pair[0] == each), "{asked:?}");
     assert!((5_000..5_000 + each).contains(&spent.evaluations), "{}", spent.evaluations);
-    let told = run(rounds(1, u64::MAX), &mut |evaluations| evaluations < 3 * each);
-    assert_eq!(told.evaluations, 3 * each);
+    let stopped = run(rounds(1, u64::MAX), &mut |evaluations| evaluations < 3 * each);
+    assert_eq!(stopped.evaluations, 3 * each);
 }
 
 /// The same seed gives the same bits, and another seed gives others. Earlier explanations do not

@@ -342,7 +342,7 @@ fn a_model_on_trial_is_confirmed_or_makes_way() {
 /// Without a model to fall back to, an interrupted confirmation is completed by writing only what
 /// is missing: no word is written twice.
 #[test]
-fn confirming_goes_on_where_it_was_cut() {
+fn confirming_resumes_where_it_was_cut() {
     fn with_words_of<const WORD: usize>() {
         for cut in 0..16 / WORD {
             let mut flash = Flash::<WORD>::new(Torn::Untouched, 0xff);

@@ -14,7 +14,7 @@ impl Block {
     /// The block of weight rows that belong to none: their gain is 1.
     pub const NONE: Self = Self(u32::MAX);
     const FINE: u32 = 1 << 31;
-    const TELLS_GROUP: u32 = 1 << 30;
+    const REVEALS_GROUP: u32 = 1 << 30;
 
     pub(crate) const fn new(index: u32) -> Self {
         Self(index)
@@ -31,14 +31,14 @@ impl Block {
     }
 
     /// Marks a block of a protected column.
-    pub(super) const fn telling_group(self) -> Self {
-        Self(self.0 | Self::TELLS_GROUP)
+    pub(super) const fn revealing_group(self) -> Self {
+        Self(self.0 | Self::REVEALS_GROUP)
     }
 
     /// Returns its index among all blocks; past the end for [`Block::NONE`].
     #[must_use]
     pub const fn index(self) -> usize {
-        (self.0 & !(Self::FINE | Self::TELLS_GROUP)) as usize
+        (self.0 & !(Self::FINE | Self::REVEALS_GROUP)) as usize
     }
 
     /// Returns whether it holds bins in addition to hats.
@@ -49,8 +49,8 @@ impl Block {
 
     /// Returns whether it belongs to a protected column.
     #[must_use]
-    pub fn tells_group(self) -> bool {
-        self != Self::NONE && self.0 & Self::TELLS_GROUP != 0
+    pub fn reveals_group(self) -> bool {
+        self != Self::NONE && self.0 & Self::REVEALS_GROUP != 0
     }
 }
 
@@ -60,10 +60,10 @@ mod tests {
 
     #[test]
     fn marks_leave_the_number_alone() {
-        let block = Block::new(5).telling_group().after(2).fine();
-        assert_eq!((block.index(), block.is_fine(), block.tells_group()), (7, true, true));
+        let block = Block::new(5).revealing_group().after(2).fine();
+        assert_eq!((block.index(), block.is_fine(), block.reveals_group()), (7, true, true));
         let plain = Block::new(7);
-        assert_eq!((plain.index(), plain.is_fine(), plain.tells_group()), (7, false, false));
-        assert!(!Block::NONE.tells_group() && Block::NONE.index() > 1 << 29);
+        assert_eq!((plain.index(), plain.is_fine(), plain.reveals_group()), (7, false, false));
+        assert!(!Block::NONE.reveals_group() && Block::NONE.index() > 1 << 29);
     }
 }

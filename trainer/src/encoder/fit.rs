@@ -52,14 +52,14 @@ pub(super) fn fit(
     encoder.set_schema(schema);
     for column in columns {
         let name = names[column].clone();
-        let tells_group = schema.protected.iter().any(|protected| protected.columns().any(|column| *column == name));
+        let reveals_group = schema.protected.iter().any(|protected| protected.columns().any(|column| *column == name));
         let kind = match numbers(rows, column, &name, &schema.features, schema.table.bad_cells)? {
             Some(values) => {
                 let sample = Sample { newest: &values, older: &[] };
                 let mut number = number(&sample, transform(&name, schema), encoder.resolution_of(&name));
                 encoder.place(&mut number);
-                if tells_group {
-                    number.first_block = number.first_block.telling_group();
+                if reveals_group {
+                    number.first_block = number.first_block.revealing_group();
                 }
                 Kind::Number(number)
             }
@@ -68,8 +68,8 @@ pub(super) fn fit(
                 let is_empty = category.levels.iter().len() == 0 && !schema.features.categorical.contains(&name);
                 category.undecided = is_empty.then(Vec::new);
                 category.transform = transform(&name, schema);
-                if tells_group {
-                    category.block = category.block.telling_group();
+                if reveals_group {
+                    category.block = category.block.revealing_group();
                 }
                 Kind::Category(category)
             }

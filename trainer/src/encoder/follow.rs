@@ -453,8 +453,8 @@ impl Encoder {
         let sample = Sample { newest: &numbers, older: &[] };
         let mut new = fit::number(&sample, old.transform, resolution);
         self.place(&mut new);
-        if old.block.tells_group() {
-            new.first_block = new.first_block.telling_group();
+        if old.block.reveals_group() {
+            new.first_block = new.first_block.revealing_group();
         }
         let mut carry = Carry::default();
         if new.bins.is_empty() {

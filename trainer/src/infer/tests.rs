@@ -125,7 +125,7 @@ fn a_dropped_column_is_not_immutable_too() {
 }
 
 #[test]
-fn files_that_tell_nothing_are_errors() {
+fn files_without_information_are_errors() {
     let message = |text: &str| infer_text("f.csv", text.as_bytes()).unwrap_err().to_string();
     assert!(message("").starts_with("f.csv: the file is empty"));
     assert!(message("a,b\n").starts_with("f.csv: there are no records, only a header"));

@@ -150,8 +150,8 @@ impl Gains {
     }
 
     /// Returns whether a weight row belongs to a protected column.
-    pub(super) fn tells_group(&self, row: usize) -> bool {
-        self.block_of(row).tells_group()
+    pub(super) fn reveals_group(&self, row: usize) -> bool {
+        self.block_of(row).reveals_group()
     }
 
     #[inline]

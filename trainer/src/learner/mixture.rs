@@ -398,8 +398,8 @@ impl Mixture {
     }
 
     /// Returns whether a term of a record belongs to a protected column.
-    pub(super) fn tell_group(&self, terms: &[Term]) -> bool {
-        terms.iter().any(|term| self.gains.tells_group(term.row as usize))
+    pub(super) fn reveal_group(&self, terms: &[Term]) -> bool {
+        terms.iter().any(|term| self.gains.reveals_group(term.row as usize))
     }
 
     /// Sets whether gains are held fixed. On records that were learned from before, gains would
@@ -449,7 +449,7 @@ impl Mixture {
         let [bias_squares, row_squares] = self.squares.slices_mut();
         descend(bias, bias_squares, &self.gradient, 1.0);
         for term in terms {
-            let is_apart = !self.group_gradient.is_empty() && self.gains.tells_group(term.row as usize);
+            let is_apart = !self.group_gradient.is_empty() && self.gains.reveals_group(term.row as usize);
             let gradient = if is_apart { &self.group_gradient } else { &self.gradient };
             let range = term.row as usize * stride..(term.row as usize + 1) * stride;
             if let (Some(weights), Some(squares)) = (rows.get_mut(range.clone()), row_squares.get_mut(range)) {

@@ -195,7 +195,7 @@ impl Learner {
         self.watch_for_drift(example, earlier.unwrap_or(prediction));
         let force = self.controller.observe(&example.groups, example.label, threshold, [averaged, current]);
         let decision = current >= threshold;
-        let [force, group_force] = self.controller.share(force, self.mixture.tell_group(&example.terms));
+        let [force, group_force] = self.controller.share(force, self.mixture.reveal_group(&example.terms));
         let pull = self.paper.observe(&example.groups, example.label, decision, self.mixture.experts());
         let mut force = force + pull.force;
         let mut flip_force = 0.0;

@@ -80,7 +80,7 @@ fn predicts_before_it_learns() {
 }
 
 #[test]
-fn grows_as_told_and_no_further() {
+fn grows_as_set_and_no_further() {
     let mut learner = learner(small());
     let mut size = 0;
     for (record, example) in stream(3, 10_000).iter().enumerate() {

@@ -117,7 +117,7 @@ mod tests {
     use crate::schema::Schema;
 
     #[test]
-    fn combinations_of_values_with_an_ampersand_are_told_apart() {
+    fn combinations_of_values_with_an_ampersand_are_distinguished() {
         let schema = "[target]\ncolumn = \"y\"\npositive = [\"1\"]\n[[protected]]\ncolumn = \"s\"\nprivileged = [\"m\"]\n\
                       [[protected]]\ncolumn = \"r\"\nprivileged = [\"w\"]\n[[intersection]]\ncolumns = [\"s\", \"r\"]\n";
         let schema = Schema::from_toml("s.toml", schema).unwrap();

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn other_records_another_order_and_other_fields_are_told_apart() {
+    fn other_records_another_order_and_other_fields_are_distinguished() {
         let same = passed(&["a,b", "longer than a word,c"]);
         assert_eq!(passed(&["a,b", "longer than a word,c"]), same);
         for other in [

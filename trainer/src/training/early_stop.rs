@@ -59,7 +59,7 @@ impl EarlyStop {
         let Some(judged) = self.judged.take() else { return false };
         match &self.best {
             Some(best) if judged.rows == 0 || judged.mean() >= best.mean() => {
-                trainer.go_back(&best.learner, best.learned, epoch - 2);
+                trainer.restore(&best.learner, best.learned, epoch - 2);
                 true
             }
             _ => {

@@ -347,11 +347,11 @@ impl Controller {
     }
 
     /// Splits a force: returns the force on all weight rows and the force that the weight rows of
-    /// protected columns take beyond it. `tell_group` is whether the record has any such weight
+    /// protected columns take beyond it. `reveal_group` is whether the record has any such weight
     /// row.
-    pub(super) fn share(&mut self, force: f32, tell_group: bool) -> [f32; 2] {
+    pub(super) fn share(&mut self, force: f32, reveal_group: bool) -> [f32; 2] {
         let by_shift = matches!(self.held[..], [(Held::Spd | Held::Aod | Held::Tpr | Held::Fpr, _)]);
-        let is_apart = by_shift && tell_group;
+        let is_apart = by_shift && reveal_group;
         self.reached.observe_slowly(if is_apart { 1.0 } else { 0.0 });
         if is_apart {
             [OF_OTHER_ROWS.get() * force, (OF_GROUP_ROWS.get() - OF_OTHER_ROWS.get()) * force]

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn forces_at_their_bound_are_told() {
+    fn forces_at_their_bound_are_reported() {
         let held = [(Held::Spd, 0.02)];
         let mut pair = Pair::default();
         pair.weights[1][0] = [0.5, 0.25];

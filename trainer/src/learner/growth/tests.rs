@@ -177,7 +177,7 @@ fn a_gradual_drift_is_found_before_it_is_over() {
 }
 
 #[test]
-fn drift_is_told_but_not_answered_without_the_policy() {
+fn drift_is_reported_but_not_answered_without_the_policy() {
     let by_count = LearnerOptions::default().experts(8).growth("every=500".parse().unwrap());
     let learner = learned(&by_count, drifting(1, 1, first_concept, other_concept));
     let (detected, added) = records(&learner, is_loss);

@@ -68,7 +68,7 @@ impl Trainer {
     }
 
     /// Restores an earlier learner, with its number of rows and passes.
-    pub(in super::super) fn go_back(&mut self, learner: &Learner, rows: u64, epochs: u32) {
+    pub(in super::super) fn restore(&mut self, learner: &Learner, rows: u64, epochs: u32) {
         self.state.learner = learner.clone();
         self.state.rows = rows;
         self.passes.epochs = epochs;
