@@ -5,7 +5,8 @@
 const STEP: u128 = 0x7e9f_0606_7a43_60ba;
 
 /// `2^(-i/64)`, in units of 2^-16.
-#[allow(clippy::indexing_slicing, clippy::cast_possible_truncation)] // an index out of range would not compile
+// An index out of range would not compile.
+#[allow(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 static EXP2: [u32; 65] = {
     let (mut table, mut power, mut i) = ([0; 65], 1_u128 << 63, 0);
     while i < table.len() {

@@ -302,7 +302,7 @@ fn is_near_the_nearest_on_the_grid_where_the_gate_is_sharp() {
 
 /// Several answers of any model, record and rules. Each is allowed and favourable, the nearest
 /// comes first and is hardly farther than that of the single search, and no two change the same
-/// features. There are as many as fit, if so many exist.
+/// features. There are as many as fit, or all if there are fewer.
 #[test]
 fn several_answers_differ_and_hold() {
     let (mut recourse, mut found) = (Recourse::new(), [0_usize; 5]);

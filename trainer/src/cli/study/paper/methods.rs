@@ -279,7 +279,7 @@ mod tests {
         let bound = ALLOWED / 2.0;
         let single = [round(3.0 * bound, 0.10), round(bound / 2.0, 0.14), round(0.0, 0.2)];
         let (pair, share) = best_pair(&single);
-        // The first may decide as often as the mean gap stays within the bound: a fifth of the time.
+        // The first may decide a fifth of the records: then the mean gap is at its bound.
         assert!(pair == [0, 1] || pair == [1, 0], "{pair:?}");
         assert!((share - if pair[0] == 0 { 0.2 } else { 0.8 }).abs() < 1e-5, "{share}");
         // One round that is best and within the bound decides alone.
