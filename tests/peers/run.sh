@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Compares with other packages, in a virtual environment of its own under target/. `plots` compares
 # scores and plots with SHAP's. `compare` prints two tables: other ways to learn, and the times and
-# errors of SHAP. `record` rewrites the recorded values. FEAMOE_DATA names the folder with adult.data
-# and adult.test.
+# errors of SHAP. `record` rewrites the recorded values. FEAMOE_DATA names the folder with
+# adult.data and adult.test.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
